@@ -1,0 +1,128 @@
+// Package pgtext holds the Go types of parameters and columns for which sqlc has no type of its own: arrays, which it would
+// hand to another driver's encoder, and payloads, which must not print themselves.
+//
+// Arrays cross as PostgreSQL's text form (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO), which every
+// database/sql driver can send, under any parameter type and any protocol mode.
+package pgtext
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// Payload is what the application keeps in a session. Formatted with any verb it shows only its size.
+type Payload string
+
+// Format implements [fmt.Formatter].
+func (p Payload) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted(len(p))) }
+
+// Value implements [driver.Valuer].
+func (p Payload) Value() (driver.Value, error) { return string(p), nil }
+
+// Scan implements [sql.Scanner].
+func (p *Payload) Scan(src any) error {
+	switch v := src.(type) {
+	case string:
+		*p = Payload(v)
+	case []byte:
+		*p = Payload(v)
+	default:
+		return fmt.Errorf("pgtext: cannot scan %T into a payload", src)
+	}
+	return nil
+}
+
+// IDs is a bigint[].
+type IDs []int64
+
+// Value implements [driver.Valuer].
+func (ids IDs) Value() (driver.Value, error) {
+	return array(len(ids), 12, func(b []byte, i int) []byte { return strconv.AppendInt(b, ids[i], 10) }), nil
+}
+
+// Hashes is a bytea[] of SHA-256 hashes.
+type Hashes [][32]byte
+
+// Value implements [driver.Valuer].
+func (hashes Hashes) Value() (driver.Value, error) {
+	return array(len(hashes), 70, func(b []byte, i int) []byte {
+		b = append(b, `"\\x`...)
+		b = hex.AppendEncode(b, hashes[i][:])
+		return append(b, '"')
+	}), nil
+}
+
+// Payloads is a text[] of payloads. Formatted with any verb it shows only its length.
+type Payloads []string
+
+// Format implements [fmt.Formatter].
+func (p Payloads) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted(len(p))) }
+
+// Value implements [driver.Valuer].
+func (p Payloads) Value() (driver.Value, error) {
+	size := 0
+	for _, s := range p {
+		size += len(s) + len(s)/8
+	}
+	return array(len(p), size/max(len(p), 1)+3, func(b []byte, i int) []byte { return appendQuoted(b, p[i]) }), nil
+}
+
+// Seconds is a double precision[] with nulls.
+type Seconds []sql.NullFloat64
+
+// Value implements [driver.Valuer].
+func (s Seconds) Value() (driver.Value, error) {
+	return array(len(s), 8, func(b []byte, i int) []byte {
+		if !s[i].Valid {
+			return append(b, "NULL"...)
+		}
+		return strconv.AppendFloat(b, s[i].Float64, 'g', -1, 64)
+	}), nil
+}
+
+// Subjects is a text[] with nulls.
+type Subjects []sql.NullString
+
+// Value implements [driver.Valuer].
+func (s Subjects) Value() (driver.Value, error) {
+	return array(len(s), 16, func(b []byte, i int) []byte {
+		if !s[i].Valid {
+			return append(b, "NULL"...)
+		}
+		return appendQuoted(b, s[i].String)
+	}), nil
+}
+
+// array writes n elements between braces; size is what one element takes, roughly.
+func array(n, size int, element func([]byte, int) []byte) string {
+	b := make([]byte, 0, n*(size+1)+2)
+	b = append(b, '{')
+	for i := range n {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = element(b, i)
+	}
+	return string(append(b, '}'))
+}
+
+// appendQuoted writes an element that may hold anything but NUL: within quotes only the quote and the backslash are special.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
+	for i := range len(s) {
+		if s[i] == '"' || s[i] == '\\' {
+			b = append(b, s[from:i]...)
+			b = append(b, '\\')
+			from = i
+		}
+	}
+	b = append(b, s[from:]...)
+	return append(b, '"')
+}
+
+func redacted(n int) string { return "(" + strconv.Itoa(n) + " redacted)" }

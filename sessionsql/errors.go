@@ -1,0 +1,209 @@
+package sessionsql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	bundle "github.com/sessionsql/postgres/sql"
+)
+
+// Of a session.
+var (
+	// ErrNoSession says that there is no live session for a token: it is malformed or unknown, its secret is wrong, or the
+	// session is expired or revoked. These cannot be told apart, on purpose. It unwraps to [sql.ErrNoRows].
+	ErrNoSession error = noSession{}
+
+	// ErrConflict says that the session has another version than the caller expected: somebody else wrote it. Look it up
+	// again, merge, and update with the new version.
+	ErrConflict = errors.New("sessionsql: version conflict: the session was written in the meantime")
+)
+
+// Of the database.
+var (
+	// ErrUnavailable says that no server could answer: connection refused or lost, shutting down, out of connections, or too
+	// late. It says nothing about the session.
+	ErrUnavailable = errors.New("database unavailable")
+
+	// ErrReadOnly says that the primary refuses writes: it is a replica, or was demoted to one. It is an [ErrUnavailable].
+	ErrReadOnly = fmt.Errorf("%w: the primary is read-only; point its DSN at the server that accepts writes "+
+		"(with several hosts in it, add target_session_attrs=read-write)", ErrUnavailable)
+
+	// ErrNotInstalled says that the database does not hold the bundle, or that the role may not see it.
+	ErrNotInstalled = errors.New("the SQL bundle is not installed in this database; call sessionsql.Install, or run: " +
+		"psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql")
+
+	// ErrDSN says that a data source name cannot be understood.
+	ErrDSN = errors.New(`not a PostgreSQL data source name; write it like ` +
+		`"postgres://user:password@host:5432/database" or "host=... user=... dbname=..."`)
+)
+
+// Of the call.
+var (
+	// ErrClosed says that the Store was closed.
+	ErrClosed = errors.New("sessionsql: store is closed")
+
+	// ErrOptions says that an option, a subject or a timeout is out of its range.
+	ErrOptions = errors.New("invalid option")
+)
+
+type noSession struct{}
+
+func (noSession) Error() string { return "sessionsql: no such session" }
+func (noSession) Unwrap() error { return sql.ErrNoRows }
+
+// A PayloadError refuses a payload that PostgreSQL text cannot hold, or that is too large. Nothing was sent.
+type PayloadError struct {
+	Reason string // "contains a NUL byte", "is not valid UTF-8", "is too large"
+	Size   int    // bytes
+	Max    int    // bytes; [Options.MaxPayloadBytes]
+}
+
+// Error implements error; it does not repeat the payload.
+func (e *PayloadError) Error() string {
+	return fmt.Sprintf("sessionsql: payload of %d bytes %s (at most %d bytes of UTF-8 without NUL)", e.Size, e.Reason, e.Max)
+}
+
+// A VersionError says that the database holds another version of the bundle than this package was built with.
+type VersionError struct {
+	Installed string
+	Wanted    string
+}
+
+// Error implements error.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("sessionsql: bundle %s is installed, this program needs %s; call sessionsql.Install to upgrade the "+
+		"database, or build the program with github.com/sessionsql/postgres v%s", e.Installed, e.Wanted, e.Installed)
+}
+
+func checkVersion(installed string) error {
+	if installed != bundle.Version {
+		return &VersionError{Installed: installed, Wanted: bundle.Version}
+	}
+	return nil
+}
+
+// An Error is what a server, or the way to it, answered instead of a result. It never holds a token, a secret, a payload or
+// a query parameter.
+type Error struct {
+	Op       string // the operation: "lookup", "insert"
+	Node     string // who answered: "primary", "replica 1"
+	SQLState string // PostgreSQL's error code, five characters; empty when no server answered
+
+	kind   error  // ErrUnavailable, ErrReadOnly, ErrNotInstalled, or nil
+	detail string // what may be shown of the cause
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "sessionsql: %s: %s", e.Op, e.Node)
+	if e.kind != nil {
+		fmt.Fprintf(&b, ": %v", e.kind)
+	}
+	if e.detail != "" {
+		fmt.Fprintf(&b, ": %s", e.detail)
+	}
+	if e.SQLState != "" {
+		fmt.Fprintf(&b, " (SQLSTATE %s)", e.SQLState)
+	}
+	return b.String()
+}
+
+// Unwrap returns ErrUnavailable, ErrReadOnly, ErrNotInstalled, or nil for any other refusal of the server.
+func (e *Error) Unwrap() error { return e.kind }
+
+// databaseError turns what a driver returned into what a caller may see. ctx is the caller's: only its own end is reported
+// as such, and a deadline met below it (a connect timeout, say) means that the database is unavailable.
+func databaseError(ctx context.Context, op string, n *node, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return contextError(ctx, op)
+	}
+	e := &Error{Op: op, Node: n.name}
+	var state interface{ SQLState() string } // pgx and lib/pq alike
+	if !errors.As(err, &state) {
+		e.kind, e.detail = ErrUnavailable, connectionDetail(err)
+		return e
+	}
+	e.SQLState = state.SQLState()
+	e.kind = kindOf(e.SQLState)
+	if e.kind != ErrNotInstalled {
+		e.detail = serverDetail(err, e.SQLState)
+	}
+	return e
+}
+
+// contextError is what a caller whose context ended gets.
+func contextError(ctx context.Context, op string) error {
+	return fmt.Errorf("sessionsql: %s: %w", op, context.Cause(ctx))
+}
+
+// refused reports whether the server understood and refused: nothing was done, and for a batch it may be the fault of one.
+func refused(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.SQLState != "" && e.kind == nil
+}
+
+// kindOf sorts PostgreSQL's error codes (https://www.postgresql.org/docs/current/errcodes-appendix.html).
+func kindOf(state string) error {
+	switch state {
+	case "25006": // read_only_sql_transaction
+		return ErrReadOnly
+	case "3F000", "42883", "42P01", "42704": // no such schema, function, table or type
+		return ErrNotInstalled
+	case "57014", // query_canceled: by statement_timeout or by an operator
+		"40001", "40P01": // on a replica, a conflict with recovery
+		return ErrUnavailable
+	}
+	switch state[:min(2, len(state))] {
+	case "08", // connection exception
+		"28", // invalid authorization
+		"3D", // no such database
+		"53", // insufficient resources
+		"57", // operator intervention: shutting down, starting up
+		"58": // system error
+		return ErrUnavailable
+	}
+	return nil
+}
+
+// serverDetail is the server's message, where its class does not repeat data: a bad value (22) or a violated constraint
+// (23) may print what was sent.
+func serverDetail(err error, state string) string {
+	if strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23") {
+		return "refused by the server"
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		return pg.Message
+	}
+	return "refused by the server"
+}
+
+// connectionDetail is the driver's message, where it comes from the network and not from encoding a parameter: a driver
+// prints a parameter that it cannot encode in full.
+func connectionDetail(err error) string {
+	var network net.Error
+	var connect *pgconn.ConnectError
+	switch {
+	case errors.As(err, &connect):
+		return connect.Error()
+	case errors.As(err, &network):
+		return network.Error()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, driver.ErrBadConn):
+		return "connection lost"
+	case errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone):
+		return "connection already closed"
+	}
+	return fmt.Sprintf("%T", err)
+}

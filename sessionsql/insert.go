@@ -1,0 +1,150 @@
+package sessionsql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/pgtext"
+)
+
+// InsertOptions is what one session has of its own. The zero value of each field means the Store's.
+type InsertOptions struct {
+	// Subject is whose session this is, a user's id say, at most 1024 bytes. Defaults to nobody's: an anonymous session.
+	Subject string
+
+	// IdleTimeout is this session's idle timeout ("remember me"). Defaults to [Options.IdleTimeout].
+	IdleTimeout time.Duration
+
+	// Lifetime is this session's absolute timeout. Defaults to [Options.Lifetime].
+	Lifetime time.Duration
+}
+
+// newSession is what an insert sends, but for the secret itself.
+type newSession struct {
+	hash     hash
+	payload  string
+	idle     float64         // seconds
+	lifetime sql.NullFloat64 // seconds
+	subject  sql.NullString
+}
+
+// Insert makes a new session and returns the token that opens it. At most one InsertOptions may be given.
+//
+// The commit is asynchronous: a crash of the server within about half a second may lose the session, whole, and its token
+// then opens nothing. Concurrent calls share round trips.
+//
+// It returns a *[PayloadError] or ErrOptions for bad input, and ErrUnavailable.
+func (s *Store) Insert(ctx context.Context, payload string, options ...InsertOptions) (Token, error) {
+	return s.insert(payload, options, func(session newSession) (int64, error) {
+		return s.inserts.do(ctx, session)
+	})
+}
+
+// InsertTx is Insert within the caller's transaction: the session exists when, and only when, tx commits, as durable as
+// tx is.
+func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options ...InsertOptions) (Token, error) {
+	return s.insert(payload, options, func(session newSession) (int64, error) {
+		params := session.params()
+		params.Durable = true
+		id, err := s.queries.Insert(ctx, tx, params)
+		return id, databaseError(ctx, "insert", s.primary, err)
+	})
+}
+
+// insert checks the input and makes the secret; send inserts the row and returns its id.
+func (s *Store) insert(payload string, options []InsertOptions, send func(newSession) (int64, error)) (Token, error) {
+	session, err := s.newSession(payload, options)
+	if err != nil {
+		return "", err
+	}
+	secret := newSecret()
+	session.hash = secret.hash()
+	if !s.calls.enter() {
+		return "", ErrClosed
+	}
+	defer s.calls.leave()
+	id, err := send(session)
+	if err != nil {
+		return "", err
+	}
+	s.stats.inserts.Add(1)
+	return secret.token(id), nil
+}
+
+func (s *Store) newSession(payload string, options []InsertOptions) (newSession, error) {
+	if len(options) > 1 {
+		return newSession{}, fmt.Errorf("sessionsql: insert: %w: more than one InsertOptions", ErrOptions)
+	}
+	var own InsertOptions
+	if len(options) == 1 {
+		own = options[0]
+	}
+	idle := orDefault(own.IdleTimeout, s.options.IdleTimeout)
+	lifetime := orDefault(own.Lifetime, s.options.Lifetime)
+	if err := checkTimeouts(idle, lifetime); err != nil {
+		return newSession{}, fmt.Errorf("sessionsql: insert: %w", err)
+	}
+	if err := checkSubject(own.Subject); err != nil {
+		return newSession{}, fmt.Errorf("sessionsql: insert: %w", err)
+	}
+	if err := s.checkPayload(payload); err != nil {
+		return newSession{}, err
+	}
+	return newSession{
+		payload:  payload,
+		idle:     idle.Seconds(),
+		lifetime: sql.NullFloat64{Float64: lifetime.Seconds(), Valid: lifetime != 0},
+		subject:  sql.NullString{String: own.Subject, Valid: own.Subject != ""},
+	}, nil
+}
+
+// checkPayload refuses what PostgreSQL text cannot hold, before anything is sent.
+func (s *Store) checkPayload(payload string) error {
+	reason := ""
+	switch {
+	case len(payload) > s.options.MaxPayloadBytes:
+		reason = "is too large"
+	case strings.IndexByte(payload, 0) >= 0:
+		reason = "contains a NUL byte"
+	case !utf8.ValidString(payload):
+		reason = "is not valid UTF-8"
+	default:
+		return nil
+	}
+	return &PayloadError{Reason: reason, Size: len(payload), Max: s.options.MaxPayloadBytes}
+}
+
+// maxSubjectBytes keeps an index entry within a third of a page; the SQL says the same.
+const maxSubjectBytes = 1024
+
+func checkSubject(subject string) error {
+	if len(subject) > maxSubjectBytes || strings.IndexByte(subject, 0) >= 0 || !utf8.ValidString(subject) {
+		return fmt.Errorf("%w: a subject must be UTF-8 without NUL, at most %d bytes", ErrOptions, maxSubjectBytes)
+	}
+	return nil
+}
+
+func (n newSession) params() db.InsertParams {
+	return db.InsertParams{
+		SecretHash:      n.hash[:],
+		Payload:         pgtext.Payload(n.payload),
+		IdleSeconds:     n.idle,
+		LifetimeSeconds: n.lifetime,
+		Subject:         n.subject,
+	}
+}
+
+// insertOne is a lone insert.
+func (s *Store) insertOne(ctx context.Context, session newSession) (int64, error) {
+	var id int64
+	err := s.primary.write(ctx, "insert", func() (err error) {
+		id, err = s.queries.Insert(ctx, s.primary.db, session.params())
+		return err
+	})
+	return id, err
+}

@@ -1,0 +1,49 @@
+package sessionsql
+
+import (
+	"context"
+	"database/sql"
+
+	"github.com/sessionsql/postgres/db"
+)
+
+// insertMany inserts what callers gathered, in one statement. It is all or nothing: when the server refuses the batch, each
+// session is tried apart, so that the one that is at fault fails alone. When the server did not answer, nobody knows whether
+// it committed, and nothing is sent twice.
+func (s *Store) insertMany(ctx context.Context, calls []*call[newSession, int64]) {
+	if len(calls) == 1 {
+		calls[0].answer, calls[0].err = s.insertOne(ctx, calls[0].question)
+		return
+	}
+	var params db.InsertBatchParams
+	for _, each := range calls {
+		session := &each.question
+		params.SecretHashes = append(params.SecretHashes, session.hash)
+		params.Payloads = append(params.Payloads, session.payload)
+		params.IdleSeconds = append(params.IdleSeconds, sql.NullFloat64{Float64: session.idle, Valid: true})
+		params.LifetimeSeconds = append(params.LifetimeSeconds, session.lifetime)
+		params.Subjects = append(params.Subjects, session.subject)
+	}
+	var rows []db.NewSessionID
+	err := s.primary.write(ctx, "insert", func() (err error) {
+		rows, err = s.queries.InsertBatch(ctx, s.primary.db, params)
+		return err
+	})
+	if refused(err) {
+		for _, each := range calls {
+			each.answer, each.err = s.insertOne(ctx, each.question)
+		}
+		return
+	}
+	ids := make(map[hash]int64, len(rows))
+	for _, row := range rows {
+		ids[hash(row.SecretHash)] = row.ID
+	}
+	for _, each := range calls {
+		id, inserted := ids[each.question.hash]
+		each.answer, each.err = id, err
+		if err == nil && !inserted {
+			each.err = &Error{Op: "insert", Node: s.primary.name, detail: "the server returned no id"}
+		}
+	}
+}

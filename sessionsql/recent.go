@@ -1,0 +1,97 @@
+package sessionsql
+
+import "sync"
+
+// recentWrites knows which sessions this Store wrote so lately that a replica may still hold the older row: they are read
+// from the primary. No clock is involved, only positions in the WAL: writes are kept by generation; the primary's position,
+// read after a generation was closed, covers every write in it; once all replicas that are read from have replayed that far,
+// the generation is forgotten.
+type recentWrites struct {
+	mu          sync.RWMutex
+	generations []generation // the last one is open
+	forgotten   int64        // the highest position of a forgotten generation: a replica below it is not read from
+	size        int
+}
+
+type generation struct {
+	position int64 // 0: not known yet
+	keys     map[key]struct{}
+}
+
+// maxRecentWrites bounds the memory (some 60 bytes each). Beyond it everything counts as lately written.
+const maxRecentWrites = 1 << 20
+
+// mark remembers a write. It is called after the write was acknowledged and before the caller learns of it.
+func (r *recentWrites) mark(keys ...key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.generations) == 0 {
+		r.generations = append(r.generations, generation{keys: map[key]struct{}{}})
+	}
+	open := r.generations[len(r.generations)-1].keys
+	for _, k := range keys {
+		if _, known := open[k]; !known && r.size <= maxRecentWrites {
+			open[k] = struct{}{}
+			r.size++
+		}
+	}
+}
+
+// has reports whether a session may be newer on the primary than on a replica.
+func (r *recentWrites) has(k key) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.size > maxRecentWrites {
+		return true
+	}
+	for _, g := range r.generations {
+		if _, found := g.keys[k]; found {
+			return true
+		}
+	}
+	return false
+}
+
+// closeGeneration comes before the primary's position is read.
+func (r *recentWrites) closeGeneration() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := len(r.generations); n > 0 && len(r.generations[n-1].keys) > 0 {
+		r.generations = append(r.generations, generation{keys: map[key]struct{}{}})
+	}
+}
+
+// covered gives the closed generations the position that was read from the primary after they were closed. A position below
+// one that was read before is a new primary's, which lacks what the old one had not sent: nothing waits for that.
+func (r *recentWrites) covered(position int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.forgotten = min(r.forgotten, position)
+	for i := range len(r.generations) - 1 {
+		if g := &r.generations[i]; g.position == 0 || g.position > position {
+			g.position = position
+		}
+	}
+}
+
+// forget drops the generations that every replica that is read from has replayed.
+func (r *recentWrites) forget(replayed int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.generations) > 1 {
+		oldest := r.generations[0]
+		if oldest.position == 0 || oldest.position > replayed {
+			return
+		}
+		r.forgotten = max(r.forgotten, oldest.position)
+		r.size -= len(oldest.keys)
+		r.generations = r.generations[1:]
+	}
+}
+
+// reached reports whether a replica has replayed what is already forgotten.
+func (r *recentWrites) reached(replayed int64) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return replayed >= r.forgotten
+}

@@ -1,0 +1,39 @@
+package sessionsql
+
+import (
+	"context"
+
+	"github.com/sessionsql/postgres/db"
+)
+
+// Revoke ends a session: a logout. When it returns nil the session is dead, also after a crash of the server: the commit is
+// synchronous. OWASP ASVS 5.0, 7.4.1.
+//
+// This Store does not find the session again from then on. Another program that reads from a replica may, until the replica
+// has replayed it: milliseconds as a rule, [Options.MaxReplicaLag] at most.
+//
+// It returns ErrNoSession, or ErrUnavailable; after the latter, call it again.
+func (s *Store) Revoke(ctx context.Context, token Token) error {
+	k, ok := token.key()
+	if !ok {
+		return ErrNoSession
+	}
+	if !s.calls.enter() {
+		return ErrClosed
+	}
+	defer s.calls.leave()
+	var revoked bool
+	err := s.primary.write(ctx, "revoke", func() (err error) {
+		revoked, err = s.queries.Revoke(ctx, s.primary.db, db.RevokeParams{ID: k.id, SecretHash: k.hash[:]})
+		return err
+	})
+	s.recent.mark(k)
+	switch {
+	case err != nil:
+		return err
+	case !revoked:
+		return ErrNoSession
+	}
+	s.stats.revokes.Add(1)
+	return nil
+}

@@ -1,0 +1,208 @@
+package sessionsql
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/sessionsql/postgres/internal/pgtext"
+)
+
+// touchBuffer holds the ids of sessions that were used and wait to be kept alive, each once. Ids do here, without hashes: a
+// session was looked up before its id came here, and being kept alive gives nobody access.
+type touchBuffer struct {
+	flushing chan struct{} // holds one element while a flush is under way
+	urgent   chan struct{} // readable when soon is not empty
+	max      int
+
+	mu      sync.Mutex
+	pending map[int64]struct{}
+	soon    []int64 // what cannot wait for the next flush
+	chunk   int     // ids in one statement
+}
+
+const (
+	maxChunk = 50_000
+	minChunk = 1_000
+)
+
+func (b *touchBuffer) init(maxPending int) {
+	b.flushing = make(chan struct{}, 1)
+	b.urgent = make(chan struct{}, 1)
+	b.max = maxPending
+	b.pending = map[int64]struct{}{}
+	b.chunk = maxChunk
+}
+
+// add takes ids in, and returns how many it had no room for.
+func (b *touchBuffer) add(ids ...int64) (dropped int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, id := range ids {
+		if _, known := b.pending[id]; known {
+			continue
+		}
+		if len(b.pending) >= b.max {
+			dropped++
+			continue
+		}
+		b.pending[id] = struct{}{}
+	}
+	return dropped
+}
+
+// addUrgent takes an id in that is to be written at once, unless there is no room for it either.
+func (b *touchBuffer) addUrgent(id int64) (taken bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.soon) >= min(b.max, maxChunk) {
+		return false
+	}
+	b.soon = append(b.soon, id)
+	select {
+	case b.urgent <- struct{}{}:
+	default:
+	}
+	return true
+}
+
+func (b *touchBuffer) takeUrgent() []int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	ids := b.soon
+	b.soon = nil
+	return ids
+}
+
+// take removes up to one chunk of ids, at most n.
+func (b *touchBuffer) take(n int) []int64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n = min(n, b.chunk, len(b.pending))
+	ids := make([]int64, 0, n)
+	for id := range b.pending {
+		if len(ids) == n {
+			break
+		}
+		ids = append(ids, id)
+		delete(b.pending, id)
+	}
+	if len(b.pending) == 0 {
+		b.pending = map[int64]struct{}{} // a map never gives memory back
+	}
+	return ids
+}
+
+func (b *touchBuffer) len() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.pending) + len(b.soon)
+}
+
+// failed makes the next chunk smaller, down to a bound, in case this one was too large for its deadline; succeeded makes it
+// larger again.
+func (b *touchBuffer) failed() { b.resize(func(n int) int { return max(n/2, minChunk) }) }
+
+func (b *touchBuffer) succeeded() { b.resize(func(n int) int { return min(n*2, maxChunk) }) }
+
+func (b *touchBuffer) resize(to func(int) int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.chunk = to(b.chunk)
+}
+
+// keepAlive records the use of a session that has so much left. One that might not live until the flush after next is
+// written at once, in the background.
+func (s *Store) keepAlive(id int64, left time.Duration) {
+	if interval := s.options.FlushInterval; interval > 0 && left < 2*interval && s.touches.addUrgent(id) {
+		return
+	}
+	s.stats.touchesDropped.Add(int64(s.touches.add(id)))
+}
+
+// Flush keeps alive, now, the sessions that were looked up since the last flush. What fails stays for the next one.
+// It returns ErrUnavailable.
+func (s *Store) Flush(ctx context.Context) error {
+	if !s.calls.enter() {
+		return ErrClosed
+	}
+	defer s.calls.leave()
+	return s.flush(ctx)
+}
+
+func (s *Store) flush(ctx context.Context) error {
+	select {
+	case s.touches.flushing <- struct{}{}:
+		defer func() { <-s.touches.flushing }()
+	case <-ctx.Done():
+		return contextError(ctx, "flush")
+	}
+	if err := s.flushUrgent(ctx); err != nil {
+		return err
+	}
+	// What comes in meanwhile waits for its own flush, so that this one ends.
+	for left := s.touches.len(); left > 0; {
+		ids := s.touches.take(left)
+		if len(ids) == 0 {
+			return nil
+		}
+		left -= len(ids)
+		if err := s.touch(ctx, ids); err != nil {
+			s.touches.failed()
+			return err
+		}
+		s.touches.succeeded()
+	}
+	return nil
+}
+
+// flushUrgent writes what cannot wait.
+func (s *Store) flushUrgent(ctx context.Context) error {
+	ids := s.touches.takeUrgent()
+	if len(ids) == 0 {
+		return nil
+	}
+	return s.touch(ctx, ids)
+}
+
+// touch extends sessions; if it fails, they are pending again.
+func (s *Store) touch(ctx context.Context, ids []int64) error {
+	var extended int64
+	err := s.primary.write(ctx, "flush", func() (err error) {
+		extended, err = s.queries.TouchBatch(ctx, s.primary.db, pgtext.IDs(ids))
+		return err
+	})
+	if err != nil {
+		s.stats.touchesDropped.Add(int64(s.touches.add(ids...)))
+		s.stats.flushErrors.Add(1)
+		return err
+	}
+	s.stats.touchesSent.Add(int64(len(ids)))
+	s.stats.sessionsExtended.Add(extended)
+	return nil
+}
+
+// keepAliveLoop flushes at every interval, and in between what cannot wait.
+func (s *Store) keepAliveLoop() {
+	round := func(flush func(context.Context) error) {
+		ctx, cancel := s.detached()
+		defer cancel()
+		if err := flush(ctx); err != nil && !s.stopped() {
+			s.options.Logger.Warn("sessionsql: keepalive failed, and will be tried again", slog.Any("err", err))
+		}
+	}
+	timer := time.NewTimer(jitter(s.options.FlushInterval))
+	defer timer.Stop()
+	for {
+		select {
+		case <-s.stopping:
+			return
+		case <-s.touches.urgent:
+			round(s.flushUrgent)
+		case <-timer.C:
+			round(s.flush)
+			timer.Reset(jitter(s.options.FlushInterval))
+		}
+	}
+}

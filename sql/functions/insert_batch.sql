@@ -1,0 +1,73 @@
+-- Many new sessions in one statement, one element of each array a session; returns (id, secret_hash) of each. Callers of
+-- an application that insert at the same moment share one round trip and one commit record.
+--
+-- A null element of lifetime_seconds or subjects means none. All or nothing: one bad element fails the statement, and
+-- nothing of it is kept.
+CREATE OR REPLACE FUNCTION sessionsql.insert_batch(
+  secret_hashes bytea[],
+  payloads text[],
+  idle_seconds double precision[],
+  lifetime_seconds double precision[],
+  subjects text[],
+  durable boolean DEFAULT false
+)
+RETURNS SETOF sessionsql.new_session_id
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 64
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF insert_batch.durable IS NOT TRUE THEN
+    PERFORM set_config('synchronous_commit', 'off', true);
+  END IF;
+
+  -- Arrays of different lengths are padded with nulls by unnest, and a null is refused like any other bad element.
+  PERFORM sessionsql.check_insert(n.secret_hash, n.payload, n.idle, n.lifetime, n.subject)
+  FROM unnest(
+    insert_batch.secret_hashes,
+    insert_batch.payloads,
+    insert_batch.idle_seconds,
+    insert_batch.lifetime_seconds,
+    insert_batch.subjects
+  ) AS n (secret_hash, payload, idle, lifetime, subject)
+  WHERE (
+    octet_length(n.secret_hash) = 32
+    AND n.payload IS NOT NULL
+    AND n.idle > 0 AND n.idle <= 3155760000
+    AND n.lifetime IS NULL
+    AND n.subject IS NULL
+  ) IS NOT TRUE;
+
+  RETURN QUERY
+  INSERT INTO sessionsql.session AS s (
+    expires_at, deadline, created_at, idle_seconds, version, secret_hash, subject, payload
+  )
+  SELECT
+    sessionsql.next_expiry(n.idle, n.deadline),
+    n.deadline,
+    statement_timestamp(),
+    n.idle,
+    1,
+    n.secret_hash,
+    n.subject,
+    n.payload
+  FROM (
+    SELECT
+      u.secret_hash,
+      u.payload,
+      u.idle,
+      COALESCE(statement_timestamp() + make_interval(secs => u.lifetime), 'infinity') AS deadline,
+      u.subject
+    FROM unnest(
+      insert_batch.secret_hashes,
+      insert_batch.payloads,
+      insert_batch.idle_seconds,
+      insert_batch.lifetime_seconds,
+      insert_batch.subjects
+    ) AS u (secret_hash, payload, idle, lifetime, subject)
+  ) AS n
+  RETURNING s.id, s.secret_hash;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.insert_batch(bytea[], text[], double precision[], double precision[], text[], boolean) IS
+  'Inserts many sessions; returns the id and hash of each. Commits asynchronously unless durable.';

@@ -1,0 +1,40 @@
+-- Installs the bundle, or brings an installed one up to this version:
+--
+--     psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql
+--
+-- This manifest is the only place where order is written: one \ir line a file, and every line starts in column one.
+-- Go's Install and the packaging scripts read the same lines. Run it as often as you like: it never touches a session.
+
+-- Two installs at once wait for each other instead of failing on a catalog conflict (the number is arbitrary, and fixed),
+-- and no name in the bundle is looked up in a schema of the installing role.
+DO $install$
+BEGIN
+  PERFORM pg_catalog.pg_advisory_xact_lock(7309453286151577203);
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+END
+$install$;
+
+CREATE SCHEMA IF NOT EXISTS sessionsql;
+
+\ir tables/types.sql
+\ir tables/session.sql
+\ir tables/reaper.sql
+\ir functions/version.sql
+\ir functions/next_expiry.sql
+\ir functions/is_due.sql
+\ir functions/opens.sql
+\ir views/live_session.sql
+\ir views/new_session_id.sql
+\ir views/last_reap.sql
+\ir views/node.sql
+\ir views/health.sql
+\ir functions/check_insert.sql
+\ir functions/insert.sql
+\ir functions/insert_batch.sql
+\ir functions/lookup.sql
+\ir functions/lookup_batch.sql
+\ir functions/touch_batch.sql
+\ir functions/update_payload.sql
+\ir functions/revoke.sql
+\ir functions/reap.sql
+\ir grants.sql

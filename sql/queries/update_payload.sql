@@ -1,0 +1,8 @@
+-- name: UpdatePayload :one
+SELECT sessionsql.update_payload(
+  id => sqlc.arg(id)::bigint,
+  secret_hash => sqlc.arg(secret_hash)::bytea,
+  payload => sqlc.arg(payload)::sessionsql.payload,
+  expected_version => sqlc.narg(expected_version)::integer,
+  durable => sqlc.arg(durable)::boolean
+) AS outcome;

@@ -1,0 +1,2 @@
+-- name: Version :one
+SELECT sessionsql.version() AS version;
