@@ -3,6 +3,7 @@ package sessionsql
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // A coalescer lets calls that are made at the same moment share round trips. There is no timer: a call that finds a free
@@ -20,6 +21,8 @@ type coalescer[Q, A any] struct {
 	mu      sync.Mutex
 	queue   []*call[Q, A]
 	workers int
+	taken   int         // batches so far
+	stall   *time.Timer // while there is a queue; see watch
 }
 
 // Two workers keep the server busy while the results of the other are handed out; with more, batches only get smaller
@@ -27,6 +30,10 @@ type coalescer[Q, A any] struct {
 const (
 	maxWorkers = 2
 	maxBatch   = 64
+
+	// stallTimeout is how long a queue may stand still before it gets another worker: on a connection that answers no more, a
+	// worker hangs as long as its caller lets it, and must not hold up the others.
+	stallTimeout = time.Second
 )
 
 // A call is one caller's question and, when done is readable, the answer.
@@ -66,6 +73,9 @@ func (c *coalescer[Q, A]) do(ctx context.Context, question Q) (A, error) {
 	}
 	mine := &call[Q, A]{question: question, done: make(chan struct{})}
 	c.queue = append(c.queue, mine)
+	if len(c.queue) == 1 {
+		c.watch()
+	}
 	c.mu.Unlock()
 
 	select {
@@ -75,6 +85,43 @@ func (c *coalescer[Q, A]) do(ctx context.Context, question Q) (A, error) {
 		c.leave(mine)
 		var none A
 		return none, contextError(ctx, c.op)
+	}
+}
+
+// watch has a queue looked at after a while: if nothing was taken from it by then, it gets another worker. The mutex is held.
+func (c *coalescer[Q, A]) watch() {
+	c.unwatch()
+	before := c.taken
+	c.stall = time.AfterFunc(stallTimeout, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.taken == before {
+			c.addWorker()
+		}
+		if len(c.queue) > 0 {
+			c.watch()
+		}
+	})
+}
+
+// unwatch is for a queue that is empty.
+func (c *coalescer[Q, A]) unwatch() {
+	if c.stall != nil {
+		c.stall.Stop()
+	}
+}
+
+// relieve gives the queue a worker beyond the usual ones.
+func (c *coalescer[Q, A]) relieve() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.addWorker()
+}
+
+func (c *coalescer[Q, A]) addWorker() {
+	if len(c.queue) > 0 {
+		c.workers++
+		go c.work()
 	}
 }
 
@@ -123,6 +170,7 @@ func (c *coalescer[Q, A]) take(cancel func()) []*call[Q, A] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	together := &batch{cancel: cancel}
+	c.taken++
 	calls := make([]*call[Q, A], 0, min(len(c.queue), maxBatch))
 	taken := 0
 	for _, each := range c.queue {
@@ -141,6 +189,7 @@ func (c *coalescer[Q, A]) take(cancel func()) []*call[Q, A] {
 		c.queue = c.queue[taken:]
 	}
 	if len(calls) == 0 {
+		c.unwatch()
 		c.workers--
 		return nil
 	}

@@ -154,6 +154,20 @@ func refused(err error) bool {
 	return errors.As(err, &e) && e.SQLState != "" && e.kind == nil
 }
 
+// connectionLost reports whether a connection broke under a statement, which then may or may not have been done.
+func connectionLost(err error) bool {
+	var network *net.OpError
+	var connect *pgconn.ConnectError
+	var state interface{ SQLState() string }
+	switch {
+	case err == nil, errors.As(err, &connect):
+		return false
+	case errors.As(err, &state):
+		return strings.HasPrefix(state.SQLState(), "57P0") // terminated by an administrator, or by a crash
+	}
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
+}
+
 // kindOf sorts PostgreSQL's error codes (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 func kindOf(state string) error {
 	switch state {
@@ -200,7 +214,7 @@ func connectionDetail(err error) string {
 		return connect.Error()
 	case errors.As(err, &network):
 		return network.Error()
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, driver.ErrBadConn):
+	case connectionLost(err):
 		return "connection lost"
 	case errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone):
 		return "connection already closed"

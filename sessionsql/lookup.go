@@ -71,25 +71,26 @@ func (s *Store) Touch(ctx context.Context, token Token) error {
 
 // lookupOne is a lone lookup on node n, and on the primary if n is a replica that does not have the session.
 func (s *Store) lookupOne(ctx context.Context, n *node, k key) (db.LiveSession, error) {
-	row, err := s.queries.Lookup(ctx, n.db, db.LookupParams{ID: k.id, SecretHash: k.hash[:]})
-	if err == nil {
-		s.countRead(n, 1)
-		return row, nil
-	}
+	var row db.LiveSession
+	err := n.read(ctx, "lookup", func() (err error) {
+		row, err = s.queries.Lookup(ctx, n.db, db.LookupParams{ID: k.id, SecretHash: k.hash[:]})
+		return err
+	})
 	missed := errors.Is(err, sql.ErrNoRows)
-	if n.replica && ctx.Err() == nil {
-		if missed {
-			s.stats.replicaMisses.Add(1)
-		} else {
-			n.fail(databaseError(ctx, "lookup", n, err))
-		}
-		return s.lookupOne(ctx, s.primary, k)
-	}
-	if missed {
+	switch {
+	case err == nil:
 		s.countRead(n, 1)
-		return db.LiveSession{}, ErrNoSession
+	case n.replica && missed:
+		s.stats.replicaMisses.Add(1)
+		return s.lookupOne(ctx, s.primary, k)
+	case n.replica && ctx.Err() == nil:
+		n.fail(err)
+		return s.lookupOne(ctx, s.primary, k)
+	case missed:
+		s.countRead(n, 1)
+		return row, ErrNoSession
 	}
-	return db.LiveSession{}, databaseError(ctx, "lookup", n, err)
+	return row, err
 }
 
 // countRead counts lookups that a node has answered for good.

@@ -63,9 +63,13 @@ func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (
 				later = append(later, each)
 			}
 		}
-		rows, err := s.queries.LookupBatch(ctx, n.db, params)
+		var rows []db.LiveSession
+		err := n.read(ctx, "lookup", func() (err error) {
+			rows, err = s.queries.LookupBatch(ctx, n.db, params)
+			return err
+		})
 		if err != nil {
-			return append(append(missed, now...), later...), databaseError(ctx, "lookup", n, err)
+			return append(append(missed, now...), later...), err
 		}
 		found := make(map[int64]*db.LiveSession, len(rows))
 		for i := range rows {

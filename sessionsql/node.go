@@ -2,6 +2,7 @@ package sessionsql
 
 import (
 	"context"
+	"database/sql"
 	"database/sql/driver"
 	"errors"
 	"fmt"
@@ -49,13 +50,33 @@ func (s *Store) newNode(i int, pool DB) *node {
 // fail leaves a replica out until the next look at it finds it well.
 func (n *node) fail(err error) { n.state.Store(&replicaState{err: err}) }
 
-// write runs one write on the primary. A server that was demoted keeps its connections, and a pool would hand them out until
-// the program restarts: when a write is refused as read-only, which means that nothing was done, the idle connections
-// are dropped, and the write is tried once more on whatever the DSN leads to now.
-func (n *node) write(ctx context.Context, op string, run func() error) error {
-	err := databaseError(ctx, op, n, run())
-	if !errors.Is(err, ErrReadOnly) {
+// read runs one statement that may be run again. A server that was restarted leaves connections in the pool that are dead
+// without knowing it: the first one that shows takes the idle ones with it, and the statement is tried once more.
+func (n *node) read(ctx context.Context, op string, run func() error) error {
+	err := run()
+	if connectionLost(err) && ctx.Err() == nil {
+		n.dropIdle(ctx)
+		err = run()
+	}
+	if errors.Is(err, sql.ErrNoRows) {
 		return err
+	}
+	return databaseError(ctx, op, n, err)
+}
+
+// write runs one write on the primary. What was under way on a connection that is lost may have been done, so it is not
+// tried again; but the next one does not have to find the other dead connections.
+//
+// A server that was demoted keeps its connections, and a pool would hand them out until the program restarts. A write that
+// is refused as read-only was not done: it is tried once more on whatever the DSN leads to now.
+func (n *node) write(ctx context.Context, op string, run func() error) error {
+	err := run()
+	if connectionLost(err) {
+		n.dropIdle(ctx)
+	}
+	failed := databaseError(ctx, op, n, err)
+	if !errors.Is(failed, ErrReadOnly) {
+		return failed
 	}
 	n.dropIdle(ctx)
 	return databaseError(ctx, op, n, run())

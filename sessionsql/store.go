@@ -134,16 +134,20 @@ func newStore(primary DB, replicas []*sql.DB, options *Options) (*Store, error) 
 
 // check asks the primary whether it can serve.
 func (s *Store) check(ctx context.Context) error {
-	installed, err := s.Version(ctx)
+	installed, err := s.version(ctx, "open")
 	if err != nil {
 		return err
 	}
 	if err := checkVersion(installed); err != nil {
 		return err
 	}
-	server, err := s.queries.Node(ctx, s.primary.db)
+	var server db.Node
+	err = s.primary.read(ctx, "open", func() (err error) {
+		server, err = s.queries.Node(ctx, s.primary.db)
+		return err
+	})
 	if err != nil {
-		return databaseError(ctx, "open", s.primary, err)
+		return err
 	}
 	if server.InRecovery {
 		return &Error{Op: "open", Node: s.primary.name, kind: ErrReadOnly}
@@ -198,7 +202,12 @@ func (s *Store) Close(ctx context.Context) error {
 	case <-ended:
 		err = s.flush(ctx)
 	case <-ctx.Done():
-		err = fmt.Errorf("sessionsql: close: %w", context.Cause(ctx))
+		err = contextError(ctx, "close")
+		s.abort()
+		s.inserts.relieve()
+		for _, n := range append(s.reads, s.primary) {
+			n.lookups.relieve()
+		}
 	}
 	for _, pool := range s.pools {
 		err = errors.Join(err, pool.Close())

@@ -114,7 +114,7 @@ func array(n, size int, element func([]byte, int) []byte) string {
 func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0
-	for i := range len(s) {
+	for i := 0; i < len(s); i++ {
 		if s[i] == '"' || s[i] == '\\' {
 			b = append(b, s[from:i]...)
 			b = append(b, '\\')

@@ -1,0 +1,95 @@
+package pgtext_test
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5/pgtype"
+
+	"github.com/sessionsql/postgres/internal/pgtext"
+)
+
+// parse reads an array as PostgreSQL's own text form, with a parser that is not ours.
+func parse[T any](t *testing.T, oid uint32, value driver.Valuer) []T {
+	t.Helper()
+	text, err := value.Value()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parsed []T
+	if err := pgtype.NewMap().Scan(oid, pgtype.TextFormatCode, []byte(text.(string)), &parsed); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return parsed
+}
+
+func TestArraysOfNumbers(t *testing.T) {
+	ids := pgtext.IDs{1, -1, 0, 1<<63 - 1, -1 << 63}
+	if got := parse[int64](t, pgtype.Int8ArrayOID, ids); !slices.Equal(got, ids) {
+		t.Errorf("%v became %v", ids, got)
+	}
+	if got := parse[int64](t, pgtype.Int8ArrayOID, pgtext.IDs(nil)); len(got) != 0 {
+		t.Errorf("nothing became %v", got)
+	}
+	hashes := pgtext.Hashes{{1, 2, 255}, {}}
+	for i, got := range parse[[]byte](t, pgtype.ByteaArrayOID, hashes) {
+		if string(got) != string(hashes[i][:]) {
+			t.Errorf("%x became %x", hashes[i], got)
+		}
+	}
+	seconds := pgtext.Seconds{{Float64: 0.1, Valid: true}, {}, {Float64: 1e300, Valid: true}}
+	if got := parse[*float64](t, pgtype.Float8ArrayOID, seconds); len(got) != 3 || *got[0] != 0.1 || got[1] != nil || *got[2] != 1e300 {
+		t.Errorf("%v became %v", seconds, got)
+	}
+}
+
+func FuzzArraysOfText(f *testing.F) {
+	f.Add("plain", "")
+	f.Add(`"quoted" \ back\\slash`, "NULL")
+	f.Add("{a,b}", " \t\n")
+	f.Add("日本語 🙂", `\`)
+	f.Fuzz(func(t *testing.T, a, b string) {
+		for _, s := range []string{a, b} {
+			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
+				t.Skip("refused before it comes here")
+			}
+		}
+		want := []string{a, b, a}
+		if got := parse[string](t, pgtype.TextArrayOID, pgtext.Payloads(want)); !slices.Equal(got, want) {
+			t.Errorf("%q became %q", want, got)
+		}
+		subjects := pgtext.Subjects{{String: a, Valid: true}, {}, {String: b, Valid: true}}
+		if got := parse[*string](t, pgtype.TextArrayOID, subjects); *got[0] != a || got[1] != nil || *got[2] != b {
+			t.Errorf("%v became %v", subjects, got)
+		}
+	})
+}
+
+func TestPayloadsNeverPrintThemselves(t *testing.T) {
+	value := struct {
+		P  pgtext.Payload
+		Ps pgtext.Payloads
+	}{"canary", pgtext.Payloads{"canary"}}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		if text := fmt.Sprintf(verb, value); strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") {
+			t.Errorf("%s: %s", verb, text)
+		}
+	}
+}
+
+func TestPayloadScansText(t *testing.T) {
+	var p pgtext.Payload
+	for _, src := range []any{"text", []byte("text")} {
+		if err := sql.Scanner(&p).Scan(src); err != nil || p != "text" {
+			t.Errorf("%T: %v", src, err)
+		}
+	}
+	if err := p.Scan(nil); err == nil {
+		t.Error("a null payload was accepted")
+	}
+}

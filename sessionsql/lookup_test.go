@@ -1,0 +1,158 @@
+package sessionsql_test
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+func TestNoSessionUnwrapsToErrNoRows(t *testing.T) {
+	if !errors.Is(sessionsql.ErrNoSession, sql.ErrNoRows) {
+		t.Error("it does not")
+	}
+	if errors.Is(sessionsql.ErrUnavailable, sql.ErrNoRows) || !errors.Is(sessionsql.ErrReadOnly, sessionsql.ErrUnavailable) {
+		t.Error("unavailable is mistaken for no session, or read-only not for unavailable")
+	}
+}
+
+func TestLookupPlansAnIndexScanByIDAlone(t *testing.T) {
+	d := newDatabase(t)
+	d.fill(t, 10_000, "1 hour")
+	d.primary.MustExec("ANALYZE sessionsql.session")
+	for _, call := range []string{"lookup(77, sha256('77'))", "lookup_batch('{77,78}', ARRAY[sha256('77'), sha256('78')])"} {
+		var plan []string
+		must(t, d.primary.Select(&plan, "EXPLAIN SELECT * FROM sessionsql."+call))
+		text := strings.Join(plan, "\n")
+		if !strings.Contains(text, "Index Cond: (id = ") || strings.Contains(text, "Seq Scan") || strings.Contains(text, "Function Scan on lookup") {
+			t.Errorf("%s is not inlined into an index scan:\n%s", call, text)
+		}
+	}
+}
+
+func TestLookupReadsFromTheReplica(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	d.catchUp(t)
+	for range 10 {
+		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	}
+	if stats := store.Stats(); stats.ReplicaReads != 10 || stats.PrimaryReads != 0 || !stats.Replicas[0].Usable {
+		t.Errorf("%+v", stats)
+	}
+}
+
+func TestReplicaMissIsAskedAgainOnThePrimary(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	d.replica.MustExec("SELECT pg_wal_replay_pause()")
+	defer d.replica.MustExec("SELECT pg_wal_replay_resume()")
+	tokens := make([]sessionsql.Token, 200)
+	for i := range tokens {
+		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i)))
+	}
+	var wait sync.WaitGroup
+	for i, token := range tokens {
+		wait.Go(func() {
+			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != fmt.Sprint(i) {
+				t.Errorf("%d: %q, %v", i, sess.Payload, err)
+			}
+		})
+	}
+	wait.Wait()
+	if stats := store.Stats(); stats.ReplicaMisses != 200 || stats.PrimaryReads != 200 {
+		t.Errorf("%+v", stats)
+	}
+}
+
+func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	kept := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old"))
+	ended := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old"))
+	d.catchUp(t)
+	must1[sessionsql.Session](t)(store.Lookup(t.Context(), kept))
+
+	d.replica.MustExec("SELECT pg_wal_replay_pause()")
+	must1[int32](t)(store.Update(t.Context(), kept, "new", 1))
+	must(t, store.Revoke(t.Context(), ended))
+	for range 100 {
+		if sess, err := store.Lookup(t.Context(), kept); err != nil || sess.Payload != "new" || sess.Version != 2 {
+			t.Fatalf("after an update: %q, version %d, %v", sess.Payload, sess.Version, err)
+		}
+		if _, err := store.Lookup(t.Context(), ended); err != sessionsql.ErrNoSession {
+			t.Fatalf("after a revoke: %v", err)
+		}
+	}
+	d.replica.MustExec("SELECT pg_wal_replay_resume()")
+	d.catchUp(t)
+	before := store.Stats().ReplicaReads
+	eventually(t, "the replica is read from again", func() bool {
+		sess, err := store.Lookup(t.Context(), kept)
+		if err != nil || sess.Payload != "new" {
+			t.Fatalf("%q, %v", sess.Payload, err)
+		}
+		return store.Stats().ReplicaReads > before
+	})
+}
+
+func TestTwoSecretsForOneIDNeverCross(t *testing.T) {
+	random := seeded(t)
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	tokens := make([]sessionsql.Token, 8)
+	for i := range tokens {
+		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i)))
+	}
+	d.catchUp(t)
+	picks := make([][]int, 64)
+	for i := range picks {
+		picks[i] = random.Perm(len(tokens) * 2)
+	}
+	var wait sync.WaitGroup
+	for _, pick := range picks {
+		wait.Go(func() {
+			for range 20 {
+				for _, i := range pick {
+					token, forged := tokens[i/2], i%2 == 1
+					if forged {
+						token = token[:31] + map[bool]sessionsql.Token{true: "B", false: "A"}[token[31] == 'A']
+					}
+					sess, err := store.Lookup(t.Context(), token)
+					if forged && err != sessionsql.ErrNoSession {
+						t.Errorf("a forged secret opens %q, %v", sess.Payload, err)
+					}
+					if !forged && (err != nil || sess.Payload != fmt.Sprint(i/2)) {
+						t.Errorf("token %d opens %q, %v", i/2, sess.Payload, err)
+					}
+				}
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func TestExpiredSessionsAreInvisibleAtOnce(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = clock_timestamp()")
+	d.catchUp(t)
+	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
+		t.Errorf("Lookup: %v", err)
+	}
+	if _, err := store.Update(t.Context(), token, "late", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+		t.Errorf("Update: %v", err)
+	}
+	if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {
+		t.Errorf("Revoke: %v", err)
+	}
+	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.live_session"); n != 0 {
+		t.Errorf("%d rows in live_session", n)
+	}
+}

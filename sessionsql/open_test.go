@@ -1,0 +1,222 @@
+package sessionsql_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sessionsql/postgres/sessionsql"
+	bundle "github.com/sessionsql/postgres/sql"
+)
+
+func TestOpenSaysWhatIsWrong(t *testing.T) {
+	d := newDatabase(t)
+	empty := emptyDatabaseIn(t, shared)
+	stale := newDatabase(t)
+	stale.primary.MustExec("CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql AS $$ SELECT '0.0.9' $$")
+
+	for name, test := range map[string]struct {
+		dsn  string
+		is   error
+		says string
+	}{
+		"bad DSN":              {"host=localhost port=canary", sessionsql.ErrDSN, "postgres://user:password@host:5432/database"},
+		"bad URL":              {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
+		"nobody there":         {"postgres://u@127.0.0.1:1/d?sslmode=disable", sessionsql.ErrUnavailable, "127.0.0.1:1"},
+		"no such database":     {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
+		"missing bundle":       {empty.primaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
+		"read-only primary":    {d.replicaDSNs()[0], sessionsql.ErrReadOnly, "target_session_attrs=read-write"},
+		"bundle of another":    {stale.primaryDSN(), nil, "0.0.9"},
+		"replica DSN is wrong": {d.primaryDSN(), nil, ""},
+	} {
+		var replicas []string
+		if name == "replica DSN is wrong" {
+			replicas, test.is, test.says = []string{"port=canary"}, sessionsql.ErrDSN, "replica 1"
+		}
+		_, err := sessionsql.Open(t.Context(), test.dsn, replicas, nil)
+		if err == nil {
+			t.Errorf("%s: no error", name)
+			continue
+		}
+		if test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", name, err)
+		}
+		t.Logf("%s: %v", name, err)
+		var version *sessionsql.VersionError
+		if errors.As(err, &version) != (name == "bundle of another") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, options := range map[string]*sessionsql.Options{
+		"idle timeout": {IdleTimeout: -1}, "lifetime": {Lifetime: -1}, "payload": {MaxPayloadBytes: -1},
+		"touches": {MaxPendingTouches: -1}, "lag": {MaxReplicaLag: -1},
+	} {
+		if _, err := sessionsql.OpenDB(d.primary, nil, options); !errors.Is(err, sessionsql.ErrOptions) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := sessionsql.OpenDB(nil, nil, nil); !errors.Is(err, sessionsql.ErrOptions) {
+		t.Errorf("no primary: %v", err)
+	}
+}
+
+func TestOperationsSayThatTheBundleIsMissing(t *testing.T) {
+	store, err := sessionsql.OpenDB(emptyDatabaseIn(t, shared).primary, nil, quiet())
+	must(t, err)
+	defer func() { must(t, store.Close(t.Context())) }()
+	if _, err := store.Insert(t.Context(), "p"); !errors.Is(err, sessionsql.ErrNotInstalled) {
+		t.Errorf("Insert: %v", err)
+	}
+	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err, sessionsql.ErrNotInstalled) {
+		t.Errorf("Lookup: %v", err)
+	}
+}
+
+func TestInstallIsIdempotentAndConcurrent(t *testing.T) {
+	d := emptyDatabaseIn(t, shared)
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			if err := sessionsql.Install(t.Context(), d.primary); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+	store := d.store(t, nil)
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	must(t, sessionsql.Install(t.Context(), d.primary))
+	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
+		t.Errorf("after installing again: %q, %v", sess.Payload, err)
+	}
+	if got := must1[string](t)(store.Version(t.Context())); got != bundle.Version {
+		t.Errorf("version %s, want %s", got, bundle.Version)
+	}
+	if got := get[string](t, d.primary, "SHOW search_path"); got != `"$user", public` {
+		t.Errorf("search_path is %s after Install", got)
+	}
+}
+
+func TestInstallUnderLoadDisturbsNobody(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	ctx, stop := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for ctx.Err() == nil {
+				token, err := store.Insert(t.Context(), "p")
+				if err == nil {
+					_, err = store.Lookup(t.Context(), token)
+				}
+				if err == nil {
+					_, err = store.Update(t.Context(), token, "q", 1)
+				}
+				if err == nil {
+					err = store.Flush(t.Context())
+				}
+				if err != nil {
+					t.Errorf("under Install: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for range 5 {
+		must(t, sessionsql.Install(t.Context(), d.primary))
+	}
+	stop()
+	wait.Wait()
+}
+
+func TestUninstallLeavesNothing(t *testing.T) {
+	d := newDatabase(t)
+	d.primary.MustExec(bundle.Uninstall())
+	if n := get[int](t, d.primary, "SELECT count(*) FROM pg_namespace WHERE nspname = 'sessionsql'"); n != 0 {
+		t.Error("the schema is left")
+	}
+	d.primary.MustExec(bundle.Uninstall())
+	must(t, sessionsql.Install(t.Context(), d.primary))
+}
+
+func TestNothingIsLeftToPublic(t *testing.T) {
+	d := newDatabase(t)
+	var open []string
+	must(t, d.primary.Select(&open, `
+		SELECT p.oid::regprocedure::text FROM pg_proc AS p
+		WHERE p.pronamespace = 'sessionsql'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
+		UNION ALL
+		SELECT c.oid::regclass::text FROM pg_class AS c
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege('public', c.oid, 'SELECT')`))
+	if len(open) > 0 {
+		t.Errorf("PUBLIC may use %v", open)
+	}
+}
+
+func TestEverythingIsDocumented(t *testing.T) {
+	d := newDatabase(t)
+	var bare []string
+	must(t, d.primary.Select(&bare, `
+		SELECT p.oid::regprocedure::text FROM pg_proc AS p
+		WHERE p.pronamespace = 'sessionsql'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
+		UNION ALL
+		SELECT c.oid::regclass::text FROM pg_class AS c
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v') AND obj_description(c.oid, 'pg_class') IS NULL
+		UNION ALL
+		SELECT c.oid::regclass::text || '.' || a.attname FROM pg_class AS c
+		JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v') AND col_description(c.oid, a.attnum) IS NULL`))
+	if len(bare) > 0 {
+		t.Errorf("no COMMENT ON %v", bare)
+	}
+}
+
+func TestReplicaThatLagsIsLeftOut(t *testing.T) {
+	d := newDatabase(t)
+	var log logBuffer
+	store := d.store(t, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxReplicaLag: time.Millisecond, Logger: log.logger()})
+	usable := func() bool { return store.Stats().Replicas[0].Usable }
+	eventually(t, "the replica is read from", usable)
+	d.replica.MustExec("SELECT pg_wal_replay_pause()")
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	eventually(t, "the lagging replica is left out", func() bool { return !usable() })
+	if replica := store.Stats().Replicas[0]; replica.Err == nil || replica.Lag == 0 {
+		t.Errorf("%+v", replica)
+	}
+	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
+		t.Errorf("%q, %v", sess.Payload, err)
+	}
+	if misses := store.Stats().ReplicaMisses; misses != 0 {
+		t.Errorf("the replica was asked %d times", misses)
+	}
+	d.replica.MustExec("SELECT pg_wal_replay_resume()")
+	eventually(t, "the replica is read from again", usable)
+	if text := log.String(); !strings.Contains(text, "replica left out") || !strings.Contains(text, "read from again") {
+		t.Errorf("log: %s", text)
+	}
+}
+
+func TestAPrimaryIsNoReplica(t *testing.T) {
+	d := newDatabase(t)
+	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), []string{d.primaryDSN()}, quiet())
+	must(t, err)
+	defer func() { must(t, store.Close(t.Context())) }()
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	if stats := store.Stats(); stats.Replicas[0].Usable || stats.PrimaryReads != 1 {
+		t.Errorf("%+v", stats)
+	}
+}
+
+func TestSessionNeverPrintsItsPayload(t *testing.T) {
+	sess := sessionsql.Session{Payload: "canary", Subject: "canary", Version: 7}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
+		if text := fmt.Sprintf(verb, sess); strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") {
+			t.Errorf("%s: %s", verb, text)
+		}
+	}
+}

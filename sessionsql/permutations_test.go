@@ -1,0 +1,183 @@
+package sessionsql_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jmoiron/sqlx"
+)
+
+// Two transactions, each a list of steps, run in every order that keeps each one's own. A step that has to wait for a lock
+// is left waiting while the other transaction goes on, as in PostgreSQL's isolation tests; nothing sleeps and hopes.
+
+type transaction struct {
+	name  string
+	steps []string // SQL; $1 and $2 are the ids of the two sessions
+}
+
+func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
+	const (
+		touchBoth   = "SELECT sessionsql.touch_batch(ARRAY[$1, $2]::bigint[])"
+		touchBoth2  = "SELECT sessionsql.touch_batch(ARRAY[$2, $1]::bigint[])"
+		reapAll     = "SELECT count(*) FROM sessionsql.reap() WHERE $1::bigint <> $2::bigint"
+		revokeFirst = "SELECT sessionsql.revoke($1, sha256('1')) AND $2 > 0"
+		saveFirst   = "SELECT sessionsql.update_payload($1, sha256('1'), 'late') WHERE $2 > 0"
+		expireFirst = "UPDATE sessionsql.session SET expires_at = now() - interval '1 second' WHERE id = $1 AND $2 > 0"
+	)
+	touches := transaction{"touch", []string{"BEGIN", touchBoth, touchBoth, "COMMIT"}}
+	touchesBack := transaction{"touch backwards", []string{"BEGIN", touchBoth2, "COMMIT"}}
+	reaps := transaction{"reap", []string{"BEGIN", reapAll, reapAll, "COMMIT"}}
+	revokes := transaction{"revoke", []string{"BEGIN", revokeFirst, "COMMIT"}}
+	unrevokes := transaction{"revoke, rolled back", []string{"BEGIN", revokeFirst, "ROLLBACK"}}
+	saves := transaction{"save", []string{"BEGIN", saveFirst, "COMMIT"}}
+	expires := transaction{"expire", []string{"BEGIN", expireFirst, "COMMIT"}}
+
+	d := newDatabase(t)
+	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
+	count := 0
+	for _, pair := range [][2]transaction{
+		{touches, touchesBack}, {touches, reaps}, {touches, revokes}, {touches, saves}, {touches, expires}, {saves, revokes},
+		{saves, reaps}, {revokes, revokes}, {revokes, reaps}, {unrevokes, saves}, {unrevokes, touches}, {expires, reaps},
+		{expires, saves}, {saves, saves}, {reaps, reaps},
+	} {
+		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
+			plan := plans[count%len(plans)]
+			count++
+			name := fmt.Sprintf("%s and %s, order %v, without %q", pair[0].name, pair[1].name, order, plan)
+			checkInterleaving(t, d, name, pair, order, plan)
+		}
+	}
+	t.Logf("%d interleavings", count)
+}
+
+func checkInterleaving(t *testing.T, d *database, name string, pair [2]transaction, order []int, plan string) {
+	t.Helper()
+	d.primary.MustExec("DELETE FROM sessionsql.session")
+	ids := d.fill(t, 2, "1 minute") // both alive and due for a touch
+	var runners [2]*runner
+	for i := range runners {
+		runners[i] = newRunner(t, d, plan)
+	}
+	next := [2]int{}
+	for _, who := range order {
+		step := pair[who].steps[next[who]]
+		next[who]++
+		runners[who].run(step, ids)
+	}
+	for i, r := range runners {
+		for _, err := range r.finish() {
+			var pg *pgconn.PgError
+			if errors.As(err, &pg) && pg.Code == "40P01" {
+				t.Errorf("%s: deadlock in %s", name, pair[i].name)
+			} else {
+				t.Errorf("%s: %s: %v", name, pair[i].name, err)
+			}
+		}
+	}
+
+	did := func(what string) bool { return pair[0].name == what || pair[1].name == what }
+	type row struct {
+		Alive   bool
+		Version int
+	}
+	var first []row
+	must(t, d.primary.Select(&first, "SELECT expires_at > now() AS alive, version FROM sessionsql.session WHERE id = $1", ids[0]))
+	switch {
+	case did("revoke") && len(first) > 0:
+		t.Errorf("%s: a revoked session is back: %+v", name, first)
+	case !did("revoke") && !did("expire") && (len(first) == 0 || !first[0].Alive):
+		t.Errorf("%s: a live session is gone: %+v", name, first)
+	case did("expire") && len(first) > 0 && first[0].Alive && !did("save") && !did("touch"):
+		t.Errorf("%s: an expired session is alive: %+v", name, first)
+	}
+	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.live_session WHERE id = $1", ids[1]); n != 1 {
+		t.Errorf("%s: the other session, which nobody ended, is gone", name)
+	}
+}
+
+// interleavings returns every order of a steps of the first and b of the second transaction.
+func interleavings(a, b int) [][]int {
+	if a == 0 && b == 0 {
+		return [][]int{nil}
+	}
+	var orders [][]int
+	if a > 0 {
+		for _, rest := range interleavings(a-1, b) {
+			orders = append(orders, append([]int{0}, rest...))
+		}
+	}
+	if b > 0 {
+		for _, rest := range interleavings(a, b-1) {
+			orders = append(orders, append([]int{1}, rest...))
+		}
+	}
+	return orders
+}
+
+// A runner runs the steps of one transaction on its own connection, in order, each when the one before it is done.
+type runner struct {
+	t      *testing.T
+	pool   *sqlx.DB
+	conn   *sqlx.Conn
+	pid    int
+	steps  chan func() error
+	begun  int
+	done   atomic.Int64 // steps
+	ended  chan struct{}
+	failed []error
+}
+
+func newRunner(t *testing.T, d *database, plan string) *runner {
+	t.Helper()
+	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	r := &runner{t: t, pool: d.primary, conn: conn, steps: make(chan func() error, 10), ended: make(chan struct{})}
+	must(t, conn.GetContext(t.Context(), &r.pid, "SELECT pg_backend_pid()"))
+	_, err := conn.ExecContext(t.Context(), "RESET ALL")
+	must(t, err)
+	for setting := range strings.SplitSeq(plan, ",") {
+		if setting != "" {
+			_, err := conn.ExecContext(t.Context(), "SET "+setting+" = off")
+			must(t, err)
+		}
+	}
+	go func() {
+		defer close(r.ended)
+		for step := range r.steps {
+			if err := step(); err != nil {
+				r.failed = append(r.failed, err)
+			}
+			r.done.Add(1)
+		}
+	}()
+	return r
+}
+
+// run starts a step, and returns when it is done or waits for a lock of the other transaction.
+func (r *runner) run(step string, ids []int64) {
+	r.t.Helper()
+	r.steps <- func() error {
+		if strings.Contains(step, "$1") {
+			_, err := r.conn.ExecContext(context.Background(), step, ids[0], ids[1])
+			return err
+		}
+		_, err := r.conn.ExecContext(context.Background(), step)
+		return err
+	}
+	r.begun++
+	eventually(r.t, "a step is done, or waits", func() bool {
+		return r.done.Load() == int64(r.begun) ||
+			get[bool](r.t, r.pool, "SELECT cardinality(pg_blocking_pids($1)) > 0", r.pid)
+	})
+}
+
+func (r *runner) finish() []error {
+	close(r.steps)
+	<-r.ended
+	_ = r.conn.Close()
+	return r.failed
+}

@@ -1,0 +1,345 @@
+package sessionsql_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+func touch(t testing.TB, pool sqlx.Queryer, ids ...int64) int64 {
+	t.Helper()
+	return get[int64](t, pool, "SELECT sessionsql.touch_batch($1::text::bigint[])", arrayOf(ids))
+}
+
+// setExpiry moves a session's clock instead of waiting for it.
+func (d *database) setExpiry(id int64, expiresIn string) {
+	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + $2::interval WHERE id = $1", id, expiresIn)
+}
+
+func (d *database) expiresIn(t testing.TB, id int64) float64 {
+	t.Helper()
+	return get[float64](t, d.primary,
+		"SELECT date_part('epoch', expires_at - now()) FROM sessionsql.session WHERE id = $1", id)
+}
+
+func TestTouchExtendsByFourThirdsOfTheIdleTimeout(t *testing.T) {
+	d := newDatabase(t)
+	id := d.fill(t, 1, "29 minutes")[0]
+	if n := touch(t, d.primary, id); n != 1 {
+		t.Errorf("touched %d sessions, want 1", n)
+	}
+	if left := d.expiresIn(t, id); left < 2390 || left > 2400 {
+		t.Errorf("%v seconds left, want 2400", left)
+	}
+}
+
+func TestTouchNeverResurrects(t *testing.T) {
+	d := newDatabase(t)
+	id := d.fill(t, 1, "-1 microsecond")[0]
+	if n := touch(t, d.primary, id); n != 0 {
+		t.Errorf("touched %d sessions, want 0", n)
+	}
+	if left := d.expiresIn(t, id); left >= 0 {
+		t.Errorf("%v seconds left", left)
+	}
+	if n := touch(t, d.primary, id+1, -1, 0); n != 0 {
+		t.Errorf("touched %d sessions that do not exist", n)
+	}
+}
+
+func TestTouchNeverPassesTheDeadline(t *testing.T) {
+	d := newDatabase(t)
+	id := d.fill(t, 1, "1 minute")[0]
+	d.primary.MustExec("UPDATE sessionsql.session SET deadline = now() + interval '10 minutes'")
+	touch(t, d.primary, id)
+	if !get[bool](t, d.primary, "SELECT expires_at = deadline FROM sessionsql.session") {
+		t.Errorf("%v seconds left, want as many as to the deadline", d.expiresIn(t, id))
+	}
+	if n := touch(t, d.primary, id); n != 0 {
+		t.Error("a session at its deadline was written again")
+	}
+}
+
+func TestTouchNeverShortens(t *testing.T) {
+	d := newDatabase(t)
+	id := d.fill(t, 1, "5 minutes")[0]
+	// A transaction that began long ago has an old now(), and touches after a younger one has.
+	old := d.primary.MustBegin()
+	defer func() { _ = old.Rollback() }()
+	get[int64](t, old, "SELECT txid_current()")
+	touch(t, d.primary, id)
+	before := d.expiresIn(t, id)
+	touch(t, old, id)
+	must(t, old.Commit())
+	if after := d.expiresIn(t, id); after < before-5 {
+		t.Errorf("%v seconds left, before it were %v", after, before)
+	}
+	// Beyond what a touch would give: an idle timeout that was made shorter by hand.
+	d.setExpiry(id, "10 hours")
+	touch(t, d.primary, id)
+	if left := d.expiresIn(t, id); left < 35000 {
+		t.Errorf("%v seconds left, want 36000", left)
+	}
+}
+
+func TestTouchWritesNothingWithMoreThanTheIdleTimeoutLeft(t *testing.T) {
+	d := newDatabase(t)
+	ids := d.fill(t, 100, "30 minutes 5 seconds")
+	before := get[string](t, d.primary, "SELECT string_agg(xmin::text || ctid::text, ',' ORDER BY id) FROM sessionsql.session")
+	if n := touch(t, d.primary, ids...); n != 0 {
+		t.Errorf("touched %d sessions, want 0", n)
+	}
+	if after := get[string](t, d.primary, "SELECT string_agg(xmin::text || ctid::text, ',' ORDER BY id) FROM sessionsql.session"); after != before {
+		t.Error("rows were written")
+	}
+}
+
+func TestTouchIsHOT(t *testing.T) {
+	random := seeded(t)
+	d := newDatabase(t)
+	const sessions, touches, batch = 20_000, 100_000, 2_000
+	ids := d.fill(t, sessions, "1 minute")
+	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	defer func() { _ = conn.Close() }()
+	type counts struct{ Updates, HOT int64 }
+	read := func() (c counts) {
+		// Statistics are sent when a transaction ends, and now also seen.
+		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
+		must(t, err)
+		must(t, conn.GetContext(t.Context(), &c, `SELECT n_tup_upd AS updates, n_tup_hot_upd AS hot
+			FROM pg_stat_user_tables WHERE schemaname = 'sessionsql' AND relname = 'session'`))
+		return c
+	}
+	before := read()
+	for done := 0; done < touches; done += batch {
+		random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
+		var n int64
+		must(t, conn.GetContext(t.Context(), &n, "SELECT sessionsql.touch_batch($1::text::bigint[])", arrayOf(ids[:batch])))
+		if n != batch {
+			t.Fatalf("touched %d sessions, want %d", n, batch)
+		}
+		// The touched ones are due again, in the same place: what follows is their next touch and not a new row.
+		_, err := conn.ExecContext(t.Context(), "UPDATE sessionsql.session SET expires_at = now() + interval '1 minute' WHERE id = ANY ($1::text::bigint[])", arrayOf(ids[:batch]))
+		must(t, err)
+	}
+	after := read()
+	updates, hot := after.Updates-before.Updates, after.HOT-before.HOT
+	if updates < 2*touches || float64(hot) < 0.99*float64(updates) {
+		t.Errorf("%d of %d updates were HOT, want 99 %%", hot, updates)
+	}
+}
+
+// Plan types that a connection may lose, as tuning, bad statistics or another version would take them.
+var planTypes = []string{
+	"enable_indexscan", "enable_bitmapscan", "enable_seqscan", "enable_indexonlyscan", "enable_nestloop", "enable_hashjoin",
+	"enable_mergejoin", "enable_sort", "enable_incremental_sort", "enable_hashagg", "enable_material", "enable_memoize",
+	"enable_tidscan",
+}
+
+func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
+	random := seeded(t)
+	d := newDatabase(t)
+	const sessions, callers, rounds, maxRows = 600, 32, 12, 50
+	live := d.fill(t, sessions, "1 minute")
+	expired := d.fill(t, sessions, "-1 minute")
+	all := append(append([]int64{}, live...), expired...)
+	revoked := live[:100] // the hash of the n-th session that fill made is sha256(n)
+
+	failed := make(chan error, callers+2)
+	start := make(chan struct{})
+	run := func(work func(ctx context.Context, conn *sqlx.Conn) error) {
+		conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+		for _, plan := range planTypes {
+			if random.IntN(3) == 0 {
+				_, err := conn.ExecContext(t.Context(), "SET "+plan+" = off")
+				must(t, err)
+			}
+		}
+		_, err := conn.ExecContext(t.Context(), "SET plan_cache_mode = "+[]string{"auto", "force_generic_plan", "force_custom_plan"}[random.IntN(3)])
+		must(t, err)
+		go func() {
+			defer func() { _ = conn.Close() }()
+			<-start
+			failed <- work(t.Context(), conn)
+		}()
+	}
+
+	for range callers {
+		batches := make([]string, rounds)
+		for i := range batches {
+			random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+			batches[i] = arrayOf(all[:len(all)/2])
+		}
+		run(func(ctx context.Context, conn *sqlx.Conn) error {
+			for _, ids := range batches {
+				if _, err := conn.ExecContext(ctx, "SELECT sessionsql.touch_batch($1::text::bigint[])", ids); err != nil {
+					return err
+				}
+				// Due again, so that the next touches have to write: in one go, in an order that a plan chose.
+				if _, err := conn.ExecContext(ctx, `WITH due AS MATERIALIZED (
+					SELECT id FROM sessionsql.session WHERE expires_at > now() AND id = ANY ($1::text::bigint[])
+					ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+					UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute' FROM due WHERE s.id = due.id`, ids); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	var reaped int64
+	run(func(ctx context.Context, conn *sqlx.Conn) error {
+		for range 3 * rounds {
+			var n int64
+			if err := conn.GetContext(ctx, &n, "SELECT r.reaped FROM sessionsql.reap($1, 20) AS r", maxRows); err != nil {
+				return err
+			}
+			if n > maxRows {
+				return errors.New("reap deleted more than max_rows")
+			}
+			reaped += n
+		}
+		return nil
+	})
+	run(func(ctx context.Context, conn *sqlx.Conn) error {
+		for i, id := range revoked {
+			var done bool
+			if err := conn.GetContext(ctx, &done, "SELECT sessionsql.revoke($1, sha256($2::integer::text::bytea))", id, i+1); err != nil {
+				return err
+			}
+			if !done {
+				return errors.New("a live session could not be revoked")
+			}
+		}
+		return nil
+	})
+	close(start)
+	for range callers + 2 {
+		if err := <-failed; err != nil {
+			var pg *pgconn.PgError
+			if errors.As(err, &pg) && pg.Code == "40P01" {
+				t.Error("deadlock")
+			}
+			t.Error(err)
+		}
+	}
+
+	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE expires_at > now()"); n != len(live)-len(revoked) {
+		t.Errorf("%d live sessions are left, want %d", n, len(live)-len(revoked))
+	}
+	if n := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE expires_at <= now()"); n+reaped != int64(len(expired)) {
+		t.Errorf("%d expired sessions are left and %d reaped, want %d together", n, reaped, len(expired))
+	}
+}
+
+func TestExpiryIsTheSameInEveryTimeZone(t *testing.T) {
+	d := newDatabase(t)
+	zones := []string{"UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati", "Pacific/Niue"}
+	for _, writer := range zones {
+		conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+		_, err := conn.ExecContext(t.Context(), "SELECT set_config('TimeZone', $1, false)", writer)
+		must(t, err)
+		var id int64
+		must(t, conn.GetContext(t.Context(), &id, "SELECT sessionsql.insert(sha256('a'), 'p', '30 minutes', '1 hour')"))
+		for _, reader := range zones {
+			_, err := conn.ExecContext(t.Context(), "SELECT set_config('TimeZone', $1, false)", reader)
+			must(t, err)
+			var left float64
+			must(t, conn.GetContext(t.Context(), &left, "SELECT l.expires_in FROM sessionsql.lookup($1, sha256('a')) AS l", id))
+			if left < 2390 || left > 2400 {
+				t.Errorf("written in %s, read in %s: %v seconds left, want 2400", writer, reader, left)
+			}
+			if _, err := conn.ExecContext(t.Context(), "UPDATE sessionsql.session SET expires_at = now() + interval '1 minute' WHERE id = $1", id); err != nil {
+				t.Error(err)
+			}
+			must(t, conn.GetContext(t.Context(), &left, "SELECT sessionsql.touch_batch(ARRAY[$1::bigint])::float8", id))
+			if left != 1 {
+				t.Errorf("written in %s, touched in %s: not extended", writer, reader)
+			}
+			must(t, conn.GetContext(t.Context(), &left, "SELECT count(*)::float8 FROM sessionsql.reap() WHERE reaped > 0"))
+			if left != 0 {
+				t.Errorf("written in %s, reaped in %s: a live session is gone", writer, reader)
+			}
+		}
+		_ = conn.Close()
+	}
+}
+
+func TestLookupKeepsAliveAtTheNextFlush(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '1 minute'")
+	d.catchUp(t)
+	sess := must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	if sess.ExpiresIn > time.Minute {
+		t.Errorf("%v left", sess.ExpiresIn)
+	}
+	if pending := store.Stats().TouchesPending; pending != 1 {
+		t.Fatalf("%d touches pending, want 1", pending)
+	}
+	must(t, store.Flush(t.Context()))
+	if stats := store.Stats(); stats.TouchesPending != 0 || stats.SessionsExtended != 1 {
+		t.Errorf("after the flush: %+v", stats)
+	}
+	if left := get[float64](t, d.primary, "SELECT expires_in FROM sessionsql.live_session"); left < 2390 {
+		t.Errorf("%v seconds left, want 2400", left)
+	}
+}
+
+func TestLookupKeepsAliveAtOnceWhenLittleIsLeft(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, &sessionsql.Options{FlushInterval: time.Hour, IdleTimeout: 24 * time.Hour, ReapInterval: -1})
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '119 minutes'")
+	d.catchUp(t)
+	must(t, store.Touch(t.Context(), token))
+	eventually(t, "the session is extended without a flush", func() bool { return store.Stats().SessionsExtended == 1 })
+}
+
+func TestFailedFlushKeepsItsIDs(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	for range 3 {
+		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+		must(t, store.Touch(t.Context(), token))
+	}
+	d.primary.MustExec("ALTER FUNCTION sessionsql.touch_batch(bigint[]) RENAME TO hidden")
+	if err := store.Flush(t.Context()); err == nil {
+		t.Error("a flush without its function succeeded")
+	}
+	if stats := store.Stats(); stats.TouchesPending != 3 || stats.FlushErrors != 1 || stats.TouchesDropped != 0 {
+		t.Errorf("after a failed flush: %+v", stats)
+	}
+	d.primary.MustExec("ALTER FUNCTION sessionsql.hidden(bigint[]) RENAME TO touch_batch")
+	must(t, store.Close(t.Context()))
+	if stats := store.Stats(); stats.TouchesPending != 0 || stats.TouchesSent != 3 {
+		t.Errorf("after Close: %+v", stats)
+	}
+}
+
+func TestTouchBufferIsBoundedAndDeduplicated(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxPendingTouches: 2})
+	var tokens []sessionsql.Token
+	for range 3 {
+		tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p")))
+	}
+	for range 5 {
+		for _, token := range tokens[:2] {
+			must(t, store.Touch(t.Context(), token))
+		}
+	}
+	if stats := store.Stats(); stats.TouchesPending != 2 || stats.TouchesDropped != 0 {
+		t.Errorf("10 touches of 2 sessions: %+v", stats)
+	}
+	must(t, store.Touch(t.Context(), tokens[2]))
+	if stats := store.Stats(); stats.TouchesPending != 2 || stats.TouchesDropped != 1 {
+		t.Errorf("one touch too many: %+v", stats)
+	}
+}
