@@ -1,0 +1,210 @@
+package pgcluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// startTimeout bounds Start and Node.Start for a caller whose context has no deadline.
+const startTimeout = 2 * time.Minute
+
+var errClosed = errors.New("the cluster is closed")
+
+// Options says what a cluster is to be. Nil and the zero value of each field are allowed.
+type Options struct {
+	// Replicas is the number of streaming replicas. Defaults to 0.
+	Replicas int
+
+	// Settings go into postgresql.conf of every node, after the defaults of this package, which they override. The
+	// addresses, ports and names of the nodes cannot be set.
+	Settings map[string]string
+
+	// BinDir is the folder of the server programs. Defaults to what FindBinaries returns.
+	BinDir string
+
+	// Log takes a line for each step. Defaults to none.
+	Log io.Writer
+}
+
+// Cluster is a running primary and its replicas.
+type Cluster struct {
+	Primary  *Node
+	Replicas []*Node // replica1, replica2, ... in the order of their application_name
+
+	folder   string
+	binDir   string
+	account  *syscall.Credential
+	progress io.Writer
+	watchdog *watchdog
+
+	mu     sync.Mutex
+	closed bool
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Start starts a cluster and returns when the primary accepts connections and every replica answers read-only queries and
+// streams from it. The caller closes it; if this process ends without, even by SIGKILL, it is ended all the same.
+func Start(ctx context.Context, options *Options) (_ *Cluster, err error) {
+	if options == nil {
+		options = &Options{}
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+
+	c := &Cluster{binDir: options.BinDir, progress: options.Log}
+	if c.progress == nil {
+		c.progress = io.Discard
+	}
+	if c.binDir == "" {
+		if c.binDir, err = FindBinaries(); err != nil {
+			return nil, err
+		}
+	}
+	if c.account, err = serverCredential(); err != nil {
+		return nil, err
+	}
+	if c.watchdog, err = startWatchdog(ctx, c.binDir, c.account); err != nil {
+		return nil, err
+	}
+	c.folder = c.watchdog.folder
+	defer func() {
+		if err != nil {
+			c.Close()
+		}
+	}()
+
+	c.Primary = c.newNode("primary")
+	for i := range options.Replicas {
+		c.Replicas = append(c.Replicas, c.newNode(fmt.Sprintf("replica%d", i+1)))
+	}
+	if err := c.create(ctx, options.Settings); err != nil {
+		return nil, err
+	}
+	if err := c.Primary.startFirst(ctx); err != nil {
+		return nil, err
+	}
+	for _, replica := range c.Replicas {
+		if err := replica.follow(ctx, c.Primary); err != nil {
+			return nil, err
+		}
+		if err := replica.startFirst(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for _, replica := range c.Replicas {
+		if err := replica.waitStreaming(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// create makes the data folder of every node. A data folder that was never started is as good a base for a replica as a
+// base backup is, and takes neither pg_basebackup nor a running server.
+func (c *Cluster) create(ctx context.Context, settings map[string]string) error {
+	fmt.Fprintf(c.progress, "initdb (%s) in %s\n", c.binDir, c.folder)
+	// Cleaning up after a failure is the watchdog's: initdb would pull the folder from under the server that it feeds,
+	// which then ends in disorder.
+	err := c.run(ctx, filepath.Join(c.binDir, "initdb"), "--pgdata="+c.Primary.DataDir, "--no-clean",
+		"--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	if err != nil {
+		return err
+	}
+	if err := configure(c.Primary.DataDir, defaultSettings, settings); err != nil {
+		return err
+	}
+	for _, replica := range c.Replicas {
+		if err := c.run(ctx, "cp", "-Rp", c.Primary.DataDir, replica.DataDir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Close stops all servers at once, without a last checkpoint, and removes the folder. It returns when nothing is left.
+// Closing again does nothing and returns the same error.
+func (c *Cluster) Close() error {
+	c.closeOnce.Do(func() {
+		c.mu.Lock()
+		c.closed = true
+		c.mu.Unlock()
+		fmt.Fprintf(c.progress, "removing %s\n", c.folder)
+		c.closeErr = c.watchdog.release()
+		for _, node := range c.nodes() {
+			node.waitExited()
+		}
+	})
+	return c.closeErr
+}
+
+// Log returns the end of every server's log, for the report of a failed test. After Close it is empty.
+func (c *Cluster) Log() string {
+	var log strings.Builder
+	for _, node := range c.nodes() {
+		if tail := node.logTail(); tail != "" {
+			fmt.Fprintf(&log, "--- %s ---\n%s\n", node.name, tail)
+		}
+	}
+	return log.String()
+}
+
+func (c *Cluster) nodes() []*Node {
+	if c.Primary == nil {
+		return nil
+	}
+	return append([]*Node{c.Primary}, c.Replicas...)
+}
+
+// launch starts a server unless the cluster is closed: the watchdog ends only what runs when it is released.
+func (c *Cluster) launch(command *exec.Cmd) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errClosed
+	}
+	return command.Start()
+}
+
+// command prepares a program that runs as the user of the servers. Its session is its own, so that Ctrl-C in a terminal
+// reaches this process alone. Its working directory is the folder, by which the watchdog knows it.
+func (c *Cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, name, args...)
+	command.Dir = c.folder
+	command.Env = c.environment()
+	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: c.account}
+	return command
+}
+
+// environment is that of this process, less what would make a server or its client library behave differently here and
+// there.
+func (c *Cluster) environment() []string {
+	kept := []string{"LC_ALL=C", "HOME=" + c.folder}
+	for _, variable := range os.Environ() {
+		name, _, _ := strings.Cut(variable, "=")
+		if name == "HOME" || name == "LANG" || strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "PG") {
+			continue
+		}
+		kept = append(kept, variable)
+	}
+	return kept
+}
+
+func (c *Cluster) run(ctx context.Context, name string, args ...string) error {
+	command := c.command(ctx, name, args...)
+	command.WaitDelay = time.Second
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("pgcluster: %s: %w: %s", filepath.Base(name), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}

