@@ -3,7 +3,6 @@ package sessionsql
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -245,8 +244,5 @@ func TestKeysWithOneIDDiffer(t *testing.T) {
 	r.mark(key{id: 1, hash: a.hash()})
 	if r.has(key{id: 1, hash: b.hash()}) {
 		t.Error("a reused id counts as written")
-	}
-	if text := fmt.Sprint(a.token(7), a.token(7)); text != "sessionsql.Token(redacted) sessionsql.Token(redacted)" {
-		t.Error(text)
 	}
 }

@@ -3,6 +3,7 @@ package sessionsql_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -128,7 +129,9 @@ func (d *database) store(t testing.TB, options *sessionsql.Options) *sessionsql.
 	return store
 }
 
-func quiet() *sessionsql.Options { return &sessionsql.Options{FlushInterval: -1, ReapInterval: -1} }
+func quiet() *sessionsql.Options {
+	return &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, Logger: slog.New(slog.DiscardHandler)}
+}
 
 // catchUp waits until the replica has what the primary has, asynchronous commits included.
 func (d *database) catchUp(t testing.TB) {

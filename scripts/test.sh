@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Runs every test with the race detector against real servers, installing what is missing; arguments go to go test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+case "${1:-}" in -h | --help) sed -n '2s/^# //p' "$0" && exit 0 ;; esac
+. scripts/lib/postgres.sh
+ensure_go
+ensure_race
+ensure_postgres
+
+# -count=1: a result from the cache says nothing about the servers of this machine.
+exec go test -race -count=1 -timeout 20m "$@" ./...

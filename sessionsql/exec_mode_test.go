@@ -1,0 +1,50 @@
+package sessionsql_test
+
+import (
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// Poolers and proxies decide which of pgx's protocol modes a program can use.
+func TestEveryExecMode(t *testing.T) {
+	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+		t.Run(mode, func(t *testing.T) {
+			d := newDatabase(t)
+			store, err := sessionsql.Open(t.Context(), d.primaryDSN()+"&default_query_exec_mode="+mode, nil, quiet())
+			must(t, err)
+			defer func() { must(t, store.Close(t.Context())) }()
+			payloads := []string{"", `{"quote": "'\"\\", "brace": "{}"}`, "NULL", "日本語\n" + strings.Repeat("long ", 1000)}
+			var wait sync.WaitGroup
+			for i := range 64 { // enough to travel in batches
+				wait.Go(func() {
+					payload := payloads[i%len(payloads)]
+					own := sessionsql.InsertOptions{Subject: strings.Repeat("it's", i%2)}
+					token, err := store.Insert(t.Context(), payload, own)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					sess, err := store.Lookup(t.Context(), token)
+					if err != nil || sess.Payload != payload || sess.Subject != own.Subject || sess.Version != 1 {
+						t.Errorf("%d: %q, %v", i, sess.Payload, err)
+					}
+					if version, err := store.Update(t.Context(), token, payload+"!", 1); err != nil || version != 2 {
+						t.Errorf("%d: version %d, %v", i, version, err)
+					}
+					if _, err := store.Update(t.Context(), token, "late", 1); err != sessionsql.ErrConflict {
+						t.Errorf("%d: %v", i, err)
+					}
+					if err := store.Revoke(t.Context(), token); err != nil {
+						t.Errorf("%d: %v", i, err)
+					}
+				})
+			}
+			wait.Wait()
+			must(t, store.Flush(t.Context()))
+			must1[sessionsql.ReapResult](t)(store.Reap(t.Context()))
+		})
+	}
+}
