@@ -19,7 +19,8 @@ SELECT sessionsql.insert(
   idle_timeout => make_interval(secs => $3::double precision),
   lifetime => make_interval(secs => $4::double precision),
   subject => $5::text,
-  durable => $6::boolean
+  durable => $6::boolean,
+  max_sessions => $7::integer
 ) AS id
 `
 
@@ -30,6 +31,7 @@ type InsertParams struct {
 	LifetimeSeconds sql.NullFloat64
 	Subject         sql.NullString
 	Durable         bool
+	MaxSessions     sql.NullInt32
 }
 
 func (q *Queries) Insert(ctx context.Context, db DBTX, arg InsertParams) (int64, error) {
@@ -40,6 +42,7 @@ func (q *Queries) Insert(ctx context.Context, db DBTX, arg InsertParams) (int64,
 		arg.LifetimeSeconds,
 		arg.Subject,
 		arg.Durable,
+		arg.MaxSessions,
 	)
 	var id int64
 	err := row.Scan(&id)

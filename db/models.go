@@ -6,6 +6,7 @@ package db
 
 import (
 	"database/sql"
+	"time"
 
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
@@ -72,4 +73,14 @@ type ReapResult struct {
 	Pages int64
 	// Whether the call reached the end of the table.
 	LapDone bool
+}
+
+// A live session of a subject, without secrets and payload.
+type SubjectSession struct {
+	// Row number; never a credential.
+	ID int64
+	// When the session was inserted.
+	CreatedAt time.Time
+	// Seconds left, by the server's clock.
+	ExpiresIn float64
 }

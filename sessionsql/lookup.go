@@ -52,7 +52,7 @@ func (s *Store) Lookup(ctx context.Context, token Token) (Session, error) {
 	if err != nil {
 		return Session{}, err
 	}
-	left := time.Duration(row.ExpiresIn * float64(time.Second))
+	left := fromSeconds(row.ExpiresIn)
 	s.keepAlive(k.id, left)
 	return Session{
 		Payload:   string(row.Payload),

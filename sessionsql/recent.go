@@ -16,36 +16,49 @@ type recentWrites struct {
 type generation struct {
 	position int64 // 0: not known yet
 	keys     map[key]struct{}
+	all      bool // any session may have been written
 }
 
-// maxRecentWrites bounds the memory (some 60 bytes each). Beyond it everything counts as lately written.
+// maxRecentWrites bounds the memory (some 60 bytes each). Beyond it everything counts as lately written until that has arrived.
 const maxRecentWrites = 1 << 20
 
 // mark remembers a write. It is called after the write was acknowledged and before the caller learns of it.
 func (r *recentWrites) mark(keys ...key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	g := r.open()
+	for _, k := range keys {
+		switch _, known := g.keys[k]; {
+		case known:
+		case r.size < maxRecentWrites:
+			g.keys[k] = struct{}{}
+			r.size++
+		default:
+			g.all = true
+		}
+	}
+}
+
+// markAll remembers a write to sessions whose keys are not known.
+func (r *recentWrites) markAll() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.open().all = true
+}
+
+func (r *recentWrites) open() *generation {
 	if len(r.generations) == 0 {
 		r.generations = append(r.generations, generation{keys: map[key]struct{}{}})
 	}
-	open := r.generations[len(r.generations)-1].keys
-	for _, k := range keys {
-		if _, known := open[k]; !known && r.size <= maxRecentWrites {
-			open[k] = struct{}{}
-			r.size++
-		}
-	}
+	return &r.generations[len(r.generations)-1]
 }
 
 // has reports whether a session may be newer on the primary than on a replica.
 func (r *recentWrites) has(k key) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if r.size > maxRecentWrites {
-		return true
-	}
 	for _, g := range r.generations {
-		if _, found := g.keys[k]; found {
+		if _, found := g.keys[k]; found || g.all {
 			return true
 		}
 	}
@@ -56,7 +69,7 @@ func (r *recentWrites) has(k key) bool {
 func (r *recentWrites) closeGeneration() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if n := len(r.generations); n > 0 && len(r.generations[n-1].keys) > 0 {
+	if g := r.open(); g.all || len(g.keys) > 0 {
 		r.generations = append(r.generations, generation{keys: map[key]struct{}{}})
 	}
 }

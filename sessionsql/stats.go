@@ -13,7 +13,8 @@ type Stats struct {
 	ReplicaMisses int64 // lookups that a replica had no session for, so that the primary was asked
 	Inserts       int64 // sessions made
 	Updates       int64 // payloads written
-	Revokes       int64 // sessions ended
+	Rotates       int64 // secrets renewed
+	Revokes       int64 // sessions ended, also by subject
 
 	TouchesPending   int64 // sessions that wait to be kept alive
 	TouchesSent      int64 // sessions that a flush sent
@@ -35,7 +36,7 @@ type ReplicaStats struct {
 
 type counters struct {
 	lookups, replicaReads, primaryReads, replicaMisses         atomic.Int64
-	inserts, updates, revokes                                  atomic.Int64
+	inserts, updates, rotates, revokes                         atomic.Int64
 	touchesSent, touchesDropped, sessionsExtended, flushErrors atomic.Int64
 	reaped, reapErrors                                         atomic.Int64
 }
@@ -49,6 +50,7 @@ func (s *Store) Stats() Stats {
 		ReplicaMisses:    s.stats.replicaMisses.Load(),
 		Inserts:          s.stats.inserts.Load(),
 		Updates:          s.stats.updates.Load(),
+		Rotates:          s.stats.rotates.Load(),
 		Revokes:          s.stats.revokes.Load(),
 		TouchesPending:   int64(s.touches.len()),
 		TouchesSent:      s.stats.touchesSent.Load(),

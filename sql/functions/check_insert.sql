@@ -5,7 +5,8 @@ CREATE OR REPLACE FUNCTION sessionsql.check_insert(
   payload text,
   idle_seconds double precision,
   lifetime_seconds double precision,
-  subject text
+  subject text,
+  max_sessions integer DEFAULT NULL
 )
 RETURNS void
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
@@ -24,9 +25,13 @@ BEGIN
   ELSIF octet_length(check_insert.subject) > 1024 THEN
     -- An index entry has to fit a third of a page.
     RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.insert: subject must be 1024 bytes at most';
+  ELSIF NOT (check_insert.max_sessions > 0) THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.insert: max_sessions must be positive, or null for no cap';
+  ELSIF check_insert.max_sessions IS NOT NULL AND check_insert.subject IS NULL THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.insert: max_sessions caps the sessions of a subject: give one';
   END IF;
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.check_insert(bytea, text, double precision, double precision, text) IS
+COMMENT ON FUNCTION sessionsql.check_insert(bytea, text, double precision, double precision, text, integer) IS
   'Raises when a session could not be inserted with these values, without repeating them.';

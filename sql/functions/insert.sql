@@ -5,6 +5,8 @@
 -- wait for the disk, and a crash within three wal_writer_delay may lose the session, whole and never half. That setting is
 -- local to the transaction, so call it with durable => true inside a transaction that does other work too.
 --
+-- With max_sessions, a subject has at most so many live sessions: the oldest are ended by the newest, in the same statement.
+--
 -- Bad input is refused by name before it reaches the table, whose own NOT NULL errors would print the row.
 -- PL/pgSQL, because its plans are cached: a SQL function that cannot be inlined is planned at each call before 18.
 CREATE OR REPLACE FUNCTION sessionsql.insert(
@@ -13,7 +15,8 @@ CREATE OR REPLACE FUNCTION sessionsql.insert(
   idle_timeout interval DEFAULT '30 minutes',
   lifetime interval DEFAULT NULL,
   subject text DEFAULT NULL,
-  durable boolean DEFAULT false
+  durable boolean DEFAULT false,
+  max_sessions integer DEFAULT NULL
 )
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -32,9 +35,10 @@ BEGIN
     AND idle_seconds > 0 AND idle_seconds <= 3155760000
     AND lifetime_seconds IS NULL
     AND insert.subject IS NULL
+    AND insert.max_sessions IS NULL
   ) IS NOT TRUE THEN
     PERFORM sessionsql.check_insert(
-      insert.secret_hash, insert.payload, idle_seconds, lifetime_seconds, insert.subject
+      insert.secret_hash, insert.payload, idle_seconds, lifetime_seconds, insert.subject, insert.max_sessions
     );
   END IF;
 
@@ -44,6 +48,11 @@ BEGIN
 
   IF insert.durable IS NOT TRUE THEN
     PERFORM set_config('synchronous_commit', 'off', true);
+  END IF;
+
+  IF insert.max_sessions IS NOT NULL THEN
+    -- Two logins of one subject at once would not see each other, and both stay.
+    PERFORM pg_advisory_xact_lock(hashtextextended(insert.subject, 7309453286151577203));
   END IF;
 
   INSERT INTO sessionsql.session AS s (
@@ -61,9 +70,13 @@ BEGIN
   )
   RETURNING s.id INTO new_id;
 
+  IF insert.max_sessions IS NOT NULL THEN
+    PERFORM sessionsql.evict_subject(insert.subject, insert.max_sessions);
+  END IF;
+
   RETURN new_id;
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.insert(bytea, text, interval, interval, text, boolean) IS
+COMMENT ON FUNCTION sessionsql.insert(bytea, text, interval, interval, text, boolean, integer) IS
   'Inserts a session and returns its id. Commits asynchronously unless durable.';

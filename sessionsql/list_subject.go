@@ -1,0 +1,49 @@
+package sessionsql
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sessionsql/postgres/db"
+)
+
+// A SubjectSession is one place where a user is logged in.
+type SubjectSession struct {
+	// ID is the number of the session's row; it opens nothing.
+	ID int64
+
+	// CreatedAt is when the session was inserted, by the server's clock.
+	CreatedAt time.Time
+
+	// ExpiresIn is what is left of it, by the server's clock.
+	ExpiresIn time.Duration
+}
+
+// ListSubject returns the live sessions of a user, newest first, from the primary. OWASP ASVS 5.0, 7.5.2.
+//
+// It returns ErrOptions for an empty subject, or ErrUnavailable.
+func (s *Store) ListSubject(ctx context.Context, subject string) ([]SubjectSession, error) {
+	if err := needSubject(subject); err != nil {
+		return nil, fmt.Errorf("sessionsql: list subject: %w", err)
+	}
+	if !s.calls.enter() {
+		return nil, ErrClosed
+	}
+	defer s.calls.leave()
+	var rows []db.SubjectSession
+	err := s.primary.read(ctx, "list subject", func() (err error) {
+		rows, err = s.queries.ListSubject(ctx, s.primary.db, subject)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	sessions := make([]SubjectSession, len(rows))
+	for i, row := range rows {
+		sessions[i] = SubjectSession{ID: row.ID, CreatedAt: row.CreatedAt, ExpiresIn: fromSeconds(row.ExpiresIn)}
+	}
+	return sessions, nil
+}
+
+func fromSeconds(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }

@@ -1,0 +1,58 @@
+package sessionsql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/sessionsql/postgres/db"
+)
+
+// RevokeSubject logs a user out everywhere, but for the session that except opens; an empty except spares none. It returns
+// how many live sessions it ended. They stay dead after a crash: the commit is synchronous. OWASP ASVS 5.0, 7.4.2 and 7.4.3.
+//
+// It returns ErrNoSession when except opens no session of this subject, in which case none was ended, ErrOptions for an
+// empty subject, or ErrUnavailable.
+func (s *Store) RevokeSubject(ctx context.Context, subject string, except Token) (int64, error) {
+	if err := needSubject(subject); err != nil {
+		return 0, fmt.Errorf("sessionsql: revoke subject: %w", err)
+	}
+	if !s.calls.enter() {
+		return 0, ErrClosed
+	}
+	defer s.calls.leave()
+
+	var keep sql.NullInt64
+	if except != "" {
+		k, ok := except.key()
+		if !ok {
+			return 0, ErrNoSession
+		}
+		// An id proves nothing: whoever would be spared by it has to show the secret.
+		switch kept, err := s.lookupOne(ctx, s.primary, k); {
+		case err != nil:
+			return 0, err
+		case kept.Subject.String != subject:
+			return 0, ErrNoSession
+		}
+		keep = sql.NullInt64{Int64: k.id, Valid: true}
+	}
+	var revoked int64
+	err := s.primary.write(ctx, "revoke subject", func() (err error) {
+		revoked, err = s.queries.RevokeSubject(ctx, s.primary.db, db.RevokeSubjectParams{Subject: subject, KeepID: keep})
+		return err
+	})
+	s.recent.markAll()
+	if err != nil {
+		return 0, err
+	}
+	s.stats.revokes.Add(revoked)
+	return revoked, nil
+}
+
+func needSubject(subject string) error {
+	if subject == "" {
+		return fmt.Errorf("%w: the subject is empty", ErrOptions)
+	}
+	return checkSubject(subject)
+}

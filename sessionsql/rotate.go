@@ -1,0 +1,98 @@
+package sessionsql
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"time"
+
+	"github.com/sessionsql/postgres/db"
+)
+
+// RotateOptions is what a rotate changes beside the secret.
+type RotateOptions struct {
+	// Subject becomes the session's subject: for the login that makes an anonymous session somebody's. Defaults to leaving it.
+	Subject string
+
+	// Grace is how long the old token still opens the session, for requests that are under way with it; at most an hour.
+	// Negative: not at all.
+	//
+	// Defaults to 10 seconds, and with a Subject to not at all: who planted the anonymous token must not be logged in by it
+	// (session fixation; OWASP ASVS 5.0, 7.2.4).
+	Grace time.Duration
+}
+
+const (
+	defaultGrace = 10 * time.Second
+	maxGrace     = time.Hour
+)
+
+// Rotate gives a session a new secret and returns the new token; the session itself, its payload and its version stay. The
+// commit is synchronous. At most one RotateOptions may be given.
+//
+// Of two calls at once with the same token one wins. The other returns ErrConflict, as does one whose token was rotated
+// within the grace: the session lives, the winner's response carries the new token, and there is nothing to do.
+//
+// It returns ErrNoSession, ErrConflict, ErrOptions, or ErrUnavailable; after the latter, the token that was presented works
+// at least until the grace has passed.
+func (s *Store) Rotate(ctx context.Context, token Token, options ...RotateOptions) (Token, error) {
+	own, err := rotateOptions(options)
+	if err != nil {
+		return "", err
+	}
+	k, ok := token.key()
+	if !ok {
+		return "", ErrNoSession
+	}
+	if !s.calls.enter() {
+		return "", ErrClosed
+	}
+	defer s.calls.leave()
+
+	next := newSecret()
+	renewed := key{id: k.id, hash: next.hash()}
+	var rotated bool
+	err = s.primary.write(ctx, "rotate", func() (err error) {
+		rotated, err = s.queries.Rotate(ctx, s.primary.db, db.RotateParams{
+			ID:            k.id,
+			SecretHash:    k.hash[:],
+			NewSecretHash: renewed.hash[:],
+			GraceSeconds:  own.Grace.Seconds(),
+			Subject:       sql.NullString{String: own.Subject, Valid: own.Subject != ""},
+		})
+		return err
+	})
+	s.recent.mark(k, renewed)
+	switch {
+	case err != nil:
+		return "", err
+	case rotated:
+		s.stats.rotates.Add(1)
+		return next.token(k.id), nil
+	}
+	if _, err := s.lookupOne(ctx, s.primary, k); err != nil {
+		return "", err
+	}
+	return "", ErrConflict
+}
+
+func rotateOptions(options []RotateOptions) (RotateOptions, error) {
+	if len(options) > 1 {
+		return RotateOptions{}, fmt.Errorf("sessionsql: rotate: %w: more than one RotateOptions", ErrOptions)
+	}
+	var own RotateOptions
+	if len(options) == 1 {
+		own = options[0]
+	}
+	if err := checkSubject(own.Subject); err != nil {
+		return own, fmt.Errorf("sessionsql: rotate: %w", err)
+	}
+	if own.Grace > maxGrace {
+		return own, fmt.Errorf("sessionsql: rotate: %w: grace of %v; it must be at most %v", ErrOptions, own.Grace, maxGrace)
+	}
+	if own.Grace == 0 && own.Subject == "" {
+		own.Grace = defaultGrace
+	}
+	own.Grace = max(own.Grace, 0)
+	return own, nil
+}

@@ -1,0 +1,17 @@
+-- Where a user is logged in: the live sessions of a subject, newest first, without secrets and payload.
+CREATE OR REPLACE FUNCTION sessionsql.list_subject(subject text)
+RETURNS SETOF sessionsql.subject_session
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 10
+BEGIN ATOMIC
+  SELECT
+    s.id,
+    s.created_at,
+    date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in
+  FROM sessionsql.session AS s
+  WHERE s.subject = list_subject.subject
+    AND s.expires_at > statement_timestamp()
+  ORDER BY s.created_at DESC, s.id DESC;
+END;
+
+COMMENT ON FUNCTION sessionsql.list_subject(text) IS
+  'The live sessions of a subject, newest first, without secrets and payload.';
