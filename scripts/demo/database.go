@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+
+	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// database is the servers, the store on them, and a pool beside the store's for what is asked about them.
+type database struct {
+	cluster *pgcluster.Cluster // nil where the caller named servers
+	primary string
+	store   *sessionsql.Store
+	pool    *sql.DB
+}
+
+// openDatabase starts a cluster, or takes the servers that were named, and opens a store on it.
+func openDatabase(ctx context.Context, c config, rules rules, screen *screen) (_ *database, err error) {
+	d := &database{primary: c.primary}
+	defer func() {
+		if err != nil {
+			_ = d.close()
+		}
+	}()
+	replicas := c.replicas
+	if d.primary == "" {
+		if replicas, err = d.startCluster(ctx, screen); err != nil {
+			return nil, err
+		}
+	}
+	options := &sessionsql.Options{
+		IdleTimeout:   rules.idle,
+		FlushInterval: rules.flush,
+		ReapInterval:  rules.reap,
+		Logger:        screen.logger(),
+	}
+	d.store, err = sessionsql.Open(ctx, d.primary, replicas, options)
+	if err != nil && !errors.Is(err, sessionsql.ErrNotInstalled) {
+		return nil, err
+	}
+	notInstalled := err != nil
+	if d.pool, err = sql.Open("pgx", d.primary); err != nil {
+		return nil, sessionsql.ErrDSN // without the cause, which quotes the DSN
+	}
+	if !notInstalled {
+		return d, nil
+	}
+	screen.say("installing the SQL bundle")
+	if err := sessionsql.Install(ctx, d.pool); err != nil {
+		return nil, err
+	}
+	awaitBundle(ctx, replicas)
+	d.store, err = sessionsql.Open(ctx, d.primary, replicas, options)
+	return d, err
+}
+
+// startCluster starts a primary and two replicas. Its settings are the servers' defaults, but for those that it prints.
+func (d *database) startCluster(ctx context.Context, screen *screen) (replicas []string, err error) {
+	screen.say("starting a primary and two streaming replicas")
+	d.cluster, err = pgcluster.Start(ctx, &pgcluster.Options{
+		Replicas: 2,
+		Settings: map[string]string{"fsync": "on"}, // a demonstration without it would flatter
+	})
+	if err != nil {
+		return nil, err
+	}
+	d.primary = d.cluster.Primary.DSN("postgres")
+	for _, replica := range d.cluster.Replicas {
+		replicas = append(replicas, replica.DSN("postgres"))
+	}
+	changed, err := changedSettings(d.cluster.Primary.DataDir)
+	screen.say("server settings other than the defaults: %s", changed)
+	return replicas, err
+}
+
+// changedSettings reads what was appended to the postgresql.conf that initdb made, without addresses and names.
+func changedSettings(dataDir string) (string, error) {
+	file, err := os.ReadFile(filepath.Join(dataDir, "postgresql.conf"))
+	if err != nil {
+		return "", err
+	}
+	_, appended, found := bytes.Cut(file, []byte("# Add settings for extensions here\n"))
+	if !found {
+		return "", fmt.Errorf("%s: the end of initdb's settings is not where it was", file)
+	}
+	var order []string
+	last := map[string]string{} // of a name that stands there twice the last one counts
+	for line := range strings.Lines(string(appended)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
+		switch name {
+		case "listen_addresses", "port", "unix_socket_directories", "cluster_name":
+			continue
+		}
+		if _, known := last[name]; !known {
+			order = append(order, name)
+		}
+		last[name] = strings.Trim(value, "'")
+	}
+	for i, name := range order {
+		order[i] = name + "=" + last[name]
+	}
+	return strings.Join(order, " "), nil
+}
+
+// awaitBundle gives replicas the moment that a fresh installation needs to reach them. One that does not get it in time is
+// for the store to leave out.
+func awaitBundle(ctx context.Context, replicas []string) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for _, dsn := range replicas {
+		pool, err := sql.Open("pgx", dsn)
+		if err != nil {
+			return
+		}
+		for ctx.Err() == nil {
+			if _, err := db.New().Version(ctx, pool); err == nil {
+				break
+			}
+			rest(ctx, 10*time.Millisecond)
+		}
+		_ = pool.Close()
+	}
+}
+
+// loggedDeadlocks counts the deadlocks that the servers have logged, whoever was told of them. Logs of servers that were
+// named are out of reach.
+func (d *database) loggedDeadlocks() (deadlocks int64, err error) {
+	if d.cluster == nil {
+		return 0, nil
+	}
+	for _, node := range append([]*pgcluster.Node{d.cluster.Primary}, d.cluster.Replicas...) {
+		log, err := os.ReadFile(node.LogPath())
+		if err != nil {
+			return 0, err
+		}
+		deadlocks += int64(bytes.Count(log, []byte("deadlock detected")))
+	}
+	return deadlocks, nil
+}
+
+// sweep reaps what is expired in the whole table, and returns how much that was: to the table's end from where the last
+// call stopped, and then once through.
+func (d *database) sweep(ctx context.Context) (found int64, err error) {
+	for laps := 0; laps < 2; {
+		result, err := d.store.Reap(ctx)
+		if err != nil {
+			return found, err
+		}
+		found += result.Reaped
+		switch {
+		case result.LapDone:
+			laps++
+		case result.Busy && !rest(ctx, 10*time.Millisecond):
+			return found, ctx.Err()
+		}
+	}
+	return found, nil
+}
+
+// close ends what openDatabase has started.
+func (d *database) close() (err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if d.store != nil {
+		err = errors.Join(err, d.store.Close(ctx))
+	}
+	if d.pool != nil {
+		err = errors.Join(err, d.pool.Close())
+	}
+	if d.cluster != nil {
+		err = errors.Join(err, d.cluster.Close())
+	}
+	return err
+}
+
+// rest waits, and reports whether ctx still lasts.
+func rest(ctx context.Context, pause time.Duration) bool {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// known is what a user knows for certain about one session, from nothing but what was sent and answered, and when. The
+// server decided an answer at some moment between its request's sending and its receipt, so that whatever is claimed here
+// holds for the most favourable of these moments: a slow machine makes claims rarer and not wrong.
+type known struct {
+	owner string
+	rules rules
+
+	aliveUntil [len(delays)]time.Time // before this, it certainly lives, if keepalives came no later than that
+	deadAfter  time.Time              // after this, it certainly does not, if they came no later than delays[0]
+
+	lastUse, lastWrite time.Time
+
+	deadlineFrom, deadlineTo time.Time // between these is the absolute timeout; zero: none
+
+	ending bool      // a log-out was sent: from then on it may be gone at any moment
+	goneAt time.Time // when it was certainly gone, as an answer said; zero: not yet
+	goneBy string
+
+	fewest, most int // views that it counts
+}
+
+// answer is what a page, or the refusal of it, said.
+type answer struct {
+	sent, received time.Time
+	counting       bool // the request was for the page that counts its views
+	status         int  // 0: no answer
+	owner          string
+	views          int
+	err            error
+}
+
+func (a answer) accepted() bool { return a.status == 200 }
+func (a answer) refused() bool  { return a.status == 401 }
+
+// born is what is known after a log-in that was answered.
+func born(owner string, rules rules, login answer, public bool) *known {
+	k := &known{owner: owner, rules: rules, lastUse: login.sent}
+	if public {
+		k.deadlineFrom = login.sent.Add(rules.lifetime)
+		k.deadlineTo = login.received.Add(rules.lifetime + clockAllowance)
+	}
+	k.written(login)
+	return k
+}
+
+// written: a write moves the expiry to T and its slack from then.
+func (k *known) written(a answer) {
+	for i := range delays {
+		k.livesUntil(i, a.sent.Add(k.rules.longest()))
+	}
+	k.lastWrite = later(k.lastWrite, a.sent)
+	k.used(a)
+}
+
+// read: a use without a write, which a keepalive records in a moment. It keeps the session alive for T, if the session lived
+// long enough for the keepalive to find it.
+func (k *known) read(a answer) {
+	for i, delay := range delays {
+		if a.received.Add(k.rules.roomFor(delay)).Before(k.aliveUntil[i]) {
+			k.livesUntil(i, a.sent.Add(k.rules.idle))
+		}
+	}
+	k.used(a)
+}
+
+func (k *known) livesUntil(i int, until time.Time) {
+	until = until.Add(-clockAllowance)
+	if !k.deadlineFrom.IsZero() && until.After(k.deadlineFrom) {
+		until = k.deadlineFrom
+	}
+	k.aliveUntil[i] = later(k.aliveUntil[i], until)
+}
+
+// used: whatever the keepalive does, it ends some time.
+func (k *known) used(a answer) {
+	last := a.received.Add(k.rules.flushedWithin(delays[0]) + k.rules.longest() + clockAllowance)
+	if !k.deadlineTo.IsZero() && last.After(k.deadlineTo) {
+		last = k.deadlineTo
+	}
+	k.deadAfter = later(k.deadAfter, last)
+	k.lastUse = later(k.lastUse, a.sent)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// leaving: a log-out is about to be sent.
+func (k *known) leaving() { k.ending = true }
+
+// ended: it is gone, and will never come back.
+func (k *known) ended(at time.Time, by string) {
+	k.ending = true
+	if k.goneAt.IsZero() || at.Before(k.goneAt) {
+		k.goneAt, k.goneBy = at, by
+	}
+}
+
+// gone reports whether the session is over for its user.
+func (k *known) gone() bool { return !k.goneAt.IsZero() }
+
+// A finding is an answer that cannot be, unless keepalives came later than it tolerates. They may have, if the machine stalled
+// between since and till.
+type finding struct {
+	fault       fault
+	detail      string
+	tolerates   time.Duration
+	since, till time.Time
+}
+
+// certain is a finding that nothing excuses.
+func certain(fault fault, format string, args ...any) finding {
+	return finding{fault: fault, detail: fmt.Sprintf(format, args...), tolerates: forever}
+}
+
+type fault int
+
+const (
+	wrongOwner fault = iota
+	lost
+	resurrected
+	keptPastDeadline
+	faults // how many there are
+)
+
+func (f fault) String() string {
+	return [...]string{"wrong_owner", "lost", "resurrected", "kept_past_deadline"}[f]
+}
+
+// judge checks answers to requests that were sent at the same time, or a single one, and learns from them.
+func (k *known) judge(answers ...answer) (found []finding) {
+	found = k.judgeViews(answers)
+	slices.SortFunc(answers, func(a, b answer) int { return a.sent.Compare(b.sent) })
+	for _, a := range answers {
+		switch {
+		case a.accepted():
+			found = append(found, k.judgeAccepted(a)...)
+			if a.counting {
+				k.written(a)
+			} else {
+				k.read(a)
+			}
+		case a.refused():
+			if !k.ending {
+				found = append(found, k.judgeRefused(a)...)
+			}
+			k.ended(a.received, "refused before")
+		default:
+			// Nobody knows what was done.
+			k.deadAfter = a.received.Add(time.Hour)
+		}
+	}
+	return found
+}
+
+func (k *known) judgeRefused(a answer) (found []finding) {
+	for i, delay := range slices.Backward(delays[:]) {
+		if !a.received.Before(k.aliveUntil[i]) {
+			continue
+		}
+		f := certain(lost, "refused %v before it could end, %v after its last use", k.aliveUntil[i].Sub(a.received), a.received.Sub(k.lastUse))
+		f.tolerates, f.since, f.till = delay, k.lastWrite, a.received
+		return []finding{f}
+	}
+	return nil
+}
+
+func (k *known) judgeAccepted(a answer) (found []finding) {
+	if a.owner != k.owner {
+		found = append(found, certain(wrongOwner, "%s was greeted as %q", k.owner, a.owner))
+	}
+	excess := a.sent.Sub(k.deadAfter)
+	switch {
+	case k.gone() && a.sent.After(k.goneAt):
+		found = append(found, certain(resurrected, "accepted %v after it was gone (%s)", a.sent.Sub(k.goneAt), k.goneBy))
+	case excess > 0:
+		f := certain(keptPastDeadline, "accepted %v after it must have ended, %v after its last use", excess, a.sent.Sub(k.lastUse))
+		if k.deadAfter != k.deadlineTo { // the absolute timeout waits for no keepalive
+			f.tolerates, f.since, f.till = delays[0]+excess, k.lastUse, a.sent
+		}
+		found = append(found, f)
+	}
+	return found
+}
+
+// judgeViews: every view that was answered is counted once, and nobody else counts here.
+func (k *known) judgeViews(answers []answer) (found []finding) {
+	counted, unanswered, highest := 0, 0, 0
+	seen := map[int]bool{}
+	for _, a := range answers {
+		switch {
+		case a.counting && a.accepted():
+			counted++
+		case a.counting && !a.refused():
+			unanswered++
+		}
+	}
+	for _, a := range answers {
+		if !a.accepted() || a.owner != k.owner {
+			continue
+		}
+		fewest := k.fewest
+		if a.counting {
+			fewest++
+		}
+		if most := k.most + counted + unanswered; a.views < fewest || a.views > most {
+			found = append(found, certain(lost, "%d views shown; it has between %d and %d", a.views, fewest, most))
+		}
+		if a.counting && seen[a.views] {
+			found = append(found, certain(lost, "two views counted as the same number %d", a.views))
+		}
+		seen[a.views] = seen[a.views] || a.counting
+		highest = max(highest, a.views)
+	}
+	k.fewest = max(k.fewest+counted, highest)
+	k.most = max(k.most+counted+unanswered, highest)
+	return found
+}

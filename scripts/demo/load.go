@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/sessionsql/postgres/db"
+)
+
+const (
+	maxRamp       = 2 * time.Second // in which all users come
+	finishTimeout = 20 * time.Second
+
+	// On a terminal the progress is written over, elsewhere each stays as a line.
+	terminalProgress = 500 * time.Millisecond
+	lineProgress     = 5 * time.Second
+)
+
+// load has the site used for the duration, and returns what came of it. When ctx ends it ends early.
+func load(ctx context.Context, c config, rules rules, address string, site *site, d *database, screen *screen) (*result, error) {
+	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopBeating()
+	t := &tally{pulse: &pulse{}}
+	var pulse sync.WaitGroup
+	pulse.Go(func() {
+		t.pulse.run(beating, func(ctx context.Context) error {
+			_, err := db.New().Node(ctx, d.pool)
+			return err
+		})
+	})
+
+	screen.say("%d users use the site at %s for %v", c.users, address, c.duration)
+	begin := time.Now()
+	drive(ctx, c, rules, address, t, func() { screen.progress(progressLine(begin, c, t, d)) }, screen.terminal)
+	elapsed := time.Since(begin)
+	screen.endProgress()
+	stopBeating()
+	pulse.Wait()
+	t.settle()
+
+	finishing, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	return measure(finishing, c, rules, elapsed, t, site, d, screen)
+}
+
+// drive has all users live until the duration is over, and the last answer is there.
+func drive(ctx context.Context, c config, rules rules, address string, t *tally, report func(), terminal bool) {
+	ctx, cancel := context.WithTimeout(ctx, c.duration)
+	defer cancel()
+	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
+	defer transport.CloseIdleConnections()
+	ramp := min(maxRamp, c.duration/5)
+	tokens := newTokens(c.users)
+
+	var users sync.WaitGroup
+	for number := range c.users {
+		u := &user{
+			name:    userName(number),
+			rules:   rules,
+			browser: newBrowser(address, transport),
+			tally:   t,
+			tokens:  tokens,
+			number:  number,
+		}
+		users.Go(func() {
+			if rest(ctx, rand.N(ramp)) {
+				u.live(ctx)
+			}
+		})
+	}
+	interval := lineProgress
+	if terminal {
+		interval = terminalProgress
+	}
+	for rest(ctx, interval) {
+		report()
+	}
+	users.Wait()
+}
+
+func progressLine(begin time.Time, c config, t *tally, d *database) string {
+	elapsed := time.Since(begin)
+	requests := t.requests.Load()
+	wrong, doubtful := t.faults()
+	return fmt.Sprintf("%3.0f of %.0f s   %d requests, %.0f a second   %d answers wrong, %d in doubt, %d errors   %d expired sessions reaped",
+		elapsed.Seconds(), c.duration.Seconds(), requests, float64(requests)/elapsed.Seconds(),
+		wrong, doubtful, t.errors.Load(), d.store.Stats().Reaped)
+}

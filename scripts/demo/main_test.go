@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// TestDemo runs the whole demonstration, for as long as it takes to meet every timeout.
+func TestDemo(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	status := run(t.Context(), []string{"--duration", "12s", "--users", "400", "--json"}, &stdout, &stderr)
+	t.Logf("%s%s", &stderr, &stdout)
+	if status != exitOK {
+		t.Fatalf("exit status %d", status)
+	}
+	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
+	var got map[string]float64
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &got); err != nil {
+		t.Fatalf("the last line is no object of numbers: %v", err)
+	}
+	for _, key := range []string{"wrong_owner", "lost", "resurrected", "kept_past_deadline", "deadlocks", "errors"} {
+		if n, found := got[key]; !found || n != 0 {
+			t.Errorf("%s: %v, there: %v; want 0", key, n, found)
+		}
+	}
+	for _, key := range []string{
+		"requests", "logins", "logouts", "reaped", "replica_share", "lookup_p50_ms", "lookup_p99_ms",
+		"views", "concurrent", "came_back", "idled_out", "past_absolute_timeout", "replayed_after_logout",
+		"saves_during_logout", "replaced_by_login", "forged", "malformed", "stolen_by_id", "keepalives_written",
+	} {
+		if got[key] <= 0 {
+			t.Errorf("%s: %v, want more than 0", key, got[key])
+		}
+	}
+	for _, key := range []string{"backlog", "hot_ratio"} {
+		if _, found := got[key]; !found {
+			t.Errorf("%s is missing", key)
+		}
+	}
+}
+
+// TestDemoFailsWhereASiteIsWrong has users visit sites that treat sessions as they must not: each is found out.
+func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
+	greet := func(owner string, views int) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `<b id="owner">%s</b><b id="views">%d</b>`, owner, views)
+		}
+	}
+	refuse := func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }
+	for _, c := range []struct {
+		name string
+		home http.HandlerFunc
+		do   func(*user, context.Context)
+		want fault
+	}{
+		{"another user's page", greet("bob", 1), func(u *user, ctx context.Context) { u.open(ctx, home) }, wrongOwner},
+		{"cookies that were made up", greet("ann", 1), (*user).cheat, wrongOwner},
+		{"refuses everybody", refuse, func(u *user, ctx context.Context) { u.open(ctx, home) }, lost},
+		{"loses views", greet("ann", 1), (*user).openTabs, lost},
+		{"forgets log-outs", greet("ann", 1), (*user).logOut, resurrected},
+		{"forgets the absolute timeout", greet("ann", 0), func(u *user, ctx context.Context) {
+			u.session.deadAfter = time.Now()
+			u.session.deadlineTo = u.session.deadAfter
+			u.goIdle(ctx)
+		}, keptPastDeadline},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			mux := http.NewServeMux()
+			mux.HandleFunc("GET /", c.home)
+			mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
+				http.SetCookie(w, cookie(r, forgedToken()))
+				http.Redirect(w, r, "/", http.StatusSeeOther)
+			})
+			server := httptest.NewServer(mux)
+			defer server.Close()
+			tally := &tally{pulse: &pulse{}}
+			u := &user{
+				name: "ann", rules: rulesOfLoad, browser: newBrowser(server.URL, server.Client().Transport),
+				tally: tally, tokens: newTokens(1),
+			}
+			if !u.logIn(t.Context(), false) {
+				t.Fatal("cannot log in")
+			}
+			c.do(u, t.Context())
+			tally.settle()
+			if tally.found[c.want].Load() == 0 {
+				t.Fatalf("not found; %v", tally.examples)
+			}
+			r := &result{
+				WrongOwner: tally.found[wrongOwner].Load(), Lost: tally.found[lost].Load(),
+				Resurrected: tally.found[resurrected].Load(), KeptPastDeadline: tally.found[keptPastDeadline].Load(),
+			}
+			if status, err := r.publish(config{}, io.Discard, newScreen(io.Discard)); status != exitFailed || err != nil {
+				t.Fatalf("exit status %d, %v", status, err)
+			}
+		})
+	}
+}
+
+// TestSite is what the users cannot see, or do not try: the cookie's attributes, and a database that is away.
+func TestSite(t *testing.T) {
+	cluster, err := pgcluster.Start(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cluster.Close() }()
+	dsn := cluster.Primary.DSN("postgres")
+	pool, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = pool.Close() }()
+	if err := sessionsql.Install(t.Context(), pool); err != nil {
+		t.Fatal(err)
+	}
+	store, err := sessionsql.Open(t.Context(), dsn, nil, &sessionsql.Options{Logger: newScreen(t.Output()).logger()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = store.Close(context.Background()) }()
+	handler := newSite(store, rulesOfServe).handler()
+	clear, encrypted := httptest.NewServer(handler), httptest.NewTLSServer(handler)
+	defer clear.Close()
+	defer encrypted.Close()
+
+	for _, server := range []*httptest.Server{clear, encrypted} {
+		client := server.Client()
+		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		response, err := client.PostForm(server.URL+"/login", map[string][]string{"name": {"ann"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		cookies := response.Cookies()
+		if response.StatusCode != http.StatusSeeOther || len(cookies) != 1 {
+			t.Fatalf("status %d, %d cookies", response.StatusCode, len(cookies))
+		}
+		c := cookies[0]
+		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.Secure != (server == encrypted) {
+			t.Errorf("%s: HttpOnly %v, SameSite %v, Path %q, Domain %q, Secure %v",
+				server.URL, c.HttpOnly, c.SameSite, c.Path, c.Domain, c.Secure)
+		}
+	}
+
+	b := newBrowser(clear.URL, clear.Client().Transport)
+	if a, _ := b.post(t.Context(), "/login", map[string][]string{"name": {`<b id="owner">bob`}}); a.status != http.StatusSeeOther {
+		t.Fatalf("log-in: %d, %v", a.status, a.err)
+	}
+	if a := b.get(t.Context(), home); a.owner != `<b id="owner">bob` || a.views != 1 {
+		t.Fatalf("greeted as %q with %d views", a.owner, a.views)
+	}
+	if err := cluster.Primary.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := b.get(t.Context(), home); a.status != http.StatusServiceUnavailable {
+		t.Errorf("without a database: status %d, want 503 and not a log-in", a.status)
+	}
+	if a, _ := b.post(t.Context(), "/logout", nil); a.status != http.StatusServiceUnavailable {
+		t.Errorf("log-out without a database: status %d, want 503: the session lives", a.status)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	for _, args := range [][]string{
+		{"--duration", "0s"}, {"--users", "0"}, {"--replica", "host=x"}, {"--serve", "--json"}, {"--no-such-flag"}, {"word"},
+	} {
+		var stdout, stderr bytes.Buffer
+		if status := run(t.Context(), args, &stdout, &stderr); status != exitUsage || stderr.Len() == 0 || stdout.Len() > 0 {
+			t.Errorf("%v: exit status %d, stderr %q, stdout %q", args, status, &stderr, &stdout)
+		}
+	}
+	var stderr bytes.Buffer
+	if status := run(t.Context(), []string{"-h"}, io.Discard, &stderr); status != exitOK || !strings.Contains(stderr.String(), "-primary") {
+		t.Errorf("-h: exit status %d, %q", status, &stderr)
+	}
+}

@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/sessionsql/postgres/db"
+)
+
+// result is what a run came to: the table for a person, and with --json the same for a program.
+type result struct {
+	Seconds  float64 `json:"seconds"`
+	Users    int     `json:"users"`
+	Requests int64   `json:"requests"`
+	Logins   int64   `json:"logins"`
+	Logouts  int64   `json:"logouts"`
+
+	// What must not be.
+	WrongOwner       int64 `json:"wrong_owner"`
+	Lost             int64 `json:"lost"`
+	Resurrected      int64 `json:"resurrected"`
+	KeptPastDeadline int64 `json:"kept_past_deadline"`
+	Deadlocks        int64 `json:"deadlocks"`
+	Errors           int64 `json:"errors"`
+	// Answers that would be wrong if the machine had kept up meanwhile.
+	Excused int64 `json:"excused"`
+
+	// How often each thing was tried.
+	Views     int64 `json:"views"`
+	Together  int64 `json:"concurrent"`
+	CameBack  int64 `json:"came_back"`
+	IdledOut  int64 `json:"idled_out"`
+	Outlived  int64 `json:"past_absolute_timeout"`
+	Replayed  int64 `json:"replayed_after_logout"`
+	LateSaves int64 `json:"saves_during_logout"`
+	Replaced  int64 `json:"replaced_by_login"`
+	Forged    int64 `json:"forged"`
+	Malformed int64 `json:"malformed"`
+	Stolen    int64 `json:"stolen_by_id"`
+
+	// The store and the database.
+	Reaped        int64   `json:"reaped"`
+	Backlog       int64   `json:"backlog"` // expired sessions that the reaper had yet to find at the end
+	HotRatio      float64 `json:"hot_ratio"`
+	ReplicaShare  float64 `json:"replica_share"`
+	ReplicaMisses int64   `json:"replica_misses"`
+	Extended      int64   `json:"keepalives_written"`
+	LookupP50     float64 `json:"lookup_p50_ms"`
+	LookupP99     float64 `json:"lookup_p99_ms"`
+	HeapBytes     int64   `json:"heap_bytes"`
+	IndexBytes    int64   `json:"index_bytes"`
+	LongestWaitMS float64 `json:"longest_wait_ms"`
+
+	embedded bool
+	rules    rules
+	examples []string
+}
+
+// measure asks the store and the database how they came through it, and with servers that somebody named, leaves none of
+// the users' sessions behind.
+func measure(ctx context.Context, c config, rules rules, elapsed time.Duration, t *tally, site *site, d *database, screen *screen) (*result, error) {
+	stats := d.store.Stats()
+	backlog, err := d.sweep(ctx)
+	if err != nil {
+		return nil, err
+	}
+	health, err := db.New().Health(ctx, d.pool)
+	if err != nil {
+		return nil, fmt.Errorf("health: %w", err)
+	}
+	deadlocks, err := d.loggedDeadlocks()
+	if err != nil {
+		return nil, err
+	}
+	if d.cluster == nil {
+		screen.say("waiting for the last sessions to expire, to leave none behind")
+		rest(ctx, max(rules.longest()+rules.flushedWithin(delays[0]), rules.lifetime))
+		if _, err := d.sweep(ctx); err != nil {
+			return nil, err
+		}
+	}
+	percentiles := site.lookups.percentiles(0.50, 0.99)
+	return &result{
+		Seconds:  elapsed.Seconds(),
+		Users:    c.users,
+		Requests: t.requests.Load(),
+		Logins:   t.logins.Load(),
+		Logouts:  t.logouts.Load(),
+
+		WrongOwner:       t.found[wrongOwner].Load(),
+		Lost:             t.found[lost].Load(),
+		Resurrected:      t.found[resurrected].Load(),
+		KeptPastDeadline: t.found[keptPastDeadline].Load(),
+		// What the servers logged is what the application saw and more.
+		Deadlocks: max(deadlocks, site.deadlocks.Load()+screen.deadlocks.Load()),
+		Errors:    t.errors.Load() + stats.FlushErrors + stats.ReapErrors,
+		Excused:   t.excused,
+
+		Views:     t.counted.Load(),
+		Together:  t.together.Load(),
+		CameBack:  t.cameBack.Load(),
+		IdledOut:  t.idledOut.Load(),
+		Outlived:  t.outlived.Load(),
+		Replayed:  t.replayed.Load(),
+		LateSaves: t.lateSaves.Load(),
+		Replaced:  t.replaced.Load(),
+		Forged:    t.forged.Load(),
+		Malformed: t.malformed.Load(),
+		Stolen:    t.stolen.Load(),
+
+		Reaped:        stats.Reaped,
+		Backlog:       backlog,
+		HotRatio:      health.HotRatio,
+		ReplicaShare:  share(stats.ReplicaReads, stats.PrimaryReads),
+		ReplicaMisses: stats.ReplicaMisses,
+		Extended:      stats.SessionsExtended,
+		LookupP50:     milliseconds(percentiles[0]),
+		LookupP99:     milliseconds(percentiles[1]),
+		HeapBytes:     health.HeapBytes,
+		IndexBytes:    health.IndexBytes,
+		LongestWaitMS: milliseconds(t.pulse.longest),
+
+		embedded: d.cluster != nil,
+		rules:    rules,
+		examples: t.examples,
+	}, nil
+}
+
+func share(part, others int64) float64 {
+	if part+others == 0 {
+		return 0
+	}
+	return float64(part) / float64(part+others)
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// publish prints the table, then the JSON, and returns the exit status. Why it is not 0 is said on stderr.
+func (r *result) publish(c config, stdout io.Writer, screen *screen) (status int, err error) {
+	if _, err := io.WriteString(stdout, r.table()); err != nil {
+		return exitFailed, err
+	}
+	if c.json {
+		if err := json.NewEncoder(stdout).Encode(r); err != nil {
+			return exitFailed, err
+		}
+	}
+	wrong := r.wrong()
+	if len(wrong) == 0 {
+		return exitOK, nil
+	}
+	for _, example := range r.examples {
+		screen.say("  %s", example)
+	}
+	screen.say("demo: FAILED: %s", strings.Join(wrong, ", "))
+	return exitFailed, nil
+}
+
+// wrong names what makes a run fail. Errors do where the servers are ours; those of others may be restarted meanwhile.
+func (r *result) wrong() (wrong []string) {
+	for _, each := range []struct {
+		name    string
+		count   int64
+		ignored bool
+	}{
+		{name: wrongOwner.String(), count: r.WrongOwner},
+		{name: lost.String(), count: r.Lost},
+		{name: resurrected.String(), count: r.Resurrected},
+		{name: keptPastDeadline.String(), count: r.KeptPastDeadline},
+		{name: "deadlocks", count: r.Deadlocks},
+		{name: "errors", count: r.Errors, ignored: !r.embedded},
+	} {
+		if each.count > 0 && !each.ignored {
+			wrong = append(wrong, fmt.Sprintf("%s %d", each.name, each.count))
+		}
+	}
+	return wrong
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// site is a web site as an application would write it: all that it knows of a visitor is in the session.
+type site struct {
+	store   *sessionsql.Store
+	rules   rules
+	lookups samples // how long the lookups took that found a session
+
+	deadlocks atomic.Int64 // that reached the application
+}
+
+// visitor is what the site keeps in a session.
+type visitor struct {
+	Name   string   `json:"name"`
+	Views  int      `json:"views"`
+	Recent []string `json:"recent"` // when the last pages were seen, newest first
+}
+
+const (
+	cookieName     = "session"
+	requestTimeout = 10 * time.Second
+	maxRecent      = 6
+	maxName        = 64
+)
+
+func newSite(store *sessionsql.Store, rules rules) *site { return &site{store: store, rules: rules} }
+
+func (s *site) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.home)
+	mux.HandleFunc("GET /account", s.account)
+	mux.HandleFunc("GET /login", func(w http.ResponseWriter, _ *http.Request) { s.show(w, http.StatusOK, loginPage, nil) })
+	mux.HandleFunc("POST /login", s.logIn)
+	mux.HandleFunc("POST /logout", s.logOut)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
+		defer cancel()
+		w.Header().Set("Cache-Control", "no-store") // what is behind a session is not for a shared cache
+		r.Body = http.MaxBytesReader(w, r.Body, 4096)
+		mux.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// listen serves the site on a free loopback port until shutDown, which waits for requests under way.
+func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	server := &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelError),
+	}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = server.Serve(listener) // returns when it is shut down
+	}()
+	return "http://" + listener.Addr().String(), func() {
+		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			_ = server.Close()
+		}
+		<-served
+	}, nil
+}
+
+// home counts the views of its visitor. Two tabs may do so at once, so the session is written only if it is still what was
+// read, and read again if not.
+func (s *site) home(w http.ResponseWriter, r *http.Request) {
+	for {
+		token := presented(r)
+		session, v, err := s.lookup(r.Context(), token)
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		v.Views++
+		v.Recent = append([]string{time.Now().Format(time.TimeOnly)}, v.Recent[:min(len(v.Recent), maxRecent-1)]...)
+		_, err = s.save(r.Context(), token, v, session.Version)
+		switch {
+		case err == nil:
+			s.show(w, http.StatusOK, homePage, v)
+			return
+		case !errors.Is(err, sessionsql.ErrConflict):
+			s.fail(w, err)
+			return
+		}
+	}
+}
+
+// account only reads: what keeps its visitor's session alive is the lookup.
+func (s *site) account(w http.ResponseWriter, r *http.Request) {
+	_, v, err := s.lookup(r.Context(), presented(r))
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	s.show(w, http.StatusOK, accountPage, v)
+}
+
+// logIn makes a new session in any case, and ends the one that was presented, which may be one that somebody else has
+// planted (session fixation; OWASP ASVS 5.0, 7.2.4).
+func (s *site) logIn(w http.ResponseWriter, r *http.Request) {
+	name := r.PostFormValue("name")
+	if name == "" || len(name) > maxName || !utf8.ValidString(name) {
+		s.show(w, http.StatusBadRequest, loginPage, "A name has between 1 and 64 bytes.")
+		return
+	}
+	if err := s.store.Revoke(r.Context(), presented(r)); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
+		s.fail(w, err)
+		return
+	}
+	payload, err := json.Marshal(visitor{Name: name})
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	options := sessionsql.InsertOptions{Subject: name}
+	if r.PostFormValue("public") != "" {
+		options.Lifetime = s.rules.lifetime
+	}
+	token, err := s.store.Insert(r.Context(), string(payload), options)
+	if err != nil {
+		s.fail(w, err)
+		return
+	}
+	http.SetCookie(w, cookie(r, string(token)))
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// logOut answers only when the session is dead for good.
+func (s *site) logOut(w http.ResponseWriter, r *http.Request) {
+	if err := s.store.Revoke(r.Context(), presented(r)); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
+		s.fail(w, err)
+		return
+	}
+	gone := cookie(r, "")
+	gone.MaxAge = -1
+	http.SetCookie(w, gone)
+	http.Redirect(w, r, "/login", http.StatusSeeOther)
+}
+
+// cookie is out of reach of scripts and of other sites' forms, and never leaves an encrypted connection.
+func cookie(r *http.Request, value string) *http.Cookie {
+	return &http.Cookie{
+		Name:     cookieName,
+		Value:    value,
+		Path:     "/",
+		HttpOnly: true,
+		Secure:   r.TLS != nil,
+		SameSite: http.SameSiteLaxMode,
+	}
+}
+
+// presented is the token that came with a request; none is as good as a malformed one.
+func presented(r *http.Request) sessionsql.Token {
+	c, err := r.Cookie(cookieName)
+	if err != nil {
+		return ""
+	}
+	return sessionsql.Token(c.Value)
+}
+
+func (s *site) lookup(ctx context.Context, token sessionsql.Token) (session sessionsql.Session, v visitor, err error) {
+	begin := time.Now()
+	session, err = s.store.Lookup(ctx, token)
+	if err != nil {
+		return session, v, err
+	}
+	s.lookups.add(time.Since(begin))
+	err = json.Unmarshal([]byte(session.Payload), &v)
+	return session, v, err
+}
+
+func (s *site) save(ctx context.Context, token sessionsql.Token, v visitor, version int32) (int32, error) {
+	payload, err := json.Marshal(v)
+	if err != nil {
+		return 0, err
+	}
+	return s.store.Update(ctx, token, string(payload), version)
+}
+
+// fail tells a visitor who has to log in from one who has to come back later.
+func (s *site) fail(w http.ResponseWriter, err error) {
+	if isDeadlock(err) {
+		s.deadlocks.Add(1)
+	}
+	switch {
+	case errors.Is(err, sessionsql.ErrNoSession):
+		s.show(w, http.StatusUnauthorized, loginPage, "Please log in.")
+	case errors.Is(err, sessionsql.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		http.Error(w, "The database does not answer; please try again in a moment.", http.StatusServiceUnavailable)
+	default:
+		http.Error(w, "Something went wrong here.", http.StatusInternalServerError)
+	}
+}
+
+func isDeadlock(err error) bool {
+	var server *sessionsql.Error
+	return errors.As(err, &server) && server.SQLState == "40P01"
+}

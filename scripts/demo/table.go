@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+// table is the result for a person.
+func (r *result) table() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	title := func(format string, args ...any) {
+		_ = w.Flush() // a strings.Builder takes everything
+		fmt.Fprintf(&b, "\n"+format+"\n", args...)
+	}
+	row := func(value, note string) { fmt.Fprintf(w, "%s\t  %s\n", value, note) }
+	count := func(n int64, note string) { row(fmt.Sprint(n), note) }
+
+	title("%d users for %.0f s; idle timeout %v, absolute timeout %v on public computers", r.Users, r.Seconds, r.rules.idle, r.rules.lifetime)
+	row(fmt.Sprint(r.Requests), fmt.Sprintf("requests, %.0f a second", float64(r.Requests)/r.Seconds))
+	count(r.Logins, "log-ins")
+	count(r.Logouts, "log-outs")
+	count(r.Views, "views counted in a session")
+
+	title("Checked against what the users know")
+	count(r.Together, "times several pages at once with one cookie: no view may be lost")
+	count(r.CameBack, "times back after a pause of about the idle timeout")
+	count(r.IdledOut, "times idle for too long: must be refused")
+	count(r.Outlived, "times used up to the absolute timeout and past it: must end")
+	count(r.Replayed, "times logged out and the old cookie presented: must be refused")
+	count(r.LateSaves, "times saved during the log-out: must not come back")
+	count(r.Replaced, "times logged in over a session: the old one must be dead")
+	count(r.Forged, "forged cookies")
+	count(r.Malformed, "malformed cookies")
+	count(r.Stolen, "cookies with a right id and a wrong secret")
+
+	title("Must be 0")
+	count(r.WrongOwner, "wrong_owner: somebody else's session, or one for a cookie that was made up")
+	count(r.Lost, "lost: a live session refused, or views that are gone")
+	count(r.Resurrected, "resurrected: a session that was over came back")
+	count(r.KeptPastDeadline, "kept_past_deadline: a session outlived a timeout")
+	count(r.Deadlocks, "deadlocks"+r.unless("as far as the application was told"))
+	count(r.Errors, "errors: answers with 5xx, none, or a background statement that failed")
+
+	title("Store and database")
+	row(fmt.Sprintf("%.2f ms", r.LookupP50), "lookup, median")
+	row(fmt.Sprintf("%.2f ms", r.LookupP99), "lookup, 99 %")
+	row(fmt.Sprintf("%.1f %%", 100*r.ReplicaShare), "of the lookups answered by a replica")
+	row(fmt.Sprintf("%.1f %%", 100*r.HotRatio), "of the updates touched no index (HOT)"+r.unless("since its statistics began"))
+	count(r.Extended, "keepalives written")
+	count(r.Reaped, "expired sessions reaped"+r.unless("whoever they belonged to"))
+	count(r.Backlog, "expired and not reaped yet at the end"+r.unless("whoever they belonged to"))
+	row(fmt.Sprintf("%.1f MB", float64(r.HeapBytes)/1e6), "table")
+	row(fmt.Sprintf("%.1f MB", float64(r.IndexBytes)/1e6), "indexes")
+	row(fmt.Sprintf("%.0f ms", r.LongestWaitMS), fmt.Sprintf("longest wait for an answer; answers that only a busy machine excuses: %d", r.Excused))
+	_ = w.Flush()
+	b.WriteByte('\n')
+	return b.String()
+}
+
+// unless adds what limits a number where the servers are not the demo's own.
+func (r *result) unless(limit string) string {
+	if r.embedded {
+		return ""
+	}
+	return ", " + limit
+}

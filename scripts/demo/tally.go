@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// tally counts what the users did and found.
+type tally struct {
+	pulse *pulse
+
+	requests, logins, logouts atomic.Int64
+	errors                    atomic.Int64 // 5xx, an answer that no page gives, or none
+
+	// What was tried, and answered as it must be.
+	counted, together, cameBack, idledOut, outlived          atomic.Int64
+	replayed, replaced, forged, malformed, stolen, lateSaves atomic.Int64
+
+	found   [faults]atomic.Int64
+	excused int64
+
+	mu       sync.Mutex
+	doubtful []finding // that a stall may excuse, which is known when all answers are there
+	examples []string  // the first few faults and errors
+}
+
+const maxExamples = 10
+
+// judge enters what known found.
+func (t *tally) judge(found []finding) {
+	for _, f := range found {
+		if f.tolerates == forever {
+			t.count(f)
+			continue
+		}
+		t.mu.Lock()
+		t.doubtful = append(t.doubtful, f)
+		t.mu.Unlock()
+	}
+}
+
+func (t *tally) count(f finding) {
+	t.found[f.fault].Add(1)
+	t.example("%v: %s", f.fault, f.detail)
+}
+
+// settle decides what was doubtful. It comes after the last answer.
+func (t *tally) settle() {
+	for _, f := range t.doubtful {
+		if t.pulse.keepaliveDelay(f.since, f.till) > f.tolerates {
+			t.excused++
+		} else {
+			t.count(f)
+		}
+	}
+	t.doubtful = nil
+}
+
+// enter counts a request, and its error if it had one.
+func (t *tally) enter(a answer, allowed ...int) {
+	t.requests.Add(1)
+	t.pulse.felt(stall{from: a.sent, to: a.received})
+	for _, status := range allowed {
+		if a.status == status {
+			return
+		}
+	}
+	t.errors.Add(1)
+	if a.err != nil {
+		t.example("error: %v", a.err)
+	} else {
+		t.example("error: status %d", a.status)
+	}
+}
+
+func (t *tally) example(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.examples) < maxExamples {
+		t.examples = append(t.examples, fmt.Sprintf(format, args...))
+	}
+}
+
+// faults counts what was found so far, and apart from it what is in doubt until the end.
+func (t *tally) faults() (certain, doubtful int64) {
+	for i := range t.found {
+		certain += t.found[i].Load()
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return certain, int64(len(t.doubtful))
+}
