@@ -14,11 +14,11 @@ import (
 
 const insert = `-- name: Insert :one
 SELECT sessionsql.insert(
-  secret_hash => $1::bytea,
+  secret_hash => $1::pg_catalog.bytea,
   payload => $2::sessionsql.payload,
-  idle_timeout => make_interval(secs => $3::double precision),
-  lifetime => make_interval(secs => $4::double precision),
-  subject => $5::text,
+  idle_timeout => pg_catalog.make_interval(secs => $3::double precision),
+  lifetime => pg_catalog.make_interval(secs => $4::double precision),
+  subject => $5::varchar,
   durable => $6::boolean,
   max_sessions => $7::integer
 ) AS id

@@ -11,7 +11,7 @@ import (
 
 const listSubject = `-- name: ListSubject :many
 SELECT l.id, l.created_at, l.expires_in
-FROM sessionsql.list_subject($1::text) AS l
+FROM sessionsql.list_subject($1::varchar) AS l
 `
 
 func (q *Queries) ListSubject(ctx context.Context, db DBTX, subject string) ([]SubjectSession, error) {

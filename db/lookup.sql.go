@@ -11,7 +11,7 @@ import (
 
 const lookup = `-- name: Lookup :one
 SELECT l.id, l.payload, l.version, l.subject, l.expires_in
-FROM sessionsql.lookup($1::bigint, $2::bytea) AS l
+FROM sessionsql.lookup($1::bigint, $2::pg_catalog.bytea) AS l
 `
 
 type LookupParams struct {

@@ -10,7 +10,7 @@ import (
 )
 
 const revoke = `-- name: Revoke :one
-SELECT sessionsql.revoke($1::bigint, $2::bytea) AS revoked
+SELECT sessionsql.revoke($1::bigint, $2::pg_catalog.bytea) AS revoked
 `
 
 type RevokeParams struct {

@@ -11,7 +11,7 @@ import (
 )
 
 const revokeSubject = `-- name: RevokeSubject :one
-SELECT sessionsql.revoke_subject($1::text, $2::bigint) AS revoked
+SELECT sessionsql.revoke_subject($1::varchar, $2::bigint) AS revoked
 `
 
 type RevokeSubjectParams struct {

@@ -13,10 +13,10 @@ import (
 const rotate = `-- name: Rotate :one
 SELECT sessionsql.rotate(
   id => $1::bigint,
-  secret_hash => $2::bytea,
-  new_secret_hash => $3::bytea,
-  grace => make_interval(secs => $4::double precision),
-  subject => $5::text
+  secret_hash => $2::pg_catalog.bytea,
+  new_secret_hash => $3::pg_catalog.bytea,
+  grace => pg_catalog.make_interval(secs => $4::double precision),
+  subject => $5::varchar
 ) AS rotated
 `
 

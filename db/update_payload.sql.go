@@ -15,7 +15,7 @@ import (
 const updatePayload = `-- name: UpdatePayload :one
 SELECT sessionsql.update_payload(
   id => $1::bigint,
-  secret_hash => $2::bytea,
+  secret_hash => $2::pg_catalog.bytea,
   payload => $3::sessionsql.payload,
   expected_version => $4::integer,
   durable => $5::boolean

@@ -7,8 +7,8 @@ import (
 )
 
 // A coalescer lets calls that are made at the same moment share round trips. There is no timer: a call that finds a free
-// worker is sent at once, alone, on its caller's own context; while all workers are busy, calls gather, and the next worker
-// that is free takes them together.
+// worker is sent at once, alone, on its caller's own context; while all workers are busy, calls gather in batches, and the
+// next worker that is free takes the oldest one.
 //
 // One caller never fails another: a batch runs on a context of its own, a caller whose context ends leaves alone, and it is
 // for runMany to answer every call of a batch by itself. When all callers of a batch have left, its context is cancelled.
@@ -19,15 +19,15 @@ type coalescer[Q, A any] struct {
 	context func() (context.Context, func())
 
 	mu      sync.Mutex
-	queue   []*call[Q, A]
+	queue   []*batch[Q, A]
 	workers int
 	taken   int         // batches so far
 	stall   *time.Timer // while there is a queue; see watch
 }
 
-// Two workers keep the server busy while the results of the other are handed out; with more, batches only get smaller
-// (measured by scripts/bench.sh). 64 in a batch is where the cost of one more stops falling.
 const (
+	// Two workers keep the server busy while the results of the other are handed out; with more, batches only get smaller.
+	// 64 in a batch is where the cost of one more stops falling. (Measured with scripts/bench.sh.)
 	maxWorkers = 2
 	maxBatch   = 64
 
@@ -36,21 +36,20 @@ const (
 	stallTimeout = time.Second
 )
 
-// A call is one caller's question and, when done is readable, the answer.
+// A call is one caller's question and, once its batch is done, the answer.
 type call[Q, A any] struct {
 	question Q
 	answer   A
 	err      error
-	done     chan struct{}
-
-	left  bool   // the caller's context ended; guarded by the coalescer's mutex, as is batch
-	batch *batch // what the call travels with, once it does
+	left     bool // the caller's context ended while it was in the queue
 }
 
-// A batch counts the callers that still wait for it.
-type batch struct {
-	waiting int
-	cancel  func()
+// A batch is what travels together. Its fields but done are guarded by the coalescer's mutex.
+type batch[Q, A any] struct {
+	calls   []*call[Q, A]
+	waiting int           // callers that still want an answer
+	cancel  func()        // once it travels
+	done    chan struct{} // closed when every call is answered: one wake-up for all
 }
 
 func newCoalescer[Q, A any](
@@ -71,21 +70,102 @@ func (c *coalescer[Q, A]) do(ctx context.Context, question Q) (A, error) {
 		defer c.release()
 		return c.runOne(ctx, question)
 	}
-	mine := &call[Q, A]{question: question, done: make(chan struct{})}
-	c.queue = append(c.queue, mine)
-	if len(c.queue) == 1 {
-		c.watch()
-	}
+	mine := &call[Q, A]{question: question}
+	together := c.join(mine)
 	c.mu.Unlock()
 
 	select {
-	case <-mine.done:
+	case <-together.done:
 		return mine.answer, mine.err
 	case <-ctx.Done():
-		c.leave(mine)
+		c.leave(together, mine)
 		var none A
 		return none, contextError(ctx, c.op)
 	}
+}
+
+// join puts a call into the last batch of the queue, or into a new one behind it.
+func (c *coalescer[Q, A]) join(mine *call[Q, A]) *batch[Q, A] {
+	var last *batch[Q, A]
+	if n := len(c.queue); n > 0 && len(c.queue[n-1].calls) < maxBatch {
+		last = c.queue[n-1]
+	} else {
+		last = &batch[Q, A]{done: make(chan struct{})}
+		c.queue = append(c.queue, last)
+		if n == 0 {
+			c.watch()
+		}
+	}
+	last.calls = append(last.calls, mine)
+	last.waiting++
+	return last
+}
+
+// leave takes a caller out of its batch: one that is still in the queue does not send its question.
+func (c *coalescer[Q, A]) leave(together *batch[Q, A], mine *call[Q, A]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	mine.left = true
+	together.waiting--
+	if together.waiting == 0 && together.cancel != nil {
+		together.cancel()
+	}
+}
+
+// release gives the place of a lone call to what has gathered meanwhile.
+func (c *coalescer[Q, A]) release() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) > 0 {
+		go c.work()
+		return
+	}
+	c.workers--
+}
+
+// work runs batches until none is left.
+func (c *coalescer[Q, A]) work() {
+	for {
+		ctx, cancel := c.context()
+		next, calls := c.take(cancel)
+		if next == nil {
+			cancel()
+			return
+		}
+		if len(calls) > 0 {
+			c.runMany(ctx, calls)
+		}
+		cancel()
+		close(next.done)
+	}
+}
+
+// take returns the oldest batch, and its calls without those whose caller has left; nil ends the worker.
+func (c *coalescer[Q, A]) take(cancel func()) (*batch[Q, A], []*call[Q, A]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.taken++
+	if len(c.queue) == 0 {
+		c.unwatch()
+		c.workers--
+		return nil, nil
+	}
+	next := c.queue[0]
+	c.queue[0] = nil
+	if c.queue = c.queue[1:]; len(c.queue) == 0 {
+		c.queue = nil
+	}
+	next.cancel = cancel
+	calls := next.calls
+	if next.waiting < len(calls) {
+		calls = make([]*call[Q, A], 0, next.waiting)
+		for _, each := range next.calls {
+			if !each.left {
+				calls = append(calls, each)
+			}
+		}
+	}
+	return next, calls
 }
 
 // watch has a queue looked at after a while: if nothing was taken from it by then, it gets another worker. The mutex is held.
@@ -123,76 +203,4 @@ func (c *coalescer[Q, A]) addWorker() {
 		c.workers++
 		go c.work()
 	}
-}
-
-// leave takes a caller out of its batch, or marks its call in the queue as not worth sending.
-func (c *coalescer[Q, A]) leave(mine *call[Q, A]) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	mine.left = true
-	if mine.batch != nil {
-		if mine.batch.waiting--; mine.batch.waiting == 0 {
-			mine.batch.cancel()
-		}
-	}
-}
-
-// release gives the place of a lone call to what has gathered meanwhile.
-func (c *coalescer[Q, A]) release() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.queue) > 0 {
-		go c.work()
-		return
-	}
-	c.workers--
-}
-
-// work runs batches until none is left.
-func (c *coalescer[Q, A]) work() {
-	for {
-		ctx, cancel := c.context()
-		calls := c.take(cancel)
-		if calls == nil {
-			cancel()
-			return
-		}
-		c.runMany(ctx, calls)
-		cancel()
-		for _, each := range calls {
-			close(each.done)
-		}
-	}
-}
-
-// take returns the next batch, without calls whose caller has left; nil ends the worker.
-func (c *coalescer[Q, A]) take(cancel func()) []*call[Q, A] {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	together := &batch{cancel: cancel}
-	c.taken++
-	calls := make([]*call[Q, A], 0, min(len(c.queue), maxBatch))
-	taken := 0
-	for _, each := range c.queue {
-		if len(calls) == maxBatch {
-			break
-		}
-		taken++
-		if !each.left {
-			each.batch = together
-			calls = append(calls, each)
-		}
-	}
-	if taken == len(c.queue) {
-		c.queue = nil
-	} else {
-		c.queue = c.queue[taken:]
-	}
-	if len(calls) == 0 {
-		c.unwatch()
-		c.workers--
-		return nil
-	}
-	together.waiting = len(calls)
-	return calls
 }

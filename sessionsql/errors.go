@@ -211,7 +211,7 @@ func connectionDetail(err error) string {
 	var connect *pgconn.ConnectError
 	switch {
 	case errors.As(err, &connect):
-		return connect.Error()
+		return strings.Join(strings.Fields(connect.Error()), " ") // one line, however many addresses were tried
 	case errors.As(err, &network):
 		return network.Error()
 	case connectionLost(err):

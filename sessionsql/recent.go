@@ -3,9 +3,12 @@ package sessionsql
 import "sync"
 
 // recentWrites knows which sessions this Store wrote so lately that a replica may still hold the older row: they are read
-// from the primary. No clock is involved, only positions in the WAL: writes are kept by generation; the primary's position,
-// read after a generation was closed, covers every write in it; once all replicas that are read from have replayed that far,
-// the generation is forgotten.
+// from the primary. It knows them by id alone: after a rotate two secrets open a session, and what was written through one
+// must not be read back older through the other. (An id that was handed out again costs a read from the primary, no more.)
+//
+// No clock is involved, only positions in the WAL: writes are kept by generation; the primary's position, read after a
+// generation was closed, covers every write in it; once all replicas that are read from have replayed that far, the
+// generation is forgotten.
 type recentWrites struct {
 	mu          sync.RWMutex
 	generations []generation // the last one is open
@@ -15,11 +18,12 @@ type recentWrites struct {
 
 type generation struct {
 	position int64 // 0: not known yet
-	keys     map[key]struct{}
+	ids      map[int64]struct{}
 	all      bool // any session may have been written
 }
 
-// maxRecentWrites bounds the memory (some 60 bytes each). Beyond it everything counts as lately written until that has arrived.
+// maxRecentWrites bounds the memory (some 40 bytes each). Beyond it everything counts as lately written until that has
+// arrived.
 const maxRecentWrites = 1 << 20
 
 // mark remembers a write. It is called after the write was acknowledged and before the caller learns of it.
@@ -28,10 +32,10 @@ func (r *recentWrites) mark(keys ...key) {
 	defer r.mu.Unlock()
 	g := r.open()
 	for _, k := range keys {
-		switch _, known := g.keys[k]; {
+		switch _, known := g.ids[k.id]; {
 		case known:
 		case r.size < maxRecentWrites:
-			g.keys[k] = struct{}{}
+			g.ids[k.id] = struct{}{}
 			r.size++
 		default:
 			g.all = true
@@ -48,7 +52,7 @@ func (r *recentWrites) markAll() {
 
 func (r *recentWrites) open() *generation {
 	if len(r.generations) == 0 {
-		r.generations = append(r.generations, generation{keys: map[key]struct{}{}})
+		r.generations = append(r.generations, generation{ids: map[int64]struct{}{}})
 	}
 	return &r.generations[len(r.generations)-1]
 }
@@ -58,7 +62,7 @@ func (r *recentWrites) has(k key) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for _, g := range r.generations {
-		if _, found := g.keys[k]; found || g.all {
+		if _, found := g.ids[k.id]; found || g.all {
 			return true
 		}
 	}
@@ -69,8 +73,8 @@ func (r *recentWrites) has(k key) bool {
 func (r *recentWrites) closeGeneration() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if g := r.open(); g.all || len(g.keys) > 0 {
-		r.generations = append(r.generations, generation{keys: map[key]struct{}{}})
+	if g := r.open(); g.all || len(g.ids) > 0 {
+		r.generations = append(r.generations, generation{ids: map[int64]struct{}{}})
 	}
 }
 
@@ -97,7 +101,7 @@ func (r *recentWrites) forget(replayed int64) {
 			return
 		}
 		r.forgotten = max(r.forgotten, oldest.position)
-		r.size -= len(oldest.keys)
+		r.size -= len(oldest.ids)
 		r.generations = r.generations[1:]
 	}
 }

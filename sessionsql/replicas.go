@@ -34,7 +34,7 @@ func (s *Store) look(ctx context.Context) {
 	defer cancel()
 
 	s.recent.closeGeneration()
-	if primary, err := s.queries.Node(ctx, s.primary.db); err == nil {
+	if primary, err := s.queries.Node(ctx, s.upkeep.db); err == nil {
 		s.history.add(time.Now(), primary.WalPosition, s.options.MaxReplicaLag)
 		s.recent.covered(primary.WalPosition)
 	}

@@ -32,6 +32,7 @@ type Store struct {
 	options Options
 	queries *db.Queries
 	primary *node
+	upkeep  *node         // the primary, for what runs in the background
 	reads   []*node       // replicas
 	next    atomic.Uint64 // counts reads, to take the replicas in turn
 
@@ -59,7 +60,7 @@ const backgroundTimeout = 30 * time.Second
 //
 // It returns ErrDSN, ErrUnavailable, ErrReadOnly, ErrNotInstalled, a *[VersionError], or ErrOptions.
 func Open(ctx context.Context, primaryDSN string, replicaDSNs []string, options *Options) (*Store, error) {
-	pools := make([]*sql.DB, 0, 1+len(replicaDSNs))
+	pools := make([]*sql.DB, 0, 2+len(replicaDSNs))
 	fail := func(err error) (*Store, error) {
 		for _, pool := range pools {
 			_ = pool.Close()
@@ -73,13 +74,12 @@ func Open(ctx context.Context, primaryDSN string, replicaDSNs []string, options 
 			return fail(fmt.Errorf("sessionsql: open: %s: %w", nodeName(i), ErrDSN))
 		}
 		config.ConnectTimeout = orDefault(config.ConnectTimeout, connectTimeout)
-		pool := stdlib.OpenDB(*config)
-		pool.SetMaxOpenConns(maxConnections)
-		pool.SetMaxIdleConns(maxConnections)
-		pool.SetConnMaxIdleTime(5 * time.Minute)
-		pools = append(pools, pool)
+		if i == 0 {
+			pools = append(pools, openPool(config, upkeepConnections))
+		}
+		pools = append(pools, openPool(config, maxConnections))
 	}
-	store, err := newStore(pools[0], pools[1:], options)
+	store, err := newStore(pools[1], pools[0], pools[2:], options)
 	if err != nil {
 		return fail(err)
 	}
@@ -96,9 +96,22 @@ func Open(ctx context.Context, primaryDSN string, replicaDSNs []string, options 
 // unavailable, and not waited for until the operating system gives up.
 const connectTimeout = 5 * time.Second
 
-// maxConnections is enough for each pool that Open makes: reads and inserts share a few connections, and the other
-// operations hold one for a single round trip.
-const maxConnections = 16
+const (
+	// maxConnections is enough for each server: reads and inserts share a few connections, and the other operations hold one
+	// for a single round trip.
+	maxConnections = 16
+
+	// upkeepConnections is one for each loop: a keepalive must not wait behind a hundred logouts for a connection.
+	upkeepConnections = 3
+)
+
+func openPool(config *pgx.ConnConfig, connections int) *sql.DB {
+	pool := stdlib.OpenDB(*config)
+	pool.SetMaxOpenConns(connections)
+	pool.SetMaxIdleConns(connections)
+	pool.SetConnMaxIdleTime(5 * time.Minute)
+	return pool
+}
 
 // OpenDB makes a Store from pools that the application already has, of any PostgreSQL driver. Like [sql.OpenDB] it does not
 // connect: a missing bundle or a read-only primary is reported by the first operation. Close leaves the pools open.
@@ -106,7 +119,7 @@ func OpenDB(primary DB, replicas []*sql.DB, options *Options) (*Store, error) {
 	if primary == nil {
 		return nil, fmt.Errorf("sessionsql: open: %w: no primary", ErrOptions)
 	}
-	store, err := newStore(primary, replicas, options)
+	store, err := newStore(primary, primary, replicas, options)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +127,7 @@ func OpenDB(primary DB, replicas []*sql.DB, options *Options) (*Store, error) {
 	return store, nil
 }
 
-func newStore(primary DB, replicas []*sql.DB, options *Options) (*Store, error) {
+func newStore(primary, upkeep DB, replicas []*sql.DB, options *Options) (*Store, error) {
 	o, err := options.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("sessionsql: open: %w", err)
@@ -122,6 +135,7 @@ func newStore(primary DB, replicas []*sql.DB, options *Options) (*Store, error) 
 	s := &Store{options: o, queries: db.New(), stopping: make(chan struct{})}
 	s.touches.init(o.MaxPendingTouches)
 	s.primary = s.newNode(0, primary)
+	s.upkeep = s.newNode(0, upkeep)
 	for i, replica := range replicas {
 		if replica == nil {
 			return nil, fmt.Errorf("sessionsql: open: %w: %s is nil", ErrOptions, nodeName(i+1))

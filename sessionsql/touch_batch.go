@@ -3,6 +3,8 @@ package sessionsql
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,8 +20,9 @@ type touchBuffer struct {
 
 	mu      sync.Mutex
 	pending map[int64]struct{}
-	soon    []int64 // what cannot wait for the next flush
-	chunk   int     // ids in one statement
+	sending int                // ids that a flush has taken and not sent yet
+	soon    map[int64]struct{} // what cannot wait for the next flush
+	chunk   int                // ids in one statement
 }
 
 const (
@@ -32,6 +35,7 @@ func (b *touchBuffer) init(maxPending int) {
 	b.urgent = make(chan struct{}, 1)
 	b.max = maxPending
 	b.pending = map[int64]struct{}{}
+	b.soon = map[int64]struct{}{}
 	b.chunk = maxChunk
 }
 
@@ -43,7 +47,7 @@ func (b *touchBuffer) add(ids ...int64) (dropped int) {
 		if _, known := b.pending[id]; known {
 			continue
 		}
-		if len(b.pending) >= b.max {
+		if len(b.pending)+b.sending >= b.max {
 			dropped++
 			continue
 		}
@@ -59,7 +63,7 @@ func (b *touchBuffer) addUrgent(id int64) (taken bool) {
 	if len(b.soon) >= min(b.max, maxChunk) {
 		return false
 	}
-	b.soon = append(b.soon, id)
+	b.soon[id] = struct{}{}
 	select {
 	case b.urgent <- struct{}{}:
 	default:
@@ -70,34 +74,51 @@ func (b *touchBuffer) addUrgent(id int64) (taken bool) {
 func (b *touchBuffer) takeUrgent() []int64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	ids := b.soon
-	b.soon = nil
+	ids := slices.Collect(maps.Keys(b.soon))
+	clear(b.soon)
 	return ids
 }
 
-// take removes up to one chunk of ids, at most n.
-func (b *touchBuffer) take(n int) []int64 {
+// take hands everything that is pending to a flush, which sends and reports it by chunks; what comes in meanwhile waits for
+// the next one.
+func (b *touchBuffer) take() map[int64]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	n = min(n, b.chunk, len(b.pending))
-	ids := make([]int64, 0, n)
-	for id := range b.pending {
-		if len(ids) == n {
-			break
-		}
-		ids = append(ids, id)
-		delete(b.pending, id)
-	}
-	if len(b.pending) == 0 {
-		b.pending = map[int64]struct{}{} // a map never gives memory back
-	}
+	ids := b.pending
+	b.pending = map[int64]struct{}{}
+	b.sending = len(ids)
 	return ids
+}
+
+// sent reports that n ids of a flush were sent.
+func (b *touchBuffer) sent(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sending -= n
+}
+
+// restore takes back what a flush could not send. There is room for it: it was counted all the while.
+func (b *touchBuffer) restore(parts ...[]int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.sending = 0
+	for _, ids := range parts {
+		for _, id := range ids {
+			b.pending[id] = struct{}{}
+		}
+	}
 }
 
 func (b *touchBuffer) len() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.pending) + len(b.soon)
+	return len(b.pending) + b.sending + len(b.soon)
+}
+
+func (b *touchBuffer) chunkSize() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.chunk
 }
 
 // failed makes the next chunk smaller, down to a bound, in case this one was too large for its deadline; succeeded makes it
@@ -118,8 +139,10 @@ func (s *Store) keepAlive(id int64, left time.Duration) {
 	if interval := s.options.FlushInterval; interval > 0 && left < 2*interval && s.touches.addUrgent(id) {
 		return
 	}
-	s.stats.touchesDropped.Add(int64(s.touches.add(id)))
+	s.addTouches(id)
 }
+
+func (s *Store) addTouches(ids ...int64) { s.stats.touchesDropped.Add(int64(s.touches.add(ids...))) }
 
 // Flush keeps alive, now, the sessions that were looked up since the last flush. What fails stays for the next one.
 // It returns ErrUnavailable.
@@ -141,18 +164,23 @@ func (s *Store) flush(ctx context.Context) error {
 	if err := s.flushUrgent(ctx); err != nil {
 		return err
 	}
-	// What comes in meanwhile waits for its own flush, so that this one ends.
-	for left := s.touches.len(); left > 0; {
-		ids := s.touches.take(left)
-		if len(ids) == 0 {
-			return nil
+	taken := s.touches.take()
+	for len(taken) > 0 {
+		ids := make([]int64, 0, min(len(taken), s.touches.chunkSize()))
+		for id := range taken {
+			if len(ids) == cap(ids) {
+				break
+			}
+			ids = append(ids, id)
+			delete(taken, id)
 		}
-		left -= len(ids)
 		if err := s.touch(ctx, ids); err != nil {
 			s.touches.failed()
+			s.touches.restore(ids, slices.Collect(maps.Keys(taken)))
 			return err
 		}
 		s.touches.succeeded()
+		s.touches.sent(len(ids))
 	}
 	return nil
 }
@@ -163,18 +191,21 @@ func (s *Store) flushUrgent(ctx context.Context) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return s.touch(ctx, ids)
+	if err := s.touch(ctx, ids); err != nil {
+		s.addTouches(ids...)
+		return err
+	}
+	return nil
 }
 
-// touch extends sessions; if it fails, they are pending again.
+// touch extends sessions.
 func (s *Store) touch(ctx context.Context, ids []int64) error {
 	var extended int64
-	err := s.primary.write(ctx, "flush", func() (err error) {
-		extended, err = s.queries.TouchBatch(ctx, s.primary.db, pgtext.IDs(ids))
+	err := s.upkeep.write(ctx, "flush", func() (err error) {
+		extended, err = s.queries.TouchBatch(ctx, s.upkeep.db, pgtext.IDs(ids))
 		return err
 	})
 	if err != nil {
-		s.stats.touchesDropped.Add(int64(s.touches.add(ids...)))
 		s.stats.flushErrors.Add(1)
 		return err
 	}

@@ -29,6 +29,8 @@ CREATE SCHEMA IF NOT EXISTS sessionsql;
 \ir views/last_reap.sql
 \ir views/node.sql
 \ir views/health.sql
+\ir functions/deadline_after.sql
+\ir functions/is_insertable.sql
 \ir functions/check_insert.sql
 \ir functions/evict_subject.sql
 \ir functions/insert.sql

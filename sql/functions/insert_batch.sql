@@ -14,6 +14,7 @@ CREATE OR REPLACE FUNCTION sessionsql.insert_batch(
 RETURNS SETOF sessionsql.new_session_id
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 64
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 AS $function$
 BEGIN
   IF insert_batch.durable IS NOT TRUE THEN
@@ -29,42 +30,28 @@ BEGIN
     insert_batch.lifetime_seconds,
     insert_batch.subjects
   ) AS n (secret_hash, payload, idle, lifetime, subject)
-  WHERE (
-    octet_length(n.secret_hash) = 32
-    AND n.payload IS NOT NULL
-    AND n.idle > 0 AND n.idle <= 3155760000
-    AND n.lifetime IS NULL
-    AND n.subject IS NULL
-  ) IS NOT TRUE;
+  WHERE NOT sessionsql.is_insertable(n.secret_hash, n.payload, n.idle, n.lifetime, n.subject, NULL);
 
   RETURN QUERY
   INSERT INTO sessionsql.session AS s (
     expires_at, deadline, created_at, idle_seconds, version, secret_hash, subject, payload
   )
   SELECT
-    sessionsql.next_expiry(n.idle, n.deadline),
-    n.deadline,
+    sessionsql.next_expiry(n.idle, sessionsql.deadline_after(n.lifetime)),
+    sessionsql.deadline_after(n.lifetime),
     statement_timestamp(),
     n.idle,
     1,
     n.secret_hash,
     n.subject,
     n.payload
-  FROM (
-    SELECT
-      u.secret_hash,
-      u.payload,
-      u.idle,
-      COALESCE(statement_timestamp() + make_interval(secs => u.lifetime), 'infinity') AS deadline,
-      u.subject
-    FROM unnest(
-      insert_batch.secret_hashes,
-      insert_batch.payloads,
-      insert_batch.idle_seconds,
-      insert_batch.lifetime_seconds,
-      insert_batch.subjects
-    ) AS u (secret_hash, payload, idle, lifetime, subject)
-  ) AS n
+  FROM unnest(
+    insert_batch.secret_hashes,
+    insert_batch.payloads,
+    insert_batch.idle_seconds,
+    insert_batch.lifetime_seconds,
+    insert_batch.subjects
+  ) AS n (secret_hash, payload, idle, lifetime, subject)
   RETURNING s.id, s.secret_hash;
 END
 $function$;

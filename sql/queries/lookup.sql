@@ -1,3 +1,3 @@
 -- name: Lookup :one
 SELECT l.id, l.payload, l.version, l.subject, l.expires_in
-FROM sessionsql.lookup(sqlc.arg(id)::bigint, sqlc.arg(secret_hash)::bytea) AS l;
+FROM sessionsql.lookup(sqlc.arg(id)::bigint, sqlc.arg(secret_hash)::pg_catalog.bytea) AS l;

@@ -1,2 +1,2 @@
 -- name: Revoke :one
-SELECT sessionsql.revoke(sqlc.arg(id)::bigint, sqlc.arg(secret_hash)::bytea) AS revoked;
+SELECT sessionsql.revoke(sqlc.arg(id)::bigint, sqlc.arg(secret_hash)::pg_catalog.bytea) AS revoked;

@@ -1,2 +1,2 @@
 -- name: RevokeSubject :one
-SELECT sessionsql.revoke_subject(sqlc.arg(subject)::text, sqlc.narg(keep_id)::bigint) AS revoked;
+SELECT sessionsql.revoke_subject(sqlc.arg(subject)::varchar, sqlc.narg(keep_id)::bigint) AS revoked;
