@@ -1,0 +1,140 @@
+// Command bench measures the Store beside what people use instead; scripts/bench.sh runs it. See -help.
+//
+// Reading the source: main.go is the command line, config.go the sizes, servers.go and process.go what is started, rounds.go
+// how contestants take turns, cpu.go how CPU time is counted, peer_*.go who takes part, scenario_*.go the questions,
+// report.go, table.go and plot*.go the answers. It runs on Linux, whose /proc tells what a server's processes use.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	switch err := command(ctx, os.Args[1:], os.Stdout, os.Stderr); {
+	case errors.Is(err, flag.ErrHelp):
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// command runs what the command line asks for.
+func command(ctx context.Context, args []string, out, progress io.Writer) error {
+	var (
+		flags    = flag.NewFlagSet("bench.sh", flag.ContinueOnError)
+		quick    = flags.Bool("quick", false, "less of everything: all scenarios within 50 s")
+		smoke    = flags.Bool("smoke", false, "hardly anything of everything: proves that all still runs")
+		asJSON   = flags.Bool("json", false, "print the report as JSON on the last line")
+		rounds   = flags.Int("rounds", 0, "turns of each contestant (default 5; 3 with -quick)")
+		minutes  = flags.Float64("minutes", 0, "length of each variant of steady (default 5)")
+		replicas = flags.Int("replicas", 0, "replicas of the primary; the Store then reads from them")
+		plots    = flags.String("plots", "", "folder to write SVG plots to")
+		from     = flags.String("from", "", "with -plots: draw from this file, which -json printed, and measure nothing")
+	)
+	flags.SetOutput(progress)
+	flags.Usage = func() {
+		fmt.Fprintf(progress, "bench.sh [flags] [scenario ...]: measures sessions beside what people use instead\nscenarios: %s\n",
+			strings.Join(scenarioNames(), " "))
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *from != "" {
+		text, err := os.ReadFile(*from)
+		if err != nil {
+			return err
+		}
+		report, err := lastJSON(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", *from, err)
+		}
+		return drawPlots(report, *plots)
+	}
+
+	c := fullConfig()
+	switch {
+	case *smoke:
+		c = smokeConfig()
+	case *quick:
+		c = quickConfig()
+	}
+	if *rounds > 0 {
+		c.rounds = *rounds
+	}
+	if *minutes > 0 {
+		c.steady = time.Duration(*minutes * float64(time.Minute))
+	}
+	chosen, err := chooseScenarios(flags.Args())
+	if err != nil {
+		return err
+	}
+	report, err := measure(ctx, c, chosen, *replicas, progress)
+	if err != nil {
+		return err
+	}
+	if err := report.writeTable(out); err != nil {
+		return err
+	}
+	if *plots != "" {
+		if err := drawPlots(report, *plots); err != nil {
+			return err
+		}
+	}
+	if *asJSON {
+		return report.writeJSON(out)
+	}
+	return nil
+}
+
+// startShare is what a quick run has for starting the servers.
+const startShare = 3 * time.Second
+
+// measure starts the servers, runs scenarios and returns what they found.
+func measure(ctx context.Context, c config, chosen []scenario, replicas int, progress io.Writer) (*Report, error) {
+	begin := time.Now()
+	servers, err := startServers(ctx, c, replicas, progress)
+	if err != nil {
+		return nil, orInterrupted(ctx, err)
+	}
+	defer servers.close()
+	report, err := newReport(ctx, c, servers)
+	if err != nil {
+		return nil, err
+	}
+	b := &bench{config: c, servers: servers, report: report, progress: progress}
+	if c.mode == "quick" {
+		b.due = begin.Add(startShare)
+	}
+	for _, each := range chosen {
+		begin := time.Now()
+		if !b.due.IsZero() {
+			b.due = b.due.Add(each.share)
+		}
+		if err := each.run(b, ctx); err != nil {
+			return nil, orInterrupted(ctx, err)
+		}
+		report.Scenarios = append(report.Scenarios, each.name)
+		b.say("%s took %v", each.name, time.Since(begin).Round(100*time.Millisecond))
+	}
+	return report, report.validate()
+}
+
+// orInterrupted says plainly what a signal did, whatever failed because of it.
+func orInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
+}

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Report is all that a run found out: the JSON on the last line, and what plots are drawn from.
+type Report struct {
+	Mode      string              `json:"mode"`
+	Rounds    int                 `json:"rounds"`
+	Scenarios []string            `json:"scenarios"`
+	Machine   map[string]string   `json:"machine"`
+	Versions  map[string]string   `json:"versions"`
+	Settings  map[string]string   `json:"settings"` // of PostgreSQL, where they are not the defaults, and some that are
+	Ratios    map[string]float64  `json:"ratios"`
+	Races     map[string][]Result `json:"races"` // by scenario
+	Keepalive []Keepalive         `json:"keepalive,omitempty"`
+	Reap      []Reap              `json:"reap,omitempty"`
+	ReapLoop  []ReapLoop          `json:"reap_loop,omitempty"`
+	Steady    []Steady            `json:"steady,omitempty"`
+	Payload   []Payload           `json:"payload,omitempty"`
+	Notes     []string            `json:"notes,omitempty"`
+}
+
+func newReport(ctx context.Context, c config, s *servers) (*Report, error) {
+	r := &Report{
+		Mode: c.mode, Rounds: c.rounds,
+		Ratios: map[string]float64{}, Races: map[string][]Result{},
+		Machine: map[string]string{
+			"cpus":   strconv.Itoa(runtime.NumCPU()),
+			"cpu":    procField("/proc/cpuinfo", "model name"),
+			"memory": procField("/proc/meminfo", "MemTotal"),
+			"kernel": strings.TrimSpace(readFile("/proc/sys/kernel/osrelease")),
+		},
+		Versions: map[string]string{
+			"go":        strings.TrimPrefix(runtime.Version(), "go"),
+			"redis":     serverVersion("redis-server", "--version"),
+			"memcached": serverVersion("memcached", "--version"),
+		},
+	}
+	settings, err := s.changedSettings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r.Versions["postgres"], _, _ = strings.Cut(settings["server_version"], " ")
+	delete(settings, "server_version")
+	r.Settings = settings
+	return r, nil
+}
+
+func readFile(path string) string {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "unknown"
+	}
+	return string(text)
+}
+
+// procField returns the value of a "name : value" line.
+func procField(path, name string) string {
+	for line := range strings.Lines(readFile(path)) {
+		key, value, found := strings.Cut(line, ":")
+		if found && strings.TrimSpace(key) == name {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown"
+}
+
+// A goal is what a ratio is to reach.
+type goal struct {
+	key     string
+	least   bool // at least, else at most
+	bound   float64
+	meaning string
+}
+
+var goals = []goal{
+	{"lookup_vs_rueidis", true, 1.0, "throughput of lookups, 64 callers, to rueidis"},
+	{"lookup_cpu_vs_rueidis", false, 1.0, "CPU of a lookup, client and server, 64 callers, to rueidis"},
+	{"lookup_vs_goredis", true, 1.5, "throughput of lookups, 64 callers, to go-redis"},
+	{"lookup_vs_scs_pgxstore", true, 3.0, "throughput of lookups, 64 callers, to scs pgxstore"},
+	{"lookup1_p50_vs_select1", false, 1.15, "p50 of a lookup, one caller, to SELECT 1"},
+	{"insert_vs_unlogged", true, 3.0, "throughput of inserts, 64 callers, to an UNLOGGED table one by one"},
+	{"insert_vs_goredis", true, 1.0, "throughput of inserts, 64 callers, to go-redis SET EX"},
+	{"insert_cpu_vs_goredis", false, 1.0, "CPU of an insert, client and server, 64 callers, to go-redis SET EX"},
+	{"insert1_vs_unlogged", false, 1.10, "p50 of an insert, one caller, to an UNLOGGED table"},
+	{"page_vs_web_advice", true, 5.0, "throughput of page views to the advice of the web"},
+	{"page_vs_scs_pgxstore", true, 3.0, "throughput of page views to scs pgxstore with an idle timeout"},
+	{"page_vs_goredis", true, 1.0, "throughput of page views to go-redis GETEX"},
+	{"keepalive_hot", true, 0.999, "share of keepalive updates that are HOT"},
+	{"keepalive_cpu_us", false, 10, "CPU microseconds of a keepalive, client and server"},
+	{"keepalive_wal_bytes", false, 300, "WAL bytes of a keepalive, full-page images included"},
+	{"reap_cpu_large_vs_small", false, 1.2, "CPU of a reap call on the largest table to that on the smallest"},
+	{"reap_lookup_p99_vs_idle", false, 1.3, "p99 of lookups while the loop reaps to idle"},
+	{"steady_size_vs_live", false, 1.7, "bytes of the table to those of its live rows, last third"},
+	{"steady_growth", false, 1.05, "size of the table in the last third to the middle third"},
+	{"touch_buffer_mib", false, 64, "MiB of pending touches"},
+}
+
+// met says whether a value reaches the goal.
+func (g goal) met(value float64) bool {
+	if g.least {
+		return value >= g.bound
+	}
+	return value <= g.bound
+}
+
+// validate says what is wrong with a report: after its scenarios it must hold exactly their ratios, each a positive number.
+func (r *Report) validate() error {
+	var wanted []string
+	for _, each := range scenarios {
+		if slices.Contains(r.Scenarios, each.name) {
+			wanted = append(wanted, each.ratios...)
+		}
+	}
+	slices.Sort(wanted)
+	if found := slices.Sorted(maps.Keys(r.Ratios)); !slices.Equal(found, wanted) {
+		return fmt.Errorf("report holds the ratios %v, not %v", found, wanted)
+	}
+	for key, value := range r.Ratios {
+		if !(value > 0) || math.IsInf(value, 0) {
+			return fmt.Errorf("report: ratio %s is %v", key, value)
+		}
+	}
+	return nil
+}
+
+// writeJSON writes the report as one line.
+func (r *Report) writeJSON(w io.Writer) error {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "%s\n", line)
+	return err
+}
+
+// lastJSON reads a report from the last line of what a run printed.
+func lastJSON(text []byte) (*Report, error) {
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	r := &Report{}
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), r); err != nil {
+		return nil, fmt.Errorf("the last line is no report: %w", err)
+	}
+	return r, nil
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A bench is one run of the benchmark.
+type bench struct {
+	config
+	servers  *servers
+	report   *Report
+	progress io.Writer
+	due      time.Time // when a quick run should be through with the scenario under way; zero: whenever it is
+}
+
+// A scenario is one question.
+type scenario struct {
+	name   string
+	share  time.Duration // of the time that a quick run has
+	ratios []string      // what it adds to the report
+	run    func(*bench, context.Context) error
+}
+
+// scenarios in the order in which they are run and printed.
+var scenarios = []scenario{
+	{"insert-latency", 2500 * time.Millisecond, []string{"insert1_vs_unlogged"}, (*bench).insertLatency},
+	{"insert", 3 * time.Second, []string{"insert_vs_unlogged", "insert_vs_goredis", "insert_cpu_vs_goredis"}, (*bench).insert},
+	{"lookup", 8 * time.Second, []string{"lookup_vs_rueidis", "lookup_cpu_vs_rueidis", "lookup_vs_goredis", "lookup_vs_scs_pgxstore",
+		"lookup1_p50_vs_select1", "touch_buffer_mib"}, (*bench).lookup},
+	{"page-load", 4 * time.Second, []string{"page_vs_web_advice", "page_vs_scs_pgxstore", "page_vs_goredis"}, (*bench).pageLoad},
+	{"keepalive", 5 * time.Second, []string{"keepalive_hot", "keepalive_cpu_us", "keepalive_wal_bytes"}, (*bench).keepalive},
+	{"reap", 9 * time.Second, []string{"reap_cpu_large_vs_small", "reap_lookup_p99_vs_idle"}, (*bench).reap},
+	{"steady", 4 * time.Second, []string{"steady_size_vs_live", "steady_growth"}, (*bench).steadyChurn},
+	{"payload", 2 * time.Second, nil, (*bench).payloads},
+}
+
+// chooseScenarios returns those named, all when none is, in the order of the list.
+func chooseScenarios(names []string) ([]scenario, error) {
+	var chosen []scenario
+	for _, each := range scenarios {
+		if len(names) == 0 || slices.Contains(names, each.name) {
+			chosen = append(chosen, each)
+		}
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(scenarios, func(s scenario) bool { return s.name == name }) {
+			return nil, fmt.Errorf("no scenario %q: choose from %s", name, strings.Join(scenarioNames(), " "))
+		}
+	}
+	return chosen, nil
+}
+
+func scenarioNames() []string {
+	var names []string
+	for _, each := range scenarios {
+		names = append(names, each.name)
+	}
+	return names
+}
+
+// late says that a quick run has no time for more than it has already measured: on a slow machine it makes do with fewer rounds.
+func (b *bench) late() bool { return !b.due.IsZero() && time.Now().After(b.due) }
+
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.progress, "bench: "+format+"\n", args...)
+}
+
+// race runs a race and adds it to the report.
+func (b *bench) race(ctx context.Context, scenario string, t turn, contestants []contestant) ([]Result, error) {
+	b.say("%s: %d contestants, %d callers", scenario, len(contestants), t.callers)
+	rounds := b.rounds
+	if t.callers == 1 {
+		// Latency is compared in many short turns: what disturbs a machine comes and goes by tenths of a second.
+		const finer = 4
+		rounds, t.slice, t.ops = rounds*finer, t.slice/finer, t.ops/finer
+	}
+	results, err := race(ctx, rounds, b.late, t, contestants)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", scenario, err)
+	}
+	b.report.Races[scenario] = append(b.report.Races[scenario], results...)
+	return results, nil
+}
+
+// byName returns a contestant's result.
+func byName(results []Result, name string) Result {
+	for _, each := range results {
+		if each.Contestant == name {
+			return each
+		}
+	}
+	return Result{}
+}
+
+// closeAll closes peers, last first.
+func closeAll[P peer](peers []P) {
+	for _, each := range slices.Backward(peers) {
+		each.close()
+	}
+}

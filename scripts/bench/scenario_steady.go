@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// A Steady is one variant's churn over time.
+type Steady struct {
+	Contestant string        `json:"contestant"`
+	Live       int           `json:"live"`           // sessions aimed at
+	Lost       int64         `json:"expired_in_use"` // lookups of sessions in use that found none: a machine that stalled
+	Samples    []SteadyState `json:"samples"`
+}
+
+// A SteadyState is how the table stood at one moment.
+type SteadyState struct {
+	Seconds    float64 `json:"seconds"`
+	TableBytes float64 `json:"table_bytes"`
+	IndexBytes float64 `json:"index_bytes"`
+	LiveBytes  float64 `json:"live_bytes"` // of the live rows: their tuples and line pointers
+	LiveRows   float64 `json:"live_rows"`
+	Backlog    float64 `json:"backlog"` // expired rows that are not reaped yet
+	DeadTuples float64 `json:"dead_tuples"`
+	HOT        float64 `json:"hot"`           // share of all updates so far
+	P99        float64 `json:"lookup_p99_us"` // since the sample before
+}
+
+// The life of a session, in shares of the time from its insert to its end: for three tenths it is used, three tenths of that
+// life before it would otherwise die, and then it is left alone until its idle timeout and the slack of up to a third
+// have passed. With 2,000 new sessions a second and a life of 100 seconds, 200,000 are alive.
+const (
+	longestLife = 100 * time.Second
+	usedShare   = 0.3
+	idleShare   = 0.6
+)
+
+// steadyChurn looks at the table while sessions come and go. It is life in time-lapse: timeouts are about thirty times
+// shorter than usual, so autovacuum looks thirty times as often (autovacuum_naptime, 1 minute by default). Everything
+// else is the server's default. Variants run one after the other: each has the machine for itself.
+func (b *bench) steadyChurn(ctx context.Context) error {
+	variants := []struct {
+		name   string
+		change string
+	}{
+		{"as shipped", "SELECT 1"},
+		{"server's defaults", `
+			ALTER TABLE sessionsql.session RESET (
+				fillfactor, vacuum_truncate,
+				autovacuum_vacuum_threshold, autovacuum_vacuum_scale_factor, autovacuum_vacuum_cost_delay,
+				toast.vacuum_truncate,
+				toast.autovacuum_vacuum_threshold, toast.autovacuum_vacuum_scale_factor, toast.autovacuum_vacuum_cost_delay
+			)`},
+	}
+	for i, variant := range variants {
+		b.say("steady: %v of churn with storage parameters %s", b.steady, variant.name)
+		result, err := b.churn(ctx, fmt.Sprintf("steady_%d", i), variant.change)
+		if err != nil {
+			return fmt.Errorf("steady: %s: %w", variant.name, err)
+		}
+		result.Contestant = variant.name
+		b.report.Steady = append(b.report.Steady, result)
+	}
+	b.report.Notes = append(b.report.Notes, "steady: autovacuum_naptime was "+b.steadyNaptime+" there, shortened as the timeouts are")
+	if enough := 2 * time.Minute; b.steady < enough {
+		b.report.Notes = append(b.report.Notes, fmt.Sprintf(
+			"steady: %v is too short for autovacuum, which looks once a second at most, to keep up: its sizes mean little below %v",
+			b.steady, enough))
+	}
+	shipped := b.report.Steady[0].Samples
+	middle, last := shipped[len(shipped)/3:len(shipped)*2/3], shipped[len(shipped)*2/3:]
+	tableBytes := func(s SteadyState) float64 { return s.TableBytes }
+	b.report.Ratios["steady_growth"] = mean(last, tableBytes) / mean(middle, tableBytes)
+	b.report.Ratios["steady_size_vs_live"] = medianOf(last, func(s SteadyState) float64 { return s.TableBytes / s.LiveBytes })
+	return nil
+}
+
+func (b *bench) churn(ctx context.Context, name, change string) (result Steady, err error) {
+	d, err := b.servers.database(ctx, name)
+	if err != nil {
+		return result, err
+	}
+	defer d.close()
+	if err := d.exec(ctx, change, "ALTER SYSTEM SET autovacuum_naptime = '"+b.steadyNaptime+"'", "SELECT pg_reload_conf()"); err != nil {
+		return result, err
+	}
+	defer func() {
+		undo := context.WithoutCancel(ctx)
+		err = errors.Join(err, d.exec(undo, "ALTER SYSTEM RESET autovacuum_naptime", "SELECT pg_reload_conf()"))
+	}()
+
+	life := min(longestLife, b.steady/3)
+	idle := time.Duration(idleShare * float64(life))
+	result.Live = int(life.Seconds() * float64(b.steadySession))
+	// The table starts with as many sessions as it will hold, which die as evenly as those to come.
+	expiry := fmt.Sprintf("now() + make_interval(secs => %f * random())", life.Seconds())
+	if err := d.seedSessions(ctx, result.Live, expiry); err != nil {
+		return result, err
+	}
+	store, err := d.openStore(ctx, &sessionsql.Options{IdleTimeout: idle, ReapInterval: life / 10})
+	if err != nil {
+		return result, err
+	}
+	defer store.Close(context.WithoutCancel(ctx))
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	used := newRing(int(usedShare*life.Seconds()*float64(b.steadySession)) + 1)
+	latencies := newLatencyLog()
+	var lost atomic.Int64
+	var wait sync.WaitGroup
+	offer := func(p pacing, op func(context.Context, *caller) error) {
+		wait.Go(func() {
+			if _, err := pace(ctx, p, op); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	offer(pacing{rate: b.steadySession, workers: 16, duration: b.steady}, func(ctx context.Context, _ *caller) error {
+		token, err := store.Insert(ctx, payload)
+		if err == nil {
+			used.add(token)
+		}
+		return err
+	})
+	offer(pacing{rate: 3 * b.steadySession, workers: 32, duration: b.steady, log: latencies}, func(ctx context.Context, c *caller) error {
+		token, ok := used.pick(c.rng.IntN)
+		if !ok {
+			return nil
+		}
+		_, err := store.Lookup(ctx, token)
+		if errors.Is(err, sessionsql.ErrNoSession) {
+			lost.Add(1)
+			return nil
+		}
+		return err
+	})
+	result.Samples, err = b.watch(ctx, d, latencies)
+	if err != nil {
+		cancel(err)
+	}
+	wait.Wait()
+	result.Lost = lost.Load()
+	if ctx.Err() != nil {
+		return result, context.Cause(ctx)
+	}
+	return result, nil
+}
+
+// watch takes 60 samples of the table.
+func (b *bench) watch(ctx context.Context, d *database, latencies *latencyLog) ([]SteadyState, error) {
+	var samples []SteadyState
+	begin := time.Now()
+	interval := max(b.steady/60, 100*time.Millisecond)
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for time.Since(begin)+interval/2 < b.steady {
+		select {
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		case <-ticker.C:
+		}
+		s := SteadyState{Seconds: time.Since(begin).Seconds(), P99: microseconds(latencies.take(), 99)}
+		// A tuple takes its length rounded up to 8 bytes, and a line pointer of 4.
+		err := d.pool.QueryRowContext(ctx, `
+			SELECT
+				pg_table_size(t.oid), pg_indexes_size(t.oid),
+				r.live_bytes, r.live_rows, r.backlog,
+				pg_stat_get_dead_tuples(t.oid),
+				COALESCE(pg_stat_get_tuples_hot_updated(t.oid)::float8 / NULLIF(pg_stat_get_tuples_updated(t.oid), 0), 1)
+			FROM (SELECT 'sessionsql.session'::regclass AS oid) AS t
+			CROSS JOIN (
+				SELECT
+					COALESCE(sum((pg_column_size(s.*) + 7) / 8 * 8 + 4) FILTER (WHERE s.expires_at > now()), 0)::float8 AS live_bytes,
+					count(*) FILTER (WHERE s.expires_at > now()) AS live_rows,
+					count(*) FILTER (WHERE s.expires_at <= now()) AS backlog
+				FROM sessionsql.session AS s
+			) AS r`).
+			Scan(&s.TableBytes, &s.IndexBytes, &s.LiveBytes, &s.LiveRows, &s.Backlog, &s.DeadTuples, &s.HOT)
+		if err != nil {
+			return nil, err
+		}
+		samples = append(samples, s)
+	}
+	return samples, nil
+}
+
+// A ring holds the sessions that are in use: the last so many that were inserted.
+type ring struct {
+	mu     sync.RWMutex
+	tokens []sessionsql.Token
+	next   int
+}
+
+func newRing(size int) *ring { return &ring{tokens: make([]sessionsql.Token, 0, size)} }
+
+func (r *ring) add(token sessionsql.Token) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.tokens) < cap(r.tokens) {
+		r.tokens = append(r.tokens, token)
+		return
+	}
+	r.tokens[r.next] = token
+	r.next = (r.next + 1) % len(r.tokens)
+}
+
+func (r *ring) pick(intN func(int) int) (sessionsql.Token, bool) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if len(r.tokens) == 0 {
+		return "", false
+	}
+	return r.tokens[intN(len(r.tokens))], true
+}
+
+func mean[T any](all []T, pick func(T) float64) float64 {
+	sum := 0.0
+	for _, each := range all {
+		sum += pick(each)
+	}
+	return sum / float64(max(len(all), 1))
+}

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// What seed gives as expiry: an expression over g, the row's number.
+const (
+	// freshExpiry is where the expiries of sessions in use stand: between T and T + T/3 from now.
+	freshExpiry = `now() + make_interval(secs => 1800 + 600 * random())`
+
+	// dueExpiry is that of sessions which the next touch writes.
+	dueExpiry = `now() + make_interval(secs => 900)`
+)
+
+// seedSessions fills the bundle's table with rows 1 to n, whose tokens seededToken knows. It leaves the table as vacuum does, so
+// that the first contestant does not pay for that.
+func (d *database) seedSessions(ctx context.Context, rows int, expiry string) error {
+	load := func(first, last int) error {
+		return d.exec(ctx, fmt.Sprintf(`
+			INSERT INTO sessionsql.session (id, expires_at, created_at, idle_seconds, version, secret_hash, payload)
+			OVERRIDING SYSTEM VALUE
+			SELECT g, %s, now(), %v, 1, sha256(int8send(g) || int8send(g)), '%s'
+			FROM generate_series(%d::bigint, %d) AS g`, expiry, idleTimeout.Seconds(), payload, first, last))
+	}
+	var wait sync.WaitGroup
+	var errs [2]error
+	wait.Go(func() { errs[0] = load(1, rows/2) })
+	wait.Go(func() { errs[1] = load(rows/2+1, rows) })
+	wait.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return err
+	}
+	return d.exec(ctx,
+		fmt.Sprintf("SELECT setval(pg_get_serial_sequence('sessionsql.session', 'id'), %d)", rows),
+		"VACUUM (ANALYZE) sessionsql.session",
+	)
+}
+
+// seededToken is the token of a seeded row: its secret is the id twice.
+func seededToken(id int64) sessionsql.Token {
+	var raw [24]byte
+	for i := range 3 {
+		binary.BigEndian.PutUint64(raw[8*i:], uint64(id))
+	}
+	return sessionsql.Token(base64.RawURLEncoding.EncodeToString(raw[:]))
+}

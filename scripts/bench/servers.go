@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"io"
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// servers are all that a run needs, on this machine, each reached over loopback TCP.
+type servers struct {
+	cluster   *pgcluster.Cluster
+	redis     *process
+	memcached *process
+
+	keepDatabases bool
+}
+
+// postgresSettings are the server's defaults but for what a server of this size would be given by anybody, and for enough
+// connections that all contestants keep theirs open side by side. Durability is the default: fsync on.
+var postgresSettings = map[string]string{
+	"fsync":           "on",
+	"shared_buffers":  "1GB",
+	"max_wal_size":    "4GB",
+	"max_connections": "500",
+}
+
+func startServers(ctx context.Context, c config, replicas int, progress io.Writer) (_ *servers, err error) {
+	s := &servers{keepDatabases: c.keepDatabases}
+	defer func() {
+		if err != nil {
+			s.close()
+		}
+	}()
+	if s.redis, err = startRedis(ctx); err != nil {
+		return nil, err
+	}
+	if s.memcached, err = startMemcached(ctx); err != nil {
+		return nil, err
+	}
+	settings := maps.Clone(postgresSettings)
+	if c.mode == "smoke" {
+		settings["fsync"] = "off"
+	}
+	s.cluster, err = pgcluster.Start(ctx, &pgcluster.Options{Replicas: replicas, Settings: settings, Log: progress})
+	return s, err
+}
+
+func (s *servers) close() {
+	if s.cluster != nil {
+		_ = s.cluster.Close()
+	}
+	for _, each := range []*process{s.redis, s.memcached} {
+		if each != nil {
+			each.close()
+		}
+	}
+}
+
+// postgresMeter counts the primary and its replicas: what is replicated is paid for twice.
+func (s *servers) postgresMeter() meter {
+	m := meter{pids: []int{s.cluster.Primary.PID()}}
+	for _, replica := range s.cluster.Replicas {
+		m.pids = append(m.pids, replica.PID())
+	}
+	return m
+}
+
+// A database holds the bundle and whatever tables a scenario adds, and is dropped with it, so that no scenario meets the dead
+// rows and the autovacuum of another.
+type database struct {
+	name    string
+	dsn     string
+	pool    *sql.DB
+	servers *servers
+}
+
+func (s *servers) database(ctx context.Context, name string) (*database, error) {
+	name = "bench_" + name
+	admin, err := openPool(s.cluster.Primary.DSN("postgres"), 1)
+	if err != nil {
+		return nil, err
+	}
+	defer admin.Close()
+	if _, err := admin.ExecContext(ctx, "CREATE DATABASE "+name); err != nil {
+		return nil, fmt.Errorf("database %s: %w", name, err)
+	}
+	d := &database{name: name, dsn: s.cluster.Primary.DSN(name), servers: s}
+	if d.pool, err = openPool(d.dsn, poolSize); err != nil {
+		return nil, err
+	}
+	if err := sessionsql.Install(ctx, d.pool); err != nil {
+		d.pool.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// close drops the database. It has a context of its own, because that of the run may have ended.
+func (d *database) close() {
+	d.pool.Close()
+	if d.servers.keepDatabases {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	admin, err := openPool(d.servers.cluster.Primary.DSN("postgres"), 1)
+	if err != nil {
+		return
+	}
+	defer admin.Close()
+	_, _ = admin.ExecContext(ctx, "DROP DATABASE "+d.name+" WITH (FORCE)")
+}
+
+func (d *database) exec(ctx context.Context, statements ...string) error {
+	for _, statement := range statements {
+		if _, err := d.pool.ExecContext(ctx, statement); err != nil {
+			first, _, _ := strings.Cut(strings.TrimSpace(statement), "\n")
+			return fmt.Errorf("%s: %w", first, err)
+		}
+	}
+	return nil
+}
+
+// openStore opens a Store as an application does, by DSN.
+func (d *database) openStore(ctx context.Context, options *sessionsql.Options) (*sessionsql.Store, error) {
+	var replicas []string
+	for _, replica := range d.servers.cluster.Replicas {
+		replicas = append(replicas, replica.DSN(d.name))
+	}
+	return sessionsql.Open(ctx, d.dsn, replicas, options)
+}
+
+// openPool opens a pool of the kind that Store opens: database/sql over pgx.
+func openPool(dsn string, connections int) (*sql.DB, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	pool := stdlib.OpenDB(*config)
+	pool.SetMaxOpenConns(connections)
+	pool.SetMaxIdleConns(connections)
+	return pool, nil
+}
+
+// changedSettings returns what differs from the server's defaults, but for names and places.
+func (s *servers) changedSettings(ctx context.Context) (map[string]string, error) {
+	pool, err := openPool(s.cluster.Primary.DSN("postgres"), 1)
+	if err != nil {
+		return nil, err
+	}
+	defer pool.Close()
+	rows, err := pool.QueryContext(ctx, `
+		SELECT s.name, current_setting(s.name)
+		FROM pg_settings AS s
+		WHERE s.source = 'configuration file'
+		  AND s.setting IS DISTINCT FROM s.boot_val
+		  AND s.category NOT LIKE 'Client Connection Defaults%'
+		  AND s.name NOT IN ('port', 'listen_addresses', 'unix_socket_directories', 'cluster_name', 'log_timezone')
+		UNION ALL
+		SELECT s.name, current_setting(s.name)
+		FROM pg_settings AS s
+		WHERE s.name IN ('server_version', 'fsync', 'synchronous_commit', 'wal_level', 'autovacuum_naptime')`)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	settings := map[string]string{}
+	for rows.Next() {
+		var name, value string
+		if err := rows.Scan(&name, &value); err != nil {
+			return nil, err
+		}
+		settings[name] = value
+	}
+	return settings, rows.Err()
+}

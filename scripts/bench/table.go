@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+// writeTable prints a report for a person.
+func (r *Report) writeTable(out io.Writer) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "%s run, medians of %d rounds, contestants in turns, all over loopback TCP on one machine\n", r.Mode, r.Rounds)
+	fmt.Fprintf(w, "machine: %s\n", pairs(r.Machine))
+	fmt.Fprintf(w, "versions: %s\n", pairs(r.Versions))
+	fmt.Fprintf(w, "PostgreSQL settings: %s\n", pairs(r.Settings))
+	for _, each := range scenarios {
+		if results := r.Races[each.name]; len(results) > 0 {
+			fmt.Fprintf(w, "\n%s\tcallers\top/s\tp50 us\tp99 us\tCPU us/op\tclient\tserver\n", each.name)
+			for _, one := range results {
+				m := one.Median
+				fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\n",
+					one.Contestant, one.Callers, m.OpsPerS, m.P50, m.P99, m.CPU(), m.ClientCPU, m.ServerCPU)
+			}
+		}
+	}
+	r.writeUpkeep(w)
+	if len(r.Ratios) > 0 {
+		fmt.Fprintf(w, "\nratio\tvalue\tgoal\t\tmeaning\n")
+	}
+	for _, g := range goals {
+		value, measured := r.Ratios[g.key]
+		if !measured {
+			continue
+		}
+		fmt.Fprintf(w, "  %s\t%.3g\t%s %.4g\t%s\t%s\n", g.key, value, choose(g.least, ">=", "<="), g.bound,
+			choose(g.met(value), "reached", "MISSED"), g.meaning)
+	}
+	for _, note := range r.Notes {
+		fmt.Fprintf(w, "note: %s\n", note)
+	}
+	return w.Flush()
+}
+
+// writeUpkeep prints what is no race.
+func (r *Report) writeUpkeep(w io.Writer) {
+	if len(r.Keepalive) > 0 {
+		fmt.Fprintf(w, "\nkeepalive, per row\trows\tCPU us\ttime us\tWAL bytes\tof these full-page images\tHOT\n")
+	}
+	for _, k := range r.Keepalive {
+		images := "-"
+		if k.Records > 0 {
+			images = fmt.Sprintf("%.0f %%", 100*(1-k.Records/k.WAL))
+		}
+		fmt.Fprintf(w, "  %s\t%d\t%.1f\t%.1f\t%.0f\t%s\t%.2f %%\n", k.Contestant, k.Rows, k.CPU, k.Time, k.WAL, images, 100*k.HOT)
+	}
+	if len(r.Reap) > 0 {
+		fmt.Fprintf(w, "\nreap, per call\ttable rows\texpired\treaped\tpage reads\tCPU us\ttime us\n")
+	}
+	for _, each := range r.Reap {
+		fmt.Fprintf(w, "  %s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\n",
+			each.Contestant, each.Rows, each.Expired, each.Reaped, each.Pages, each.CPU, each.Time)
+	}
+	if len(r.ReapLoop) > 0 {
+		fmt.Fprintf(w, "\nlookups at %d/s beside %d expiries/s\tp50 us\tp99 us\tbacklog at most\n", offeredLookups, expiries)
+	}
+	for _, each := range r.ReapLoop {
+		fmt.Fprintf(w, "  %s\t%.0f\t%.0f\t%.0f\n", each.Contestant, each.P50, each.P99, each.Backlog)
+	}
+	if len(r.Steady) > 0 {
+		fmt.Fprintf(w, "\nsteady, last third\tlive rows\ttable MB\tindex MB\tx live bytes\tdead tuples\tHOT\tbacklog\tlookup p99 us\n")
+	}
+	for _, each := range r.Steady {
+		last := each.Samples[len(each.Samples)*2/3:]
+		of := func(pick func(SteadyState) float64) float64 { return medianOf(last, pick) }
+		fmt.Fprintf(w, "  %s\t%.0f\t%.1f\t%.1f\t%.2f\t%.0f\t%.2f %%\t%.0f\t%.0f\n", each.Contestant,
+			of(func(s SteadyState) float64 { return s.LiveRows }),
+			of(func(s SteadyState) float64 { return s.TableBytes })/1e6,
+			of(func(s SteadyState) float64 { return s.IndexBytes })/1e6,
+			of(func(s SteadyState) float64 { return s.TableBytes / s.LiveBytes }),
+			of(func(s SteadyState) float64 { return s.DeadTuples }),
+			of(func(s SteadyState) float64 { return 100 * s.HOT }),
+			of(func(s SteadyState) float64 { return s.Backlog }),
+			of(func(s SteadyState) float64 { return s.P99 }))
+	}
+	if len(r.Payload) > 0 {
+		fmt.Fprintf(w, "\npayload, %d callers\tbytes\tcompression\tinsert/s\tCPU us\tlookup/s\tCPU us\tbytes a row\n", payloadCallers)
+	}
+	for _, each := range r.Payload {
+		fmt.Fprintf(w, "  %s\t%d\t%s\t%.0f\t%.1f\t%.0f\t%.1f\t%.0f\n", each.Kind, each.Size, each.Compression,
+			each.Insert.OpsPerS, each.Insert.CPU(), each.Lookup.OpsPerS, each.Lookup.CPU(), each.Bytes)
+	}
+}
+
+func pairs[V any](m map[string]V) string {
+	var all []string
+	for _, key := range slices.Sorted(maps.Keys(m)) {
+		all = append(all, fmt.Sprintf("%s %v", key, m[key]))
+	}
+	return strings.Join(all, ", ")
+}
+
+func choose(condition bool, yes, no string) string {
+	if condition {
+		return yes
+	}
+	return no
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// touchBufferMiB returns the memory that a Store takes for so many sessions which were looked up and wait to be kept alive.
+// The memory is the client's alone, so a driver without a server answers the lookups.
+func touchBufferMiB(ctx context.Context, pending int) (float64, error) {
+	pool := sql.OpenDB(answering{})
+	defer pool.Close()
+	store, err := sessionsql.OpenDB(pool, nil, quiet)
+	if err != nil {
+		return 0, err
+	}
+	before := heapInUse()
+	for id := range int64(pending) {
+		if _, err := store.Lookup(ctx, seededToken(id+1)); err != nil {
+			return 0, fmt.Errorf("touch buffer: %w", err)
+		}
+	}
+	after := heapInUse()
+	if found := store.Stats().TouchesPending; found != int64(pending) {
+		return 0, fmt.Errorf("touch buffer: %d touches are pending, not %d", found, pending)
+	}
+	// What is pending could not be flushed to a server that is none.
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	_ = store.Close(ended)
+	return float64(after-before) / (1 << 20), nil
+}
+
+func heapInUse() int64 {
+	runtime.GC()
+	runtime.GC() // the second frees what the first finalized
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapInuse)
+}
+
+// answering is a driver that answers every query with one live session, whose id is the first argument.
+type answering struct{}
+
+func (answering) Connect(context.Context) (driver.Conn, error) { return answering{}, nil }
+func (answering) Driver() driver.Driver                        { return nil }
+func (answering) Prepare(string) (driver.Stmt, error)          { return nil, errors.ErrUnsupported }
+func (answering) Begin() (driver.Tx, error)                    { return nil, errors.ErrUnsupported }
+func (answering) Close() error                                 { return nil }
+
+func (answering) QueryContext(_ context.Context, _ string, args []driver.NamedValue) (driver.Rows, error) {
+	return &oneSession{id: args[0].Value}, nil
+}
+
+// oneSession is the row of sessionsql.live_session.
+type oneSession struct {
+	id   driver.Value
+	done bool
+}
+
+func (*oneSession) Columns() []string {
+	return []string{"id", "payload", "version", "subject", "expires_in"}
+}
+func (*oneSession) Close() error { return nil }
+
+func (o *oneSession) Next(row []driver.Value) error {
+	if o.done {
+		return io.EOF
+	}
+	o.done = true
+	row[0], row[1], row[2], row[3], row[4] = o.id, "", int64(1), nil, idleTimeout.Seconds()
+	return nil
+}
