@@ -28,7 +28,9 @@ quiet() {
 }
 
 modules() { git ls-files -co --exclude-standard -- '*go.mod' | xargs -n1 dirname; }
-in_modules() { local module; for module in $(modules); do (cd "$module" && "$@") || { echo "in $module"; return 1; }; done; }
+each() { local module; for module in $1; do (cd "$module" && "${@:2}") || { echo "in $module"; return 1; }; done; }
+in_modules() { each "$(modules)" "$@"; }
+in_code() { each "$(modules | grep -v '^scripts/tools$')" "$@"; } # tools names programs, and has no code of its own
 tool() { go tool -modfile=scripts/tools/go.mod "$@"; }
 formatted() {
   local files
@@ -87,8 +89,8 @@ ensure_shellcheck() {
 }
 
 check "generated code is current" generated
-check "go vet" in_modules go vet ./...
-check "staticcheck" in_modules "$(tool -n staticcheck)" ./...
+check "go vet" in_code go vet ./...
+check "staticcheck" in_code "$(tool -n staticcheck)" ./...
 check "formatting" formatted
 check "go.mod files are tidy" in_modules go mod tidy -diff
 check "one version of each dependency" versions

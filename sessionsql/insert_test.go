@@ -73,8 +73,13 @@ func TestBadInputIsRefusedBeforeAnySQL(t *testing.T) {
 		}
 	}
 	for _, own := range []sessionsql.InsertOptions{
-		{IdleTimeout: -time.Second}, {IdleTimeout: time.Microsecond}, {Lifetime: -1}, {IdleTimeout: 1<<63 - 1},
-		{Subject: strings.Repeat("x", 1025)}, {Subject: "\x00"}, {Subject: "\xff"},
+		{IdleTimeout: -time.Second},
+		{IdleTimeout: time.Microsecond},
+		{Lifetime: -1},
+		{IdleTimeout: 1<<63 - 1},
+		{Subject: strings.Repeat("x", 1025)},
+		{Subject: "\x00"},
+		{Subject: "\xff"},
 	} {
 		if _, err := store.Insert(t.Context(), "p", own); !errors.Is(err, sessionsql.ErrOptions) {
 			t.Errorf("%+v: %v", own, err)

@@ -41,9 +41,21 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
 	count := 0
 	for _, pair := range [][2]transaction{
-		{touches, touchesBack}, {touches, reaps}, {touches, revokes}, {touches, saves}, {touches, expires}, {saves, revokes},
-		{saves, reaps}, {revokes, revokes}, {revokes, reaps}, {unrevokes, saves}, {unrevokes, touches}, {expires, reaps},
-		{expires, saves}, {saves, saves}, {reaps, reaps},
+		{touches, touchesBack},
+		{touches, reaps},
+		{touches, revokes},
+		{touches, saves},
+		{touches, expires},
+		{saves, revokes},
+		{saves, reaps},
+		{revokes, revokes},
+		{revokes, reaps},
+		{unrevokes, saves},
+		{unrevokes, touches},
+		{expires, reaps},
+		{expires, saves},
+		{saves, saves},
+		{reaps, reaps},
 	} {
 		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
 			plan := plans[count%len(plans)]

@@ -60,8 +60,10 @@ func writeSVG(path string, panels []*plot.Plot) error {
 	whole := draw.New(canvas)
 	whole.SetColor(color.White)
 	whole.Fill(whole.Rectangle.Path())
-	tiles := draw.Tiles{Rows: 1, Cols: len(panels), PadX: vg.Millimeter * 6,
-		PadTop: vg.Millimeter * 3, PadBottom: vg.Millimeter * 3, PadLeft: vg.Millimeter * 3, PadRight: vg.Millimeter * 3}
+	tiles := draw.Tiles{
+		Rows: 1, Cols: len(panels), PadX: vg.Millimeter * 6,
+		PadTop: vg.Millimeter * 3, PadBottom: vg.Millimeter * 3, PadLeft: vg.Millimeter * 3, PadRight: vg.Millimeter * 3,
+	}
 	for i, tile := range plot.Align([][]*plot.Plot{panels}, tiles, whole)[0] {
 		panels[i].Draw(tile)
 	}
@@ -107,8 +109,13 @@ func lightGrid() *plotter.Grid {
 var (
 	ourColor   = color.RGBA{0, 114, 178, 255}
 	peerColors = []color.RGBA{
-		{213, 94, 0, 255}, {0, 158, 115, 255}, {204, 121, 167, 255}, {230, 159, 0, 255}, {86, 180, 233, 255},
-		{120, 120, 120, 255}, {0, 0, 0, 255},
+		{213, 94, 0, 255},
+		{0, 158, 115, 255},
+		{204, 121, 167, 255},
+		{230, 159, 0, 255},
+		{86, 180, 233, 255},
+		{120, 120, 120, 255},
+		{0, 0, 0, 255},
 	}
 )
 

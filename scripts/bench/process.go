@@ -36,16 +36,20 @@ rm -rf -- "$folder"`
 // startRedis starts a Redis server that writes nothing to disk.
 func startRedis(ctx context.Context) (*process, error) {
 	return startProcess(ctx, func(port, folder string) []string {
-		return []string{"redis-server", "--bind", loopback, "--port", port, "--dir", folder,
-			"--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction"}
+		return []string{
+			"redis-server", "--bind", loopback, "--port", port, "--dir", folder,
+			"--save", "", "--appendonly", "no", "--maxmemory-policy", "noeviction",
+		}
 	})
 }
 
 // startMemcached starts a memcached with more room than any scenario fills.
 func startMemcached(ctx context.Context) (*process, error) {
 	return startProcess(ctx, func(port, _ string) []string {
-		args := []string{"memcached", "--listen=" + loopback, "--port=" + port, "--udp-port=0", "--memory-limit=4096",
-			"--conn-limit=2048"}
+		args := []string{
+			"memcached", "--listen=" + loopback, "--port=" + port, "--udp-port=0", "--memory-limit=4096",
+			"--conn-limit=2048",
+		}
 		if os.Geteuid() == 0 {
 			args = append(args, "--user=nobody")
 		}

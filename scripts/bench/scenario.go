@@ -30,8 +30,10 @@ type scenario struct {
 var scenarios = []scenario{
 	{"insert-latency", 2500 * time.Millisecond, []string{"insert1_vs_unlogged"}, (*bench).insertLatency},
 	{"insert", 3 * time.Second, []string{"insert_vs_unlogged", "insert_vs_goredis", "insert_cpu_vs_goredis"}, (*bench).insert},
-	{"lookup", 8 * time.Second, []string{"lookup_vs_rueidis", "lookup_cpu_vs_rueidis", "lookup_vs_goredis", "lookup_vs_scs_pgxstore",
-		"lookup1_p50_vs_select1", "touch_buffer_mib"}, (*bench).lookup},
+	{"lookup", 8 * time.Second, []string{
+		"lookup_vs_rueidis", "lookup_cpu_vs_rueidis", "lookup_vs_goredis", "lookup_vs_scs_pgxstore",
+		"lookup1_p50_vs_select1", "touch_buffer_mib",
+	}, (*bench).lookup},
 	{"page-load", 4 * time.Second, []string{"page_vs_web_advice", "page_vs_scs_pgxstore", "page_vs_goredis"}, (*bench).pageLoad},
 	{"keepalive", 5 * time.Second, []string{"keepalive_hot", "keepalive_cpu_us", "keepalive_wal_bytes"}, (*bench).keepalive},
 	{"reap", 9 * time.Second, []string{"reap_cpu_large_vs_small", "reap_lookup_p99_vs_idle"}, (*bench).reap},

@@ -51,9 +51,12 @@ func (b *bench) keepalive(ctx context.Context) error {
 	defer conn.Close()
 
 	queries := db.New()
-	ours := &pass{bench: b, conn: conn, table: "sessionsql.session", name: "touch_batch",
-		touch: func(ctx context.Context, ids pgtext.IDs) (int64, error) { return queries.TouchBatch(ctx, conn, ids) }}
-	indexed := &pass{bench: b, conn: conn, table: "indexed_session", name: "btree on expires_at",
+	ours := &pass{
+		bench: b, conn: conn, table: "sessionsql.session", name: "touch_batch",
+		touch: func(ctx context.Context, ids pgtext.IDs) (int64, error) { return queries.TouchBatch(ctx, conn, ids) },
+	}
+	indexed := &pass{
+		bench: b, conn: conn, table: "indexed_session", name: "btree on expires_at",
 		touch: func(ctx context.Context, ids pgtext.IDs) (int64, error) {
 			done, err := conn.ExecContext(ctx, `
 				UPDATE indexed_session SET expires_at = statement_timestamp() + interval '40 minutes'
@@ -62,7 +65,8 @@ func (b *bench) keepalive(ctx context.Context) error {
 				return 0, err
 			}
 			return done.RowsAffected()
-		}}
+		},
+	}
 	ids := randomIDs(b.keepaliveRows)
 	b.say("keepalive: a pass in chunks of %d", b.keepaliveChunk)
 	for from := 0; from < len(ids); from += b.keepaliveChunk {

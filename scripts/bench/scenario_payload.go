@@ -102,20 +102,24 @@ func (b *bench) racePayload(ctx context.Context, tables []*payloadTable, kind st
 		if err := table.db.exec(ctx, "TRUNCATE sessionsql.session"); err != nil {
 			return nil, err
 		}
-		inserts = append(inserts, contestant{name: table.compression, cpu: b.servers.postgresMeter(),
+		inserts = append(inserts, contestant{
+			name: table.compression, cpu: b.servers.postgresMeter(),
 			op: func(ctx context.Context, c *caller) error {
 				token, err := table.store.Insert(ctx, samples[c.rng.IntN(len(samples))])
 				table.mu.Lock()
 				defer table.mu.Unlock()
 				table.tokens = append(table.tokens, token)
 				return err
-			}})
-		lookups = append(lookups, contestant{name: table.compression, cpu: b.servers.postgresMeter(),
+			},
+		})
+		lookups = append(lookups, contestant{
+			name: table.compression, cpu: b.servers.postgresMeter(),
 			op: func(ctx context.Context, c *caller) error {
 				_, err := table.store.Lookup(ctx, table.tokens[c.rng.IntN(len(table.tokens))])
 				return err
 			},
-			reset: table.store.Flush})
+			reset: table.store.Flush,
+		})
 	}
 	t := turn{callers: payloadCallers, slice: b.payloadSlice}
 	inserted, err := race(ctx, b.rounds, b.late, t, inserts)
