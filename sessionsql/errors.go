@@ -148,10 +148,11 @@ func contextError(ctx context.Context, op string) error {
 	return fmt.Errorf("sessionsql: %s: %w", op, context.Cause(ctx))
 }
 
-// refused reports whether the server understood and refused: nothing was done, and for a batch it may be the fault of one.
+// refused reports whether the server refused what was sent, and may do so for the fault of one item of a batch: nothing was
+// done. A statement that it refuses as such (42: privileges, syntax) would be refused for each item as well.
 func refused(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.SQLState != "" && e.kind == nil
+	return errors.As(err, &e) && e.SQLState != "" && e.kind == nil && !strings.HasPrefix(e.SQLState, "42")
 }
 
 // connectionLost reports whether a connection broke under a statement, which then may or may not have been done.

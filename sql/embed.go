@@ -10,10 +10,10 @@ import (
 	"strings"
 )
 
-// Bundle is everything that install.sql names, with install.sql and uninstall.sql themselves; the same files that psql
-// reads.
+// Bundle is everything that install.sql names, with install.sql itself, uninstall.sql and the optional roles.sql; the same
+// files that psql reads.
 //
-//go:embed install.sql uninstall.sql grants.sql tables functions views
+//go:embed install.sql uninstall.sql roles.sql grants.sql tables functions views
 var Bundle embed.FS
 
 // Version is the version of the bundle, as the installed function sessionsql.version() returns it.
@@ -31,6 +31,9 @@ func Install() string {
 
 // Uninstall returns uninstall.sql.
 func Uninstall() string { return read("uninstall.sql") }
+
+// Roles returns roles.sql: least privilege, to be run after Install and in the same transaction.
+func Roles() string { return read("roles.sql") }
 
 // read panics on a missing file: the files are embedded, so that is a broken build and not a condition to handle.
 func read(name string) string {

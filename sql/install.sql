@@ -14,6 +14,15 @@ BEGIN
 END
 $install$;
 
+-- Without -1 that setting is forgotten by now, and is made once more for the connection.
+DO $install$
+BEGIN
+  IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) 'pg_catalog, pg_temp' THEN
+    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
+  END IF;
+END
+$install$;
+
 CREATE SCHEMA IF NOT EXISTS sessionsql;
 
 \ir tables/types.sql

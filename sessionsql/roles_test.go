@@ -1,0 +1,762 @@
+package sessionsql_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sessionsql/postgres/sessionsql"
+	bundle "github.com/sessionsql/postgres/sql"
+)
+
+// asUser returns a DSN with another user and further parameters.
+func asUser(t testing.TB, dsn, user string, parameters ...string) string {
+	t.Helper()
+	parsed, err := url.Parse(dsn)
+	must(t, err)
+	if user != "" {
+		parsed.User = url.User(user)
+	}
+	query := parsed.Query()
+	for i := 0; i < len(parameters); i += 2 {
+		query.Set(parameters[i], parameters[i+1])
+	}
+	parsed.RawQuery = query.Encode()
+	return parsed.String()
+}
+
+// installRoles does what psql -1 -f install.sql -f roles.sql does.
+func installRoles(t testing.TB, pool *sqlx.DB) {
+	t.Helper()
+	tx, err := pool.Beginx()
+	must(t, err)
+	defer func() { _ = tx.Rollback() }()
+	tx.MustExec(bundle.Install())
+	tx.MustExec(bundle.Roles())
+	must(t, tx.Commit())
+}
+
+// login makes a user of this database's own that has the given roles, and returns its name. Users belong to the cluster.
+func (d *database) login(t testing.TB, roles ...string) string {
+	t.Helper()
+	name := fmt.Sprintf("%s_%d", d.name, databases.Add(1))
+	d.primary.MustExec("CREATE ROLE " + name + " LOGIN")
+	for _, role := range roles {
+		d.primary.MustExec("GRANT " + role + " TO " + name)
+	}
+	d.catchUp(t)
+	return name
+}
+
+func sqlState(err error) string {
+	var server *pgconn.PgError
+	var own *sessionsql.Error
+	switch {
+	case errors.As(err, &server):
+		return server.Code
+	case errors.As(err, &own):
+		return own.SQLState
+	}
+	return ""
+}
+
+// useEverything has a Store do all that it can, batches included, but for ListSubject.
+func useEverything(t *testing.T, store *sessionsql.Store) {
+	t.Helper()
+	ctx := t.Context()
+	tokens := make([]sessionsql.Token, 200)
+	var wait sync.WaitGroup
+	for i := range tokens {
+		wait.Go(func() {
+			token, err := store.Insert(ctx, fmt.Sprint("p", i), sessionsql.InsertOptions{Subject: "all", Lifetime: time.Hour})
+			if err != nil {
+				t.Errorf("Insert: %v", err)
+				return
+			}
+			tokens[i] = token
+			if sess, err := store.Lookup(ctx, token); err != nil || sess.Payload != fmt.Sprint("p", i) {
+				t.Errorf("Lookup: %q, %v", sess.Payload, err)
+			}
+		})
+	}
+	wait.Wait()
+	if t.Failed() {
+		return
+	}
+
+	one := sessionsql.InsertOptions{Subject: "one", MaxSessions: 1}
+	evicted := must1[sessionsql.Token](t)(store.Insert(ctx, "first", one))
+	token := must1[sessionsql.Token](t)(store.Insert(ctx, "second", one))
+	if _, err := store.Lookup(ctx, evicted); !errors.Is(err, sessionsql.ErrNoSession) {
+		t.Errorf("evicted: %v", err)
+	}
+	if version, err := store.Update(ctx, token, "third", 1); err != nil || version != 2 {
+		t.Errorf("Update: %d, %v", version, err)
+	}
+	if _, err := store.Update(ctx, token, "lost", 1); !errors.Is(err, sessionsql.ErrConflict) {
+		t.Errorf("Update of an old version: %v", err)
+	}
+	token = must1[sessionsql.Token](t)(store.Rotate(ctx, token, sessionsql.RotateOptions{Subject: "two"}))
+	if sess, err := store.Lookup(ctx, token); err != nil || sess.Payload != "third" || sess.Subject != "two" {
+		t.Errorf("after Rotate: %v, %v", sess, err)
+	}
+	must(t, store.Flush(ctx))
+	must(t, store.Revoke(ctx, token))
+	if _, err := store.Lookup(ctx, token); !errors.Is(err, sessionsql.ErrNoSession) {
+		t.Errorf("after Revoke: %v", err)
+	}
+	if n, err := store.RevokeSubject(ctx, "all", tokens[0]); err != nil || n != int64(len(tokens)-1) {
+		t.Errorf("RevokeSubject: %d, %v", n, err)
+	}
+	must(t, store.Revoke(ctx, tokens[0]))
+	must1[sessionsql.ReapResult](t)(store.Reap(ctx))
+	must1[string](t)(store.Version(ctx))
+}
+
+func closeStore(t *testing.T, store *sessionsql.Store) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	must(t, store.Close(ctx))
+}
+
+func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
+	d := newDatabase(t)
+	installRoles(t, d.primary)
+	app, reader := d.login(t, "sessionsql_app"), d.login(t, "sessionsql_reader")
+
+	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), app), []string{asUser(t, d.replicaDSNs()[0], reader)},
+		&sessionsql.Options{FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond})
+	must(t, err)
+	defer closeStore(t, store)
+	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
+	useEverything(t, store)
+
+	// From a replica, where the reader may do nothing else.
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "who"}))
+	d.catchUp(t)
+	reads := store.Stats().ReplicaReads
+	eventually(t, "the replica answers", func() bool {
+		must(t, store.Touch(t.Context(), token))
+		return store.Stats().ReplicaReads > reads
+	})
+
+	d.fill(t, 10, "-1 minute")
+	eventually(t, "the reaper has been here", func() bool { return store.Stats().Reaped >= 10 })
+	if stats := store.Stats(); stats.FlushErrors != 0 || stats.ReapErrors != 0 {
+		t.Errorf("%+v", stats)
+	}
+
+	// Who is logged in, the app learns only when it is given that too.
+	if _, err := store.ListSubject(t.Context(), "who"); sqlState(err) != "42501" {
+		t.Errorf("ListSubject: %v", err)
+	}
+	d.primary.MustExec("GRANT sessionsql_support TO " + app)
+	if list, err := store.ListSubject(t.Context(), "who"); err != nil || len(list) != 1 {
+		t.Errorf("ListSubject with sessionsql_support: %v, %v", list, err)
+	}
+}
+
+// granted is all that roles.sql gives; what is not here, nobody has.
+var granted = map[string][]string{
+	"sessionsql_app": {
+		"end_session", "find_session", "insert", "insert_batch", "lookup", "lookup_batch", "new_session", "node", "reap", "revoke",
+		"revoke_subject", "rotate", "token_hash", "token_id", "touch_batch", "update_payload", "version",
+	},
+	"sessionsql_support": {"list_subject", "node", "revoke_subject", "version"},
+	"sessionsql_reader":  {"find_session", "lookup", "lookup_batch", "node", "token_hash", "token_id", "version"},
+	"sessionsql_reaper":  {"node", "reap", "version"},
+	"sessionsql_monitor": {"health", "last_reap", "node", "version"},
+	"nobody":             nil,
+}
+
+func TestRolesMayNothingElse(t *testing.T) {
+	d := newDatabase(t)
+	installRoles(t, d.primary)
+	// What an operator once gave by mistake is gone when the file has run again.
+	d.primary.MustExec("GRANT SELECT ON sessionsql.session TO sessionsql_app")
+	d.primary.MustExec("GRANT EXECUTE ON FUNCTION sessionsql.reap TO sessionsql_reader")
+	installRoles(t, d.primary)
+
+	for role, want := range granted {
+		var roles []string
+		if role != "nobody" {
+			roles = []string{role}
+		}
+		user := d.login(t, roles...)
+		var has []string
+		must(t, d.primary.Select(&has, `
+			SELECT p.proname FROM pg_proc AS p
+			WHERE p.pronamespace = 'sessionsql'::regnamespace AND has_function_privilege($1, p.oid, 'EXECUTE')
+			UNION ALL
+			SELECT c.relname FROM pg_class AS c
+			WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v')
+			  AND has_any_column_privilege($1, c.oid, 'SELECT')
+			UNION ALL
+			SELECT 'may write ' || c.relname FROM pg_class AS c
+			WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v')
+			  AND has_table_privilege($1, c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+			UNION ALL
+			SELECT 'may use ' || c.relname FROM pg_class AS c
+			WHERE c.relnamespace = 'sessionsql'::regnamespace
+			  AND CASE c.relkind WHEN 'S' THEN has_sequence_privilege($1, c.oid, 'USAGE, SELECT, UPDATE') END
+			UNION ALL
+			SELECT 'may create' WHERE has_schema_privilege($1, 'sessionsql', 'CREATE')
+			ORDER BY 1`, user))
+		if !slices.Equal(has, want) {
+			t.Errorf("%s may use %v, want %v", role, has, want)
+		}
+
+		// And what the server makes of it.
+		pool := open(t, asUser(t, d.primaryDSN(), user))
+		for _, attempt := range []string{
+			"TABLE sessionsql.session", "TABLE sessionsql.live_session", "TABLE sessionsql.subject_session", "TABLE sessionsql.reaper",
+			"DELETE FROM sessionsql.session", "ALTER FUNCTION sessionsql.version() VOLATILE",
+			"CREATE FUNCTION sessionsql.lookup(id integer, secret_hash bytea) RETURNS text LANGUAGE sql RETURN 'x'",
+			"SET ROLE sessionsql_owner",
+		} {
+			if _, err := pool.Exec(attempt); sqlState(err) != "42501" {
+				t.Errorf("%s: %s: %v", role, attempt, err)
+			}
+		}
+	}
+}
+
+func TestEverythingIsTheOwners(t *testing.T) {
+	d := newDatabase(t)
+	installRoles(t, d.primary)
+	var others []string
+	must(t, d.primary.Select(&others, `
+		SELECT p.oid::regprocedure::text FROM pg_proc AS p
+		WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.proowner <> 'sessionsql_owner'::regrole
+		UNION ALL
+		SELECT c.oid::regclass::text FROM pg_class AS c
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relowner <> 'sessionsql_owner'::regrole
+		UNION ALL
+		SELECT t.oid::regtype::text FROM pg_type AS t
+		WHERE t.typnamespace = 'sessionsql'::regnamespace AND t.typowner <> 'sessionsql_owner'::regrole
+		UNION ALL
+		SELECT n.nspname FROM pg_namespace AS n WHERE n.nspname = 'sessionsql' AND n.nspowner <> 'sessionsql_owner'::regrole`))
+	if len(others) > 0 {
+		t.Errorf("not sessionsql_owner's: %v", others)
+	}
+}
+
+// A function that runs as its owner with names that its caller can redirect would be the owner's gift to the caller. insert
+// qualifies all it names instead, which the attack below proves; whatever else wants that has to be looked at first.
+func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
+	d := newDatabase(t)
+	installRoles(t, d.primary)
+	var open []string
+	must(t, d.primary.Select(&open, `
+		SELECT p.oid::regprocedure::text FROM pg_proc AS p
+		WHERE p.pronamespace = 'sessionsql'::regnamespace
+		  AND p.prosqlbody IS NULL
+		  AND p.proname <> 'insert'
+		  AND NOT COALESCE('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)`))
+	if len(open) > 0 {
+		t.Errorf("neither BEGIN ATOMIC nor SET search_path: %v", open)
+	}
+}
+
+func TestUpgradeShutsOutUntilRolesRunAgain(t *testing.T) {
+	d := newDatabase(t)
+	installRoles(t, d.primary)
+	app := d.login(t, "sessionsql_app")
+	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), app), nil, quiet())
+	must(t, err)
+	defer closeStore(t, store)
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+
+	must(t, sessionsql.Install(t.Context(), d.primary))
+	if _, err := store.Lookup(t.Context(), token); sqlState(err) != "42501" {
+		t.Errorf("after install.sql alone: %v", err)
+	}
+	if err := sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), app))); sqlState(err) != "42501" {
+		t.Errorf("the app may install: %v", err)
+	}
+	installRoles(t, d.primary)
+	must(t, store.Touch(t.Context(), token))
+}
+
+func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
+	d := newDatabase(t)
+	installRoles(t, d.primary)
+	app := d.login(t, "sessionsql_app")
+	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), app), nil, quiet())
+	must(t, err)
+	defer closeStore(t, store)
+	ctx, stop := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for ctx.Err() == nil {
+				token, err := store.Insert(t.Context(), "p")
+				if err == nil {
+					_, err = store.Lookup(t.Context(), token)
+				}
+				if err == nil {
+					_, err = store.Update(t.Context(), token, "q", 1)
+				}
+				if err == nil {
+					err = store.Flush(t.Context())
+				}
+				if err != nil {
+					t.Errorf("under an upgrade: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for range 5 {
+		installRoles(t, d.primary)
+	}
+	stop()
+	wait.Wait()
+}
+
+func TestRolesNeedNoSuperuser(t *testing.T) {
+	d := emptyDatabaseIn(t, ownCluster(t, 0)) // where nobody else has made the roles
+	d.primary.MustExec("CREATE ROLE installer LOGIN CREATEROLE; GRANT CREATE ON DATABASE " + d.name + " TO installer")
+	installer := open(t, asUser(t, d.primaryDSN(), "installer"))
+	for range 2 {
+		installRoles(t, installer)
+	}
+	installer.MustExec("CREATE ROLE web LOGIN; GRANT sessionsql_app TO web")
+	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), "web"), nil, quiet())
+	must(t, err)
+	useEverything(t, store)
+
+	// The next upgrade, and the end.
+	must(t, sessionsql.Install(t.Context(), installer))
+	installRoles(t, installer)
+	useEverything(t, store)
+	closeStore(t, store)
+	installer.MustExec(bundle.Uninstall())
+	installer.MustExec(`DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor,
+		sessionsql_owner`)
+}
+
+// Databases of one cluster share its roles, and may make them at the same time.
+func TestRolesInManyDatabasesAtOnce(t *testing.T) {
+	cluster := ownCluster(t, 0)
+	var wait sync.WaitGroup
+	for range 4 {
+		d := emptyDatabaseIn(t, cluster)
+		wait.Go(func() {
+			defer func() {
+				if err := recover(); err != nil {
+					t.Error(err)
+				}
+			}()
+			d.primary.MustExec(bundle.Install() + bundle.Roles())
+		})
+	}
+	wait.Wait()
+}
+
+func TestRolesRefuseToRunInPieces(t *testing.T) {
+	d := newDatabase(t)
+	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	defer func() { _ = conn.Close() }()
+	var err error
+	for statement := range strings.SplitAfterSeq(bundle.Roles(), "$roles$;\n") {
+		if _, err = conn.ExecContext(t.Context(), statement); err != nil {
+			break
+		}
+	}
+	if err == nil || !strings.Contains(err.Error(), "psql -1") {
+		t.Errorf("without a transaction: %v", err)
+	}
+}
+
+// The traps of a hostile role: a schema with a function for each of pg_catalog's, operators for each pair of types, domains
+// with the names of types, and views with the names of relations. Whichever is reached counts the call, which no rollback
+// undoes, and raises.
+//
+// There are two ways to be reached. With the schema before pg_catalog, the same signature is enough. With pg_catalog before
+// the schema, as always where the path does not name it, a signature that fits better wins: one without a cast where
+// pg_catalog's needs one, hence the operators for all pairs and the functions with each argument's type exchanged in turn.
+const traps = `
+CREATE SCHEMA evil AUTHORIZATION hostile;
+GRANT USAGE ON SCHEMA evil TO PUBLIC;
+SET ROLE hostile;
+CREATE SEQUENCE evil.calls;
+GRANT ALL ON SEQUENCE evil.calls TO PUBLIC;
+CREATE FUNCTION evil.trap(what pg_catalog.text) RETURNS pg_catalog.bool LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  PERFORM pg_catalog.nextval('evil.calls');
+  RAISE EXCEPTION 'captured by %', what;
+END
+$$;
+
+DO $$
+DECLARE
+  types CONSTANT text[] := ARRAY['text', 'varchar', 'bytea', 'bool', 'int4', 'int8', 'float8', 'numeric', 'timestamptz', 'interval',
+    'tid', 'xid', 'oid', 'regclass', 'uuid', 'bit', 'pg_lsn', '_text', '_bytea', '_int8', '_float8'];
+  f record;
+  l text;
+  r text;
+  op text;
+BEGIN
+  FOR f IN
+    WITH builtin AS (
+      SELECT p.proname, COALESCE(p.proargnames, '{}') AS names, p.proargtypes::oid[] AS args, p.pronargs, t.typname AS result
+      FROM pg_proc AS p
+      JOIN pg_type AS t ON t.oid = p.prorettype
+      WHERE p.pronamespace = 'pg_catalog'::regnamespace
+        AND p.prokind IN ('f', 'w')
+        AND NOT EXISTS (
+          SELECT FROM unnest(p.proargtypes) AS a (oid)
+          JOIN pg_type AS x ON x.oid = a.oid
+          WHERE x.typtype = 'p' OR NOT x.typname = ANY (types || ARRAY['int2', 'float4', 'name', 'date', 'timestamp', 'char', 'bpchar'])
+        )
+    ), wanted AS (
+      SELECT b.proname, b.names, b.args, b.result FROM builtin AS b
+      UNION
+      SELECT b.proname, b.names, b.args[:i - 1] || x.oid || b.args[i + 1:], b.result
+      FROM builtin AS b, generate_series(1, b.pronargs) AS i, unnest(types) AS x0 (typname)
+      JOIN pg_type AS x ON x.typname = x0.typname AND x.typnamespace = 'pg_catalog'::regnamespace
+      WHERE b.proname = ANY (:names)
+    )
+    SELECT
+      w.proname,
+      w.result,
+      (
+        SELECT string_agg(
+          format('%s pg_catalog.%I', CASE WHEN w.names[i] <> '' THEN quote_ident(w.names[i]) END, x.typname), ', ' ORDER BY i
+        )
+        FROM unnest(w.args::oid[]) WITH ORDINALITY AS a (oid, i)
+        JOIN pg_type AS x ON x.oid = a.oid
+      ) AS arguments
+    FROM wanted AS w
+  LOOP
+    BEGIN
+      EXECUTE format(
+        'CREATE FUNCTION evil.%I(%s) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
+        f.proname,
+        f.arguments,
+        CASE WHEN f.result IN ('record', 'void', 'internal', 'cstring', 'anyelement', 'anyarray') THEN 'text' ELSE f.result END,
+        format('BEGIN PERFORM evil.trap(%L); END', f.proname || '()')
+      );
+    EXCEPTION WHEN duplicate_function OR invalid_function_definition OR feature_not_supported THEN
+      NULL;
+    END;
+  END LOOP;
+  -- A call that leaves arguments to their defaults fits one that has no others.
+  CREATE FUNCTION evil.make_interval(secs pg_catalog.float8) RETURNS pg_catalog.interval
+    LANGUAGE plpgsql AS 'BEGIN PERFORM evil.trap(''make_interval()''); END';
+
+  CREATE FUNCTION evil.trap_state(state pg_catalog.int8) RETURNS pg_catalog.int8
+    LANGUAGE plpgsql AS 'BEGIN PERFORM evil.trap(''an aggregate''); END';
+  CREATE AGGREGATE evil.count(*) (SFUNC = evil.trap_state, STYPE = pg_catalog.int8, FINALFUNC = evil.trap_state, INITCOND = '0');
+
+  FOREACH l IN ARRAY types LOOP
+    EXECUTE format('CREATE FUNCTION evil.trap_%s(state pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
+      l, l, l, 'BEGIN PERFORM evil.trap(''an aggregate''); END');
+    EXECUTE format('CREATE FUNCTION evil.trap_%s(state pg_catalog.%I, value pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
+      l, l, l, l, 'BEGIN PERFORM evil.trap(''an aggregate''); END');
+    FOREACH op IN ARRAY ARRAY['min', 'max', 'sum'] LOOP
+      EXECUTE format('CREATE AGGREGATE evil.%I(pg_catalog.%I) (SFUNC = evil.trap_%s, STYPE = pg_catalog.%I, FINALFUNC = evil.trap_%s)',
+        op, l, l, l, l);
+    END LOOP;
+
+    EXECUTE format('CREATE FUNCTION evil.prefix(pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L', l, l,
+      format('BEGIN PERFORM evil.trap(%L); END', '- ' || l));
+    EXECUTE format('CREATE OPERATOR evil.- (FUNCTION = evil.prefix, RIGHTARG = pg_catalog.%I)', l);
+
+    FOREACH r IN ARRAY types LOOP
+      EXECUTE format('CREATE FUNCTION evil.compare(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.bool LANGUAGE plpgsql AS %L', l, r,
+        format('BEGIN PERFORM evil.trap(%L); END', l || ' compared to ' || r));
+      FOREACH op IN ARRAY ARRAY['=', '<>', '<', '<=', '>', '>=', '~', '~~'] LOOP
+        EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.compare, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
+      END LOOP;
+      EXECUTE format('CREATE FUNCTION evil.combine(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L', l, r, l,
+        format('BEGIN PERFORM evil.trap(%L); END', l || ' combined with ' || r));
+      FOREACH op IN ARRAY ARRAY['+', '-', '*', '/', '||'] LOOP
+        EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.combine, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
+      END LOOP;
+    END LOOP;
+  END LOOP;
+
+  -- Domains last: from here on "text" may be one.
+  FOREACH l IN ARRAY types LOOP
+    CONTINUE WHEN l LIKE '\_%';
+    EXECUTE format('CREATE DOMAIN evil.%I AS pg_catalog.%I CHECK (evil.trap(%L))', l, l, 'type ' || l);
+  END LOOP;
+END
+$$;
+RESET ROLE;
+`
+
+// decoys are relations that stand for every name that the bundle could mean, in a schema.
+func (d *database) decoys(t testing.TB, schema string) string {
+	t.Helper()
+	var names []string
+	must(t, d.primary.Select(&names, `
+		SELECT DISTINCT c.relname FROM pg_class AS c
+		WHERE c.relnamespace IN ('sessionsql'::regnamespace, 'pg_catalog'::regnamespace) AND c.relkind IN ('r', 'v')
+		  AND c.relname ~ '^([^p]|pg_(class|proc|type|namespace|roles|authid|stat_activity|replication_slots|prepared_xacts)$)'`))
+	var text strings.Builder
+	for _, name := range names {
+		fmt.Fprintf(&text, "CREATE VIEW %s.%s AS SELECT evil.trap('relation %[2]s') AS id;\n", schema, name)
+	}
+	return text.String()
+}
+
+// identifiers are the names that are called in the bundle without a schema.
+func identifiers() string {
+	names := map[string]bool{}
+	for _, match := range regexp.MustCompile(`(?:^|[^.\w])(\w+)\(`).FindAllStringSubmatch(bundle.Install()+bundle.Roles(), -1) {
+		names["'"+strings.ToLower(match[1])+"'"] = true
+	}
+	list := make([]string, 0, len(names))
+	for name := range names {
+		list = append(list, name)
+	}
+	slices.Sort(list)
+	return "ARRAY[" + strings.Join(list, ", ") + "]"
+}
+
+// A capturedCall is one call of a function of the bundle, on the session that fixture makes.
+type capturedCall struct {
+	function, statement, want string
+}
+
+// Every function has at least one, and all that its branches reach.
+func capturedCalls(id int64, secret []byte) []capturedCall {
+	raw := append(binary.BigEndian.AppendUint64(nil, uint64(id)), secret...)
+	token := base64.RawURLEncoding.EncodeToString(raw)
+	digest := sha256.Sum256(secret)
+	replace := strings.NewReplacer("$id", fmt.Sprint(id), "$hash", fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
+		"$hex", fmt.Sprintf("%x", digest), "$token", "'"+token+"'")
+	var calls []capturedCall
+	for _, row := range [][3]string{
+		{"check_insert", "SELECT sessionsql.check_insert($hash, 'p', 60, 60, 's', 1)", "^$"},
+		{"deadline_after", "SELECT sessionsql.deadline_after(60)", "^20"},
+		{"deadline_after", "SELECT sessionsql.deadline_after(NULL)", "^infinity$"},
+		{"end_session", "SELECT sessionsql.end_session($token)", "^true$"},
+		{"end_session", "SELECT sessionsql.end_session('no token')", "^false$"},
+		{"evict_subject", "SELECT sessionsql.evict_subject('victim', 1)", "^1$"},
+		{"find_session", "SELECT f.payload FROM sessionsql.find_session($token) AS f", "^mine$"},
+		{"find_session", "SELECT f.expires_in FROM sessionsql.find_session($token) AS f", "^1199"},
+		{"insert", "SELECT sessionsql.insert($other, 'p')", "^[1-9][0-9]*$"},
+		{"insert", "SELECT sessionsql.insert($other, 'p', '1 minute', '1 hour', 'victim', false, 1)", "^[1-9][0-9]*$"},
+		{"insert_batch", `SELECT i.id FROM sessionsql.insert_batch('{"\\x$hex"}', '{p}', '{60}', '{60}', '{s}') AS i`, "^[1-9][0-9]*$"},
+		{"is_insertable", "SELECT sessionsql.is_insertable($hash, 'p', 60, 60, 's', NULL)", "^true$"},
+		{"is_due", "SELECT sessionsql.is_due('2999-01-01', 1e12, 'infinity')", "^true$"},
+		{"list_subject", "SELECT l.id FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^$id$"},
+		{"list_subject", "SELECT l.expires_in FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^1199"},
+		{"lookup", "SELECT l.payload FROM sessionsql.lookup($id, $hash) AS l", "^mine$"},
+		{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $hash) AS l", "^1199"},
+		{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $other) AS l", "^no row$"},
+		{"lookup_batch", `SELECT l.payload FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`, "^mine$"},
+		{"lookup_batch", `SELECT l.expires_in FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`, "^1199"},
+		{"new_session", "SELECT sessionsql.new_session('p', '1 minute', '1 hour', 'victim', false, 1)", "^[A-Za-z0-9_-]{32}$"},
+		{"next_expiry", "SELECT sessionsql.next_expiry(60, '1999-12-31 12:00+00')", "^1999-12-31"},
+		{"opens", "SELECT sessionsql.opens($hash, $hash, NULL, NULL)", "^true$"},
+		{"opens", "SELECT sessionsql.opens($hash, $other, $hash, 'infinity')", "^true$"},
+		{"reap", "SELECT r.reaped FROM sessionsql.reap() AS r", "^2$"},
+		{"reap", "SELECT r.reaped FROM sessionsql.reap(1, 1) AS r", "^1$"},
+		{"revoke", "SELECT sessionsql.revoke($id, $hash)", "^true$"},
+		{"revoke", "SELECT sessionsql.revoke($id, $other)", "^false$"},
+		{"revoke_subject", "SELECT sessionsql.revoke_subject('victim')", "^2$"},
+		{"revoke_subject", "SELECT sessionsql.revoke_subject('victim', $id)", "^1$"},
+		{"rotate", "SELECT sessionsql.rotate($id, $hash, $other, '1 minute', 'victim')", "^true$"},
+		{"token_hash", "SELECT sessionsql.token_hash($token)", "^$hex$"},
+		{"token_hash", "SELECT sessionsql.token_hash('no token')", "^<nil>$"},
+		{"token_id", "SELECT sessionsql.token_id($token)", "^$id$"},
+		{"touch_batch", "SELECT sessionsql.touch_batch('{$id,-1}')", "^1$"},
+		{"update_payload", "SELECT sessionsql.update_payload($id, $hash, 'p', 1)", "^2$"},
+		{"update_payload", "SELECT sessionsql.update_payload($id, $hash, 'p', 7)", "^0$"},
+		{"update_payload", "SELECT sessionsql.update_payload($id, $other, 'p')", "^-1$"},
+		{"version", "SELECT sessionsql.version()", "^" + regexp.QuoteMeta(bundle.Version) + "$"},
+	} {
+		calls = append(calls, capturedCall{row[0], replace.Replace(row[1]), replace.Replace(row[2])})
+	}
+	return calls
+}
+
+// fixture leaves two sessions of one subject and two dead ones, and returns the newer live one's id.
+func (d *database) fixture(t testing.TB, secret []byte) int64 {
+	t.Helper()
+	d.primary.MustExec("TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0")
+	return get[int64](t, d.primary, `
+		WITH made AS (
+		  INSERT INTO sessionsql.session AS s (expires_at, created_at, idle_seconds, version, secret_hash, subject, payload)
+		  VALUES (now() + '20 minutes', now(), 1800, 1, sha256($1), 'victim', 'mine'),
+		    (now() + '20 minutes', now() - interval '1 minute', 1800, 1, sha256('old'), 'victim', 'old'),
+		    (now() - interval '1 day', now() - interval '2 days', 1800, 1, sha256('dead'), 'ghost', 'dead'),
+		    (now() - interval '1 day', now() - interval '2 days', 1800, 1, sha256('dead'), 'ghost', 'dead')
+		  RETURNING s.id, s.payload
+		)
+		SELECT m.id FROM made AS m WHERE m.payload = 'mine'`, secret)
+}
+
+// answer returns the one value of a query as text.
+func answer(pool *sqlx.DB, statement string) (string, error) {
+	rows, err := pool.Query(statement)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = rows.Close() }()
+	var value any = "no row"
+	for rows.Next() {
+		if err := rows.Scan(&value); err != nil {
+			return "", err
+		}
+	}
+	if text, ok := value.([]byte); ok {
+		return fmt.Sprintf("%x", text), rows.Err()
+	}
+	return fmt.Sprint(value), rows.Err()
+}
+
+func TestNoNameIsCapturedByAHostileSchema(t *testing.T) {
+	for _, withRoles := range []bool{false, true} {
+		t.Run(fmt.Sprintf("roles=%v", withRoles), func(t *testing.T) { captureAttack(t, withRoles) })
+	}
+}
+
+func captureAttack(t *testing.T, withRoles bool) {
+	d := newDatabase(t)
+	decoys := d.decoys(t, "evil")
+	temporary := d.decoys(t, "pg_temp")
+	for _, name := range []string{"text", "varchar", "bytea", "bool", "int4", "int8", "float8", "timestamptz", "interval", "tid", "regclass", "bit"} {
+		temporary += fmt.Sprintf("CREATE DOMAIN pg_temp.%s AS pg_catalog.%[1]s CHECK (evil.trap('temporary type %[1]s'));\n", name)
+	}
+	hostile := d.login(t)
+	build := strings.NewReplacer("hostile", hostile, ":names", identifiers()).Replace(traps)
+	d.primary.MustExec(bundle.Uninstall())
+	d.primary.MustExec(build + "SET ROLE " + hostile + ";" + decoys + "RESET ROLE;")
+	captured := func() int64 {
+		return get[int64](t, d.primary, "SELECT CASE WHEN c.is_called THEN c.last_value ELSE 0 END FROM evil.calls AS c")
+	}
+	disarmed := func(what string) {
+		t.Helper()
+		if n := captured(); n != 0 {
+			t.Errorf("%s: captured %d times", what, n)
+			d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
+		}
+	}
+
+	paths := []string{"evil,pg_catalog", "evil,public", "pg_temp,evil,pg_catalog", "public,pg_temp,evil"}
+	victim := func(user, path string) *sqlx.DB {
+		pool := open(t, asUser(t, d.primaryDSN(), user, "search_path", path))
+		pool.SetMaxOpenConns(1) // one session, with its temporary objects
+		pool.SetMaxIdleConns(1)
+		must1[any](t)(pool.Exec(temporary))
+		return pool
+	}
+
+	// Installing, and installing again over what is there, by every path.
+	for range 2 {
+		for _, path := range paths {
+			pool := victim("postgres", path)
+			must1[any](t)(pool.Exec(bundle.Install()))
+			if withRoles {
+				must1[any](t)(pool.Exec(bundle.Roles()))
+			}
+			disarmed("install by " + path)
+		}
+	}
+	if n := get[int](t, d.primary, `
+		SELECT count(*) FROM pg_depend AS d
+		JOIN pg_proc AS p ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid AND p.pronamespace = 'evil'::regnamespace
+		LEFT JOIN pg_proc AS o ON d.classid = 'pg_proc'::regclass AND d.objid = o.oid
+		LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
+		LEFT JOIN pg_class AS c ON c.oid = w.ev_class
+		WHERE COALESCE(o.pronamespace, c.relnamespace) = 'sessionsql'::regnamespace`); n != 0 {
+		t.Errorf("%d references to the hostile schema were installed", n)
+	}
+
+	// A call for each function, or this test proves nothing for a new one.
+	var functions, views []string
+	must(t, d.primary.Select(&functions, "SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace ORDER BY 1"))
+	must(t, d.primary.Select(&views, "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind = 'v'"))
+	var called []string
+	for _, call := range capturedCalls(1, make([]byte, 16)) {
+		called = append(called, call.function)
+	}
+	if slices.Sort(called); !slices.Equal(slices.Compact(called), functions) {
+		t.Fatalf("calls for %v, functions are %v", slices.Compact(called), functions)
+	}
+
+	users := []string{"postgres"}
+	if withRoles {
+		d.primary.MustExec("GRANT sessionsql_app, sessionsql_support, sessionsql_monitor TO " + hostile)
+		users = append(users, hostile)
+	}
+	secret := []byte("sixteen bytes...")
+	for _, user := range users {
+		for _, path := range paths {
+			pool := victim(user, path)
+			for i, call := range capturedCalls(0, secret) {
+				call = capturedCalls(d.fixture(t, secret), secret)[i]
+				what := fmt.Sprintf("%s, path %s: %s", user, path, call.statement)
+				got, err := answer(pool, call.statement)
+				allowed := get[bool](t, d.primary, `
+					SELECT has_function_privilege($1, p.oid, 'EXECUTE') FROM pg_proc AS p
+					WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.proname = $2`, user, call.function)
+				switch {
+				case !allowed:
+					if sqlState(err) != "42501" {
+						t.Errorf("%s: %q, %v", what, got, err)
+					}
+				case err != nil || !regexp.MustCompile(call.want).MatchString(got):
+					t.Errorf("%s: %q, %v, want %s", what, got, err, call.want)
+				}
+				disarmed(what)
+			}
+			for _, view := range views {
+				if _, err := pool.Exec("TABLE sessionsql." + view); err != nil && sqlState(err) != "42501" {
+					t.Errorf("%s, path %s: %s: %v", user, path, view, err)
+				}
+				disarmed(view)
+			}
+
+			// The traps were armed: what does not guard itself falls into them.
+			unguarded := []string{"SELECT 2::pg_catalog.float8 * 3"}
+			if !strings.HasPrefix(path, "public") {
+				unguarded = append(unguarded, "SELECT 'x'::text")
+			}
+			if strings.HasSuffix(path, "evil,pg_catalog") {
+				unguarded = append(unguarded, "SELECT now()", "SELECT make_interval(secs => 1::pg_catalog.float8)", "SELECT 1 = 1",
+					"SELECT count(*)", "SELECT max(1)")
+			}
+			for _, careless := range unguarded {
+				if _, err := pool.Exec(careless); err == nil || !strings.Contains(err.Error(), "captured by") {
+					t.Errorf("path %s: %s escaped the traps: %v", path, careless, err)
+				}
+			}
+			if captured() == 0 {
+				t.Error("the traps do not count")
+			}
+			d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
+		}
+	}
+
+	// The statements of the Go package as well.
+	for _, path := range paths {
+		dsn := asUser(t, d.primaryDSN(), users[len(users)-1], "search_path", path)
+		store, err := sessionsql.Open(t.Context(), dsn, nil, quiet())
+		must(t, err)
+		useEverything(t, store)
+		must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "all"))
+		closeStore(t, store)
+		disarmed("Store, path " + path)
+	}
+}
