@@ -2,13 +2,14 @@ package sessionsql
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"time"
 )
 
-// A coalescer lets calls that are made at the same moment share round trips. There is no timer: a call that finds a free
-// worker is sent at once, alone, on its caller's own context; while all workers are busy, calls gather in batches, and the
-// next worker that is free takes the oldest one.
+// A coalescer lets calls that are made at the same moment share round trips. There is no timer: a call that finds the
+// coalescer idle is sent at once, alone, on its caller's own context; while one is under way, calls gather in batches. The
+// worker that comes back takes the oldest batch, and a batch that is full gets a worker of its own.
 //
 // One caller never fails another: a batch runs on a context of its own, a caller whose context ends leaves alone, and it is
 // for runMany to answer every call of a batch by itself. When all callers of a batch have left, its context is cancelled.
@@ -26,10 +27,10 @@ type coalescer[Q, A any] struct {
 }
 
 const (
-	// Two workers keep the server busy while the results of the other are handed out; with more, batches only get smaller.
-	// 64 in a batch is where the cost of one more stops falling. (Measured with scripts/bench.sh.)
-	maxWorkers = 2
+	// 64 in a batch is where the cost of one more stops falling. More workers than there are full batches would only make
+	// batches smaller, and with them the CPU time of each call larger. (Measured with scripts/bench.sh.)
 	maxBatch   = 64
+	maxWorkers = 4
 
 	// stallTimeout is how long a queue may stand still before it gets another worker: on a connection that answers no more, a
 	// worker hangs as long as its caller lets it, and must not hold up the others.
@@ -64,7 +65,7 @@ func newCoalescer[Q, A any](
 // do answers one question. The error is that of runOne or runMany, or the cause of ctx's end.
 func (c *coalescer[Q, A]) do(ctx context.Context, question Q) (A, error) {
 	c.mu.Lock()
-	if c.workers < maxWorkers && len(c.queue) == 0 {
+	if c.workers == 0 {
 		c.workers++
 		c.mu.Unlock()
 		defer c.release()
@@ -98,6 +99,9 @@ func (c *coalescer[Q, A]) join(mine *call[Q, A]) *batch[Q, A] {
 	}
 	last.calls = append(last.calls, mine)
 	last.waiting++
+	if len(last.calls) == maxBatch && c.workers < maxWorkers {
+		c.addWorker()
+	}
 	return last
 }
 
@@ -137,6 +141,8 @@ func (c *coalescer[Q, A]) work() {
 		}
 		cancel()
 		close(next.done)
+		// Callers often come back with their next question at once: let them, before the queue is looked at.
+		runtime.Gosched()
 	}
 }
 
