@@ -25,6 +25,7 @@ const patience = 2 * requestTimeout
 const (
 	home    = "/"
 	account = "/account"
+	login   = "/login"
 )
 
 func newBrowser(site string, transport http.RoundTripper) *browser {
@@ -41,6 +42,11 @@ func newBrowser(site string, transport http.RoundTripper) *browser {
 func (b *browser) get(ctx context.Context, path string) answer {
 	a, _ := b.send(ctx, http.MethodGet, path, "", nil)
 	return a
+}
+
+// arrive opens the log-in page, and returns the cookie of the anonymous session, if the site has set one.
+func (b *browser) arrive(ctx context.Context) (answer, string) {
+	return b.send(ctx, http.MethodGet, login, "", nil)
 }
 
 // post sends a form, and returns the new session cookie, if the site has set one.
@@ -84,7 +90,7 @@ func (b *browser) send(ctx context.Context, method, path, token string, form url
 		return a, ""
 	}
 	a.status = response.StatusCode
-	if a.accepted() {
+	if a.accepted() && path != login {
 		a.owner = element(string(body), "owner")
 		if a.views, err = strconv.Atoi(element(string(body), "views")); err != nil {
 			a.status, a.err = 0, errors.New("a page without its number of views")

@@ -38,7 +38,7 @@ func TestDemo(t *testing.T) {
 	for _, key := range []string{
 		"requests", "logins", "logouts", "reaped", "replica_share", "lookup_p50_ms", "lookup_p99_ms",
 		"views", "concurrent", "came_back", "idled_out", "past_absolute_timeout", "replayed_after_logout",
-		"saves_during_logout", "replaced_by_login", "forged", "malformed", "stolen_by_id", "keepalives_written",
+		"saves_during_logout", "replaced_by_login", "planted_before_login", "forged", "malformed", "stolen_by_id", "keepalives_written",
 	} {
 		if got[key] <= 0 {
 			t.Errorf("%s: %v, want more than 0", key, got[key])

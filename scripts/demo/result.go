@@ -38,6 +38,7 @@ type result struct {
 	Replayed  int64 `json:"replayed_after_logout"`
 	LateSaves int64 `json:"saves_during_logout"`
 	Replaced  int64 `json:"replaced_by_login"`
+	Planted   int64 `json:"planted_before_login"`
 	Forged    int64 `json:"forged"`
 	Malformed int64 `json:"malformed"`
 	Stolen    int64 `json:"stolen_by_id"`
@@ -108,6 +109,7 @@ func measure(ctx context.Context, c config, rules rules, elapsed time.Duration, 
 		Replayed:  t.replayed.Load(),
 		LateSaves: t.lateSaves.Load(),
 		Replaced:  t.replaced.Load(),
+		Planted:   t.planted.Load(),
 		Forged:    t.forged.Load(),
 		Malformed: t.malformed.Load(),
 		Stolen:    t.stolen.Load(),

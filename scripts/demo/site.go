@@ -28,6 +28,7 @@ type visitor struct {
 	Name   string   `json:"name"`
 	Views  int      `json:"views"`
 	Recent []string `json:"recent"` // when the last pages were seen, newest first
+	Public bool     `json:"public"` // logged in on a public computer: the session has an absolute timeout
 }
 
 const (
@@ -43,7 +44,7 @@ func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.home)
 	mux.HandleFunc("GET /account", s.account)
-	mux.HandleFunc("GET /login", func(w http.ResponseWriter, _ *http.Request) { s.show(w, http.StatusOK, loginPage, nil) })
+	mux.HandleFunc("GET /login", s.welcome)
 	mux.HandleFunc("POST /login", s.logIn)
 	mux.HandleFunc("POST /logout", s.logOut)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -86,7 +87,7 @@ func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err err
 func (s *site) home(w http.ResponseWriter, r *http.Request) {
 	for {
 		token := presented(r)
-		session, v, err := s.lookup(r.Context(), token)
+		session, v, err := s.loggedIn(r.Context(), token)
 		if err != nil {
 			s.fail(w, err)
 			return
@@ -107,7 +108,7 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) {
 
 // account only reads: what keeps its visitor's session alive is the lookup.
 func (s *site) account(w http.ResponseWriter, r *http.Request) {
-	_, v, err := s.lookup(r.Context(), presented(r))
+	_, v, err := s.loggedIn(r.Context(), presented(r))
 	if err != nil {
 		s.fail(w, err)
 		return
@@ -115,34 +116,68 @@ func (s *site) account(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, accountPage, v)
 }
 
-// logIn makes a new session in any case, and ends the one that was presented, which may be one that somebody else has
-// planted (session fixation; OWASP ASVS 5.0, 7.2.4).
+// welcome gives whoever has no session an anonymous one, as sites do for a shopping cart.
+func (s *site) welcome(w http.ResponseWriter, r *http.Request) {
+	switch _, err := s.store.Lookup(r.Context(), presented(r)); {
+	case errors.Is(err, sessionsql.ErrNoSession):
+		token, err := s.store.Insert(r.Context(), "{}")
+		if err != nil {
+			s.fail(w, err)
+			return
+		}
+		http.SetCookie(w, cookie(r, string(token)))
+	case err != nil:
+		s.fail(w, err)
+		return
+	}
+	s.show(w, http.StatusOK, loginPage, nil)
+}
+
 func (s *site) logIn(w http.ResponseWriter, r *http.Request) {
 	name := r.PostFormValue("name")
 	if name == "" || len(name) > maxName || !utf8.ValidString(name) {
 		s.show(w, http.StatusBadRequest, loginPage, "A name has between 1 and 64 bytes.")
 		return
 	}
-	if err := s.store.Revoke(r.Context(), presented(r)); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
-		s.fail(w, err)
-		return
-	}
-	payload, err := json.Marshal(visitor{Name: name})
-	if err != nil {
-		s.fail(w, err)
-		return
-	}
-	options := sessionsql.InsertOptions{Subject: name}
-	if r.PostFormValue("public") != "" {
-		options.Lifetime = s.rules.lifetime
-	}
-	token, err := s.store.Insert(r.Context(), string(payload), options)
+	token, err := s.enter(r.Context(), presented(r), visitor{Name: name, Public: r.PostFormValue("public") != ""})
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
 	http.SetCookie(w, cookie(r, string(token)))
 	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// enter gives a visitor who logs in a token that nobody has seen before: the session that was presented gets a new secret
+// and a subject, and its old token, which somebody else may have planted, is dead at once (session fixation; OWASP ASVS 5.0,
+// 7.2.4). Where the session cannot go on, for its absolute timeout is another, it is ended, and a new one made.
+func (s *site) enter(ctx context.Context, old sessionsql.Token, v visitor) (sessionsql.Token, error) {
+	_, was, err := s.lookup(ctx, old)
+	if err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
+		return "", err
+	}
+	if err == nil && !v.Public && !was.Public {
+		token, err := s.store.Rotate(ctx, old, sessionsql.RotateOptions{Subject: v.Name})
+		if err == nil {
+			_, err = s.save(ctx, token, v, sessionsql.AnyVersion)
+			return token, err
+		}
+		if !errors.Is(err, sessionsql.ErrNoSession) && !errors.Is(err, sessionsql.ErrConflict) {
+			return "", err
+		}
+	}
+	if err := s.store.Revoke(ctx, old); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
+		return "", err
+	}
+	payload, err := json.Marshal(v)
+	if err != nil {
+		return "", err
+	}
+	options := sessionsql.InsertOptions{Subject: v.Name}
+	if v.Public {
+		options.Lifetime = s.rules.lifetime
+	}
+	return s.store.Insert(ctx, string(payload), options)
 }
 
 // logOut answers only when the session is dead for good.
@@ -176,6 +211,15 @@ func presented(r *http.Request) sessionsql.Token {
 		return ""
 	}
 	return sessionsql.Token(c.Value)
+}
+
+// loggedIn is lookup for pages that are not for anonymous visitors.
+func (s *site) loggedIn(ctx context.Context, token sessionsql.Token) (session sessionsql.Session, v visitor, err error) {
+	session, v, err = s.lookup(ctx, token)
+	if err == nil && v.Name == "" {
+		err = sessionsql.ErrNoSession
+	}
+	return session, v, err
 }
 
 func (s *site) lookup(ctx context.Context, token sessionsql.Token) (session sessionsql.Session, v visitor, err error) {

@@ -16,6 +16,7 @@ type tally struct {
 	// What was tried, and answered as it must be.
 	counted, together, cameBack, idledOut, outlived          atomic.Int64
 	replayed, replaced, forged, malformed, stolen, lateSaves atomic.Int64
+	planted                                                  atomic.Int64
 
 	found   [faults]atomic.Int64
 	excused int64

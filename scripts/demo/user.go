@@ -28,6 +28,7 @@ const (
 
 	tabs         = 4  // opened at once
 	maxSteps     = 6  // in a visit
+	arriverOneIn = 2  // log-ins that begin on the log-in page, with an anonymous session
 	publicOneIn  = 10 // visits from a public computer
 	readerOneIn  = 5  // visits that never write, and live by keepalives alone
 	recheckPause = 300 * time.Millisecond
@@ -70,7 +71,13 @@ func (u *user) logIn(ctx context.Context, public bool) bool {
 	if old != nil {
 		old.leaving()
 	}
-	a, token := u.browser.post(ctx, "/login", form)
+	planted := ""
+	if oneIn(arriverOneIn) {
+		var a answer
+		a, planted = u.browser.arrive(ctx)
+		u.tally.enter(a, 200)
+	}
+	a, token := u.browser.post(ctx, login, form)
 	u.tally.enter(a, 303)
 	u.session = nil
 	if a.status != 303 {
@@ -80,6 +87,9 @@ func (u *user) logIn(ctx context.Context, public bool) bool {
 	if old != nil && token == oldToken {
 		u.tally.judge([]finding{certain(wrongOwner, "a log-in kept the session that was presented")})
 	}
+	if planted != "" {
+		u.fixate(ctx, planted)
+	}
 	u.session, u.token = born(u.name, u.rules, a, public), token
 	u.tokens.put(u.number, token)
 	if old != nil && !old.gone() {
@@ -88,6 +98,18 @@ func (u *user) logIn(ctx context.Context, public bool) bool {
 		u.tally.replaced.Add(1)
 	}
 	return true
+}
+
+// fixate presents the token of the anonymous session that was logged in from: whoever planted it must not be logged in by it.
+func (u *user) fixate(ctx context.Context, planted string) {
+	a := u.browser.present(ctx, account, planted)
+	u.tally.enter(a, 200, 401)
+	if a.accepted() {
+		u.tally.judge([]finding{certain(wrongOwner, "a token from before the log-in opens the session")})
+	}
+	if a.refused() {
+		u.tally.planted.Add(1)
+	}
 }
 
 // browse makes some steps, and reports whether the session is still there for sure.
