@@ -57,7 +57,8 @@ func (s *Store) Insert(ctx context.Context, payload string, options ...InsertOpt
 }
 
 // InsertTx is Insert within the caller's transaction: the session exists when, and only when, tx commits, as durable as
-// tx is.
+// tx is. When tx commits the Store cannot know: sessions that MaxSessions ended in it may be found on a replica for up to
+// [Options.MaxReplicaLag].
 func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options ...InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (int64, error) {
 		params := session.params()

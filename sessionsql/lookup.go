@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"time"
 
 	"github.com/sessionsql/postgres/db"
@@ -30,6 +31,9 @@ type Session struct {
 func (s Session) Format(f fmt.State, _ rune) {
 	_, _ = io.WriteString(f, fmt.Sprintf("sessionsql.Session(version %d, %d bytes redacted)", s.Version, len(s.Payload)))
 }
+
+// LogValue implements [slog.LogValuer], for handlers that marshal what they are given.
+func (s Session) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
 
 // Lookup returns the live session that a token opens, and keeps it alive: in a moment, together with others (see
 // [Options.FlushInterval]), or at once where little is left.

@@ -9,7 +9,8 @@ import (
 )
 
 // RevokeSubject logs a user out everywhere, but for the session that except opens; an empty except spares none. It returns
-// how many live sessions it ended. They stay dead after a crash: the commit is synchronous. OWASP ASVS 5.0, 7.4.2 and 7.4.3.
+// how many live sessions it ended. They stay dead after a crash: the commit is synchronous. OWASP ASVS 5.0, 7.4.2, 7.4.3
+// and 7.4.5.
 //
 // It returns ErrNoSession when except opens no session of this subject, in which case none was ended, ErrOptions for an
 // empty subject, or ErrUnavailable.

@@ -31,7 +31,8 @@ const (
 // commit is synchronous. At most one RotateOptions may be given.
 //
 // Of two calls at once with the same token one wins. The other returns ErrConflict, as does one whose token was rotated
-// within the grace: the session lives, the winner's response carries the new token, and there is nothing to do.
+// within the grace: the session lives, the winner's response carries the new token, and there is nothing to do. Without a
+// grace the other's token is as dead as after a logout, and it gets ErrNoSession.
 //
 // It returns ErrNoSession, ErrConflict, ErrOptions, or ErrUnavailable; after the latter, the token that was presented works
 // at least until the grace has passed.

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,9 @@ type Store struct {
 	detached  func() (context.Context, func()) // a context for background work, with a deadline
 	pools     []*sql.DB                        // opened by Open, so closed by Close
 }
+
+// Format implements [fmt.Formatter]: a Store is at work while it is printed, so no verb looks into it.
+func (s *Store) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sessionsql.Store") }
 
 // backgroundTimeout bounds every statement that no caller's context bounds.
 const backgroundTimeout = 30 * time.Second

@@ -1,0 +1,106 @@
+package sessionsql_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+func ExampleStore_Rotate() {
+	ctx := context.Background()
+	store := openStore(ctx)
+	defer store.Close(ctx)
+
+	anonymous, err := store.Insert(ctx, `{"cart": [1]}`)
+	if err != nil {
+		log.Fatal(err)
+	}
+	// At login the session keeps its cart, and gets an owner and a new token. Whoever knew the old one is not logged in.
+	token, err := store.Rotate(ctx, anonymous, sessionsql.RotateOptions{Subject: "ann"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	sess, err := store.Lookup(ctx, token)
+	fmt.Println(sess.Subject, sess.Payload, err)
+	_, err = store.Lookup(ctx, anonymous)
+	fmt.Println(err)
+
+	// Every so often it gets another one. What is under way with the old one ends well.
+	renewed, err := store.Rotate(ctx, token)
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = store.Lookup(ctx, token)
+	fmt.Println("old, within 10 seconds:", err)
+	_, err = store.Rotate(ctx, token)
+	fmt.Println("rotated at the same moment elsewhere:", errors.Is(err, sessionsql.ErrConflict))
+	_, err = store.Lookup(ctx, renewed)
+	fmt.Println("new:", err)
+	// Output:
+	// ann {"cart": [1]} <nil>
+	// sessionsql: no such session
+	// old, within 10 seconds: <nil>
+	// rotated at the same moment elsewhere: true
+	// new: <nil>
+}
+
+func ExampleStore_RevokeSubject() {
+	ctx := context.Background()
+	store := openStore(ctx)
+	defer store.Close(ctx)
+
+	login := func(payload string) sessionsql.Token {
+		token, err := store.Insert(ctx, payload, sessionsql.InsertOptions{Subject: "bob"})
+		if err != nil {
+			log.Fatal(err)
+		}
+		return token
+	}
+	laptop, phone := login("laptop"), login("phone")
+
+	// The password was changed on the laptop: everything else is logged out.
+	ended, err := store.RevokeSubject(ctx, "bob", laptop)
+	fmt.Println(ended, err)
+	_, err = store.Lookup(ctx, phone)
+	fmt.Println("phone:", err)
+	// The account is closed: all of it.
+	ended, err = store.RevokeSubject(ctx, "bob", "")
+	fmt.Println(ended, err)
+	_, err = store.Lookup(ctx, laptop)
+	fmt.Println("laptop:", err)
+	// Output:
+	// 1 <nil>
+	// phone: sessionsql: no such session
+	// 1 <nil>
+	// laptop: sessionsql: no such session
+}
+
+func ExampleStore_ListSubject() {
+	ctx := context.Background()
+	store := openStore(ctx)
+	defer store.Close(ctx)
+
+	for _, own := range []sessionsql.InsertOptions{
+		{Subject: "eve", IdleTimeout: 30 * 24 * time.Hour, MaxSessions: 2}, // remembered
+		{Subject: "eve", IdleTimeout: 15 * time.Minute, MaxSessions: 2},
+		{Subject: "eve", MaxSessions: 2}, // of at most two, so the oldest ends
+	} {
+		if _, err := store.Insert(ctx, "p", own); err != nil {
+			log.Fatal(err)
+		}
+	}
+	sessions, err := store.ListSubject(ctx, "eve")
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, sess := range sessions {
+		fmt.Println(time.Since(sess.CreatedAt) < time.Minute, sess.ExpiresIn.Round(time.Minute))
+	}
+	// Output:
+	// true 40m0s
+	// true 20m0s
+}

@@ -1,0 +1,453 @@
+package sessionsql_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// Bugs that other session stores had, each as the promise that it broke.
+
+// CVE-2025-46336 (rack-session), boj/redistore#2: a request that was under way during
+// the logout saves at its end, and the session is back.
+func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
+	d := newDatabase(t)
+	request, logout := d.store(t, nil), d.store(t, nil)
+	token := newToken(t)(request.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "ann"}))
+	d.catchUp(t)
+	sess := must1[sessionsql.Session](t)(request.Lookup(t.Context(), token)) // and a touch is pending
+	must(t, logout.Revoke(t.Context(), token))
+	d.catchUp(t)
+	if _, err := request.Update(t.Context(), token, "late", sess.Version); err != sessionsql.ErrNoSession {
+		t.Errorf("the save: %v", err)
+	}
+	must(t, request.Flush(t.Context()))
+	mustBeDead(t, request, token, "after the save")
+	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
+		t.Error("the session is back")
+	}
+	// So it is when everything of the user's ended, and when it was the cap that ended it.
+	token = loginAs(t, request, "ann")
+	revokeSubject(t, logout, "ann", "")
+	mustBeDead(t, request, token, "after RevokeSubject elsewhere")
+	token = loginAs(t, request, "ann")
+	latest := newToken(t)(logout.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
+	if _, err := request.Update(t.Context(), token, "late", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+		t.Errorf("the save of an evicted session: %v", err)
+	}
+	mustOpen(t, logout, latest, "p", "the session that evicted it")
+}
+
+// redis#1026: EXPIRE on a key that is past its time gives it a new one.
+func TestKeepingAliveNeverRevivesAnExpiredSession(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	token := newToken(t)(store.Insert(t.Context(), "p"))
+	must(t, store.Touch(t.Context(), token)) // alive now, and pending
+	d.setExpiry(idOf(t, token), "0")
+	must(t, store.Flush(t.Context()))
+	if stats := store.Stats(); stats.TouchesSent != 1 || stats.SessionsExtended != 0 {
+		t.Errorf("%+v", stats)
+	}
+	if n := touch(t, d.primary, idOf(t, token)); n != 0 {
+		t.Error("touch_batch extended an expired session")
+	}
+	mustBeDead(t, store, token, "expired while its keepalive was pending")
+	if left := d.expiresIn(t, idOf(t, token)); left > 0 {
+		t.Errorf("%v seconds left", left)
+	}
+}
+
+// noDeadlock runs work in several goroutines, and checks that none fails.
+func noDeadlock(t *testing.T, random *rand.Rand, work ...func(*rand.Rand) error) {
+	t.Helper()
+	var wait sync.WaitGroup
+	for _, do := range work {
+		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		wait.Go(func() {
+			if err := do(own); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// keycloak#13684: the batched keepalives of several nodes, over the same sessions in different orders, deadlock.
+func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
+	random := seeded(t)
+	d := newDatabase(t)
+	const sessions, nodes, rounds = 120, 5, 8
+	var tokens []sessionsql.Token
+	first := d.store(t, nil)
+	for range sessions {
+		tokens = append(tokens, newToken(t)(first.Insert(t.Context(), "p")))
+	}
+	var work []func(*rand.Rand) error
+	for range nodes {
+		node, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
+		must(t, err)
+		defer func() { must(t, node.Close(context.Background())) }()
+		for _, token := range tokens {
+			must(t, node.Touch(t.Context(), token))
+		}
+		pool := d.primary
+		work = append(work, func(random *rand.Rand) error {
+			for range rounds {
+				// Due again, whatever another node has just written; in id order, as an application would have to.
+				if _, err := pool.Exec(`WITH due AS MATERIALIZED (SELECT id FROM sessionsql.session ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
+					UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute' FROM due WHERE s.id = due.id`); err != nil {
+					return err
+				}
+				if err := node.Flush(context.Background()); err != nil {
+					return err
+				}
+				for _, i := range random.Perm(sessions) {
+					if err := node.Touch(context.Background(), tokens[i]); err != nil {
+						return err
+					}
+				}
+			}
+			return nil
+		})
+	}
+	noDeadlock(t, random, work...)
+	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.live_session"); n != sessions {
+		t.Errorf("%d sessions are alive, want %d", n, sessions)
+	}
+}
+
+// Kinto#1308, spring-session#838: the cleanup deadlocks with updates of the sessions that it deletes.
+func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
+	random := seeded(t)
+	d := newDatabase(t)
+	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
+	must(t, err)
+	defer func() { must(t, store.Close(context.Background())) }()
+	const sessions, rounds = 200, 60
+	var tokens []sessionsql.Token
+	for i := range sessions {
+		tokens = append(tokens, loginAs(t, store, fmt.Sprint("subject", i%10)))
+	}
+	gone := func(err error) error {
+		if errors.Is(err, sessionsql.ErrNoSession) || errors.Is(err, sessionsql.ErrConflict) {
+			return nil
+		}
+		return err
+	}
+	ctx := context.Background()
+	var work []func(*rand.Rand) error
+	repeat := func(callers int, step func(*rand.Rand) error) {
+		for range callers {
+			work = append(work, func(random *rand.Rand) error {
+				for range rounds {
+					if err := step(random); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+	}
+	repeat(2, func(*rand.Rand) error { _, err := store.Reap(ctx); return err })
+	repeat(6, func(random *rand.Rand) error {
+		_, err := store.Update(ctx, tokens[random.IntN(sessions)], "q", sessionsql.AnyVersion)
+		return gone(err)
+	})
+	repeat(2, func(random *rand.Rand) error {
+		if err := gone(store.Touch(ctx, tokens[random.IntN(sessions)])); err != nil {
+			return err
+		}
+		return store.Flush(ctx)
+	})
+	repeat(2, func(random *rand.Rand) error {
+		_, err := store.Rotate(ctx, tokens[random.IntN(sessions)], sessionsql.RotateOptions{Grace: time.Hour})
+		return gone(err)
+	})
+	repeat(1, func(random *rand.Rand) error {
+		_, err := store.RevokeSubject(ctx, fmt.Sprint("subject", random.IntN(10)), "")
+		return err
+	})
+	repeat(2, func(random *rand.Rand) error {
+		_, err := store.Insert(ctx, "p", sessionsql.InsertOptions{Subject: fmt.Sprint("subject", random.IntN(10)), MaxSessions: 15})
+		return err
+	})
+	repeat(1, func(random *rand.Rand) error { // time goes by for some
+		_, err := d.primary.Exec("UPDATE sessionsql.session SET expires_at = now() WHERE id = $1", idOf(t, tokens[random.IntN(sessions)]))
+		return err
+	})
+	noDeadlock(t, random, work...)
+}
+
+// tower-sessions#181: a new session whose id is taken overwrites the one that has it.
+func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	var tokens []sessionsql.Token
+	for i := range 5 {
+		tokens = append(tokens, newToken(t)(store.Insert(t.Context(), fmt.Sprint("own", i))))
+	}
+	// A restore, a failover or an operator set the sequence back. (The CACHE of each connection hides that until it reconnects.)
+	d.primary.MustExec(fmt.Sprintf("ALTER TABLE sessionsql.session ALTER COLUMN id RESTART WITH %d", idOf(t, tokens[0])))
+	again, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
+	must(t, err)
+	defer func() { must(t, again.Close(context.Background())) }()
+	refused := 0
+	for range 20 {
+		token, err := again.Insert(t.Context(), "canary")
+		var failed *sessionsql.Error
+		switch {
+		case err == nil:
+			mustOpen(t, again, token, "canary", "a new session")
+		case errors.As(err, &failed) && failed.SQLState == "23505" && !strings.Contains(err.Error(), "canary"):
+			refused++
+		default:
+			t.Errorf("%v", err)
+		}
+	}
+	if refused != len(tokens) {
+		t.Errorf("%d inserts met an id that is taken, want %d", refused, len(tokens))
+	}
+	for i, token := range tokens {
+		mustOpen(t, store, token, fmt.Sprint("own", i), "a session whose id was handed out again")
+	}
+	// The client cannot choose an id, and two sessions with one secret are two.
+	if _, err := d.primary.Exec(`INSERT INTO sessionsql.session (id, expires_at, created_at, idle_seconds, version, secret_hash, payload)
+		VALUES ($1, now(), now(), 1, 1, '', '') ON CONFLICT (id) DO UPDATE SET payload = 'stolen'`, idOf(t, tokens[0])); err == nil {
+		t.Error("an id could be chosen")
+	}
+	var ids []int64
+	must(t, d.primary.Select(&ids, "SELECT DISTINCT sessionsql.insert(sha256('same'), 'p') FROM generate_series(1, 2)"))
+	if len(ids) != 2 {
+		t.Errorf("two inserts made the sessions %v", ids)
+	}
+}
+
+// koa-pg-session#8, connect-session-knex#11: the cleanup mistakes a unit or a time zone, and deletes sessions that are alive.
+func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
+	d := newDatabase(t)
+	zones := []string{"UTC", "Pacific/Kiritimati", "Pacific/Niue", "America/St_Johns", "Europe/Berlin"}
+	store := d.store(t, nil)
+	lifetimes := []time.Duration{time.Minute, 15 * time.Minute, 5 * time.Hour, 13 * time.Hour, 24 * time.Hour, 60 * 24 * time.Hour, 99 * 365 * 24 * time.Hour}
+	for _, zone := range zones {
+		writer, err := sessionsql.Open(t.Context(), d.primaryDSN()+"&timezone="+zone, nil, quiet())
+		must(t, err)
+		defer func() { must(t, writer.Close(context.Background())) }()
+		for _, idle := range lifetimes {
+			newToken(t)(writer.Insert(t.Context(), "alive", sessionsql.InsertOptions{IdleTimeout: idle, Lifetime: idle}))
+			newToken(t)(writer.Insert(t.Context(), "alive", sessionsql.InsertOptions{IdleTimeout: idle}))
+			expired := newToken(t)(writer.Insert(t.Context(), "expired", sessionsql.InsertOptions{IdleTimeout: idle}))
+			d.setExpiry(idOf(t, expired), "-1 second")
+		}
+	}
+	var reapedInAll int64
+	for _, zone := range zones {
+		pool := open(t, d.primaryDSN()+"&timezone="+zone)
+		if got := get[string](t, pool, "SHOW timezone"); got != zone {
+			t.Fatalf("the time zone is %s", got)
+		}
+		for lap := false; !lap; {
+			result := reap(t, pool, 10, 100)
+			reapedInAll += result.Reaped
+			lap = result.LapDone
+		}
+	}
+	want := int64(len(zones) * len(lifetimes))
+	if n := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE payload = 'alive'"); n != 2*want {
+		t.Errorf("%d live sessions are left, want %d", n, 2*want)
+	}
+	if n := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE payload = 'expired'"); n != 0 || reapedInAll != want {
+		t.Errorf("%d expired sessions are left and %d were reaped, want 0 and %d", n, reapedInAll, want)
+	}
+	if result := must1[sessionsql.ReapResult](t)(store.Reap(t.Context())); result.Reaped != 0 {
+		t.Errorf("%+v", result)
+	}
+}
+
+// session-file-store#55: a touch writes back the data that it had read, over what was saved in the meantime.
+func TestTouchNeverWritesBackOldData(t *testing.T) {
+	d := newDatabase(t)
+	reader, writer := d.store(t, nil), d.store(t, nil)
+	token := newToken(t)(writer.Insert(t.Context(), "old"))
+	d.setExpiry(idOf(t, token), "1 minute")
+	d.catchUp(t)
+	mustOpen(t, reader, token, "old", "before the save")
+	must1[int32](t)(writer.Update(t.Context(), token, "new", 1))
+	d.setExpiry(idOf(t, token), "1 minute") // due, whatever the save gave
+	must(t, reader.Flush(t.Context()))
+	if n := reader.Stats().SessionsExtended; n != 1 {
+		t.Fatalf("%d sessions extended: this test shows nothing", n)
+	}
+	if sess := mustOpen(t, writer, token, "new", "after the touch"); sess.Version != 2 {
+		t.Errorf("version %d, want 2", sess.Version)
+	}
+	if got := get[string](t, d.primary, "SELECT payload FROM sessionsql.session"); got != "new" {
+		t.Errorf("the row holds %q", got)
+	}
+}
+
+// formancehq/go-libs#601: after a failover the pool's connections to the old primary stay, and every write is refused as
+// read-only until the program is restarted.
+func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
+	cluster := ownCluster(t, 1)
+	d := newDatabaseIn(t, cluster)
+	next := cluster.Replicas[0]
+	dsn := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres dbname=%s sslmode=disable target_session_attrs=read-write",
+		cluster.Primary.Port, next.Port, d.name)
+	opened, err := sessionsql.Open(t.Context(), dsn, nil, quiet())
+	must(t, err)
+	// The application's own pool, in which connections live as long as they like.
+	embedded, err := sessionsql.OpenDB(open(t, dsn), nil, quiet())
+	must(t, err)
+	stores := map[string]*sessionsql.Store{"Open": opened, "OpenDB": embedded}
+	tokens := map[string]sessionsql.Token{}
+	for name, store := range stores {
+		defer func() { must(t, store.Close(context.Background())) }()
+		tokens[name] = newToken(t)(store.Insert(t.Context(), name))
+		// Several connections, all kept.
+		var wait sync.WaitGroup
+		for range 32 {
+			wait.Go(func() {
+				if _, err := store.Update(t.Context(), tokens[name], name, sessionsql.AnyVersion); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wait.Wait()
+	}
+	d.catchUp(t)
+
+	// What a switchover leaves when nobody ends the connections: the old primary serves, and takes no writes.
+	must(t, next.Promote(t.Context()))
+	d.primary.MustExec("ALTER SYSTEM SET default_transaction_read_only = on")
+	d.primary.MustExec("SELECT pg_reload_conf()")
+	eventually(t, "the old primary refuses writes", func() bool {
+		_, err := d.primary.Exec("SELECT sessionsql.reap()")
+		return err != nil && strings.Contains(err.Error(), "25006")
+	})
+	for name, store := range stores {
+		if _, err := store.Update(t.Context(), tokens[name], "first", sessionsql.AnyVersion); err != nil {
+			t.Errorf("%s: the first write after the failover: %v", name, err)
+		}
+		// Many at once, each of which may meet an old connection.
+		var wait sync.WaitGroup
+		for i := range 32 {
+			wait.Go(func() {
+				token, err := store.Insert(t.Context(), fmt.Sprint(i))
+				if err != nil {
+					t.Errorf("%s: Insert: %v", name, err)
+					return
+				}
+				mustOpen(t, store, token, fmt.Sprint(i), name+" after the failover")
+				must(t, store.Revoke(t.Context(), token))
+			})
+		}
+		wait.Wait()
+		mustOpen(t, store, tokens[name], "first", name+": what was written before")
+		must(t, store.Flush(t.Context()))
+		must1[sessionsql.ReapResult](t)(store.Reap(t.Context()))
+	}
+	pool := open(t, next.DSN(d.name))
+	if n := get[int](t, pool, "SELECT count(*) FROM sessionsql.session WHERE payload = 'first'"); n != len(stores) {
+		t.Errorf("the new primary has %d of the writes, want %d", n, len(stores))
+	}
+}
+
+// activerecord-session_store#151: the stored form of the id, which is a hash of it, is accepted in its place.
+func TestTheStoredHashIsNoToken(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	token := newToken(t)(store.Insert(t.Context(), "p"))
+	renewed := newToken(t)(store.Rotate(t.Context(), token)) // so that there are two hashes
+	raw := must1[[]byte](t)(base64.RawURLEncoding.DecodeString(string(renewed)))
+	type row struct {
+		Secret   []byte `db:"secret_hash"`
+		Previous []byte `db:"previous_hash"`
+	}
+	stored := get[row](t, d.primary, "SELECT secret_hash, previous_hash FROM sessionsql.session")
+	if own := sha256.Sum256(raw[8:]); string(stored.Secret) != string(own[:]) {
+		t.Fatal("the stored hash is not that of the secret")
+	}
+	for _, hash := range [][]byte{stored.Secret, stored.Previous} {
+		for name, secret := range map[string][]byte{
+			"first half": hash[:16], "second half": hash[16:], "whole": hash, "hash of the hash": func() []byte { h := sha256.Sum256(hash); return h[:16] }(),
+		} {
+			token := base64.RawURLEncoding.EncodeToString(append(append([]byte{}, raw[:8]...), secret...))
+			mustBeDead(t, store, sessionsql.Token(token), name)
+			if got := d.found(t, sessionsql.Token(token)); len(got) != 0 {
+				t.Errorf("%s: find_session found %q", name, got)
+			}
+		}
+		for _, text := range []string{base64.StdEncoding.EncodeToString(hash), fmt.Sprintf("%x", hash), fmt.Sprintf(`\x%x`, hash), string(hash)} {
+			mustBeDead(t, store, sessionsql.Token(text), "a spelling of the hash")
+		}
+	}
+	mustOpen(t, store, renewed, "p", "the token")
+	mustOpen(t, store, token, "p", "the one before")
+}
+
+// scs#207: stopping the cleanup hangs or panics, when it is stopped twice or never ran.
+func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
+	d := newDatabase(t)
+	before := runtime.NumGoroutine()
+	const now = time.Millisecond
+	for name, interval := range map[string]time.Duration{"never ran": -1, "never came to run": time.Hour, "runs all the time": now} {
+		for range 5 {
+			pool := sqlx.MustOpen("pgx", d.primaryDSN())
+			options := quiet()
+			options.ReapInterval, options.FlushInterval = interval, interval
+			store, err := sessionsql.OpenDB(pool, nil, options)
+			must(t, err)
+			if interval == now {
+				eventually(t, "the cleanup runs", func() bool {
+					d.fill(t, 1, "-1 second") // which the last statement of a Store that was closed may still reap
+					return store.Stats().Reaped > 0
+				})
+			}
+			var wait sync.WaitGroup
+			for range 4 {
+				wait.Go(func() {
+					if err := store.Close(t.Context()); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				})
+			}
+			wait.Wait()
+			must(t, store.Close(t.Context()))
+			reaped := store.Stats().Reaped
+			if _, err := store.Reap(t.Context()); err != sessionsql.ErrClosed {
+				t.Errorf("%s: Reap after Close: %v", name, err)
+			}
+			must(t, pool.Close())
+			if store.Stats().Reaped != reaped {
+				t.Errorf("%s: reaped after Close", name)
+			}
+		}
+	}
+	// While it waits for a lock that it will not get.
+	pool := open(t, d.primaryDSN())
+	options := quiet()
+	options.ReapInterval = now
+	store, err := sessionsql.OpenDB(pool, nil, options)
+	must(t, err)
+	tx := d.primary.MustBegin()
+	tx.MustExec("LOCK TABLE sessionsql.session IN ACCESS EXCLUSIVE MODE")
+	d.waitsForLock(t, get[int](t, tx, "SELECT pg_backend_pid()"))
+	if err := store.Close(t.Context()); err != nil {
+		t.Errorf("Close of a cleanup that waits: %v", err)
+	}
+	must(t, tx.Rollback())
+	eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+10 })
+}

@@ -1,0 +1,466 @@
+package sessionsql_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// mustOpen checks that a token opens the session with this payload.
+func mustOpen(t *testing.T, store *sessionsql.Store, token sessionsql.Token, payload, when string) sessionsql.Session {
+	t.Helper()
+	sess, err := store.Lookup(t.Context(), token)
+	if err != nil || sess.Payload != payload {
+		t.Errorf("%s: opens %q, %v; want %q", when, sess.Payload, err, payload)
+	}
+	return sess
+}
+
+// mustBeDead checks that a token opens nothing, by any verb.
+func mustBeDead(t *testing.T, store *sessionsql.Store, token sessionsql.Token, when string) {
+	t.Helper()
+	for verb, call := range map[string]func(context.Context) error{
+		"Lookup": func(ctx context.Context) error { _, err := store.Lookup(ctx, token); return err },
+		"Touch":  func(ctx context.Context) error { return store.Touch(ctx, token) },
+		"Update": func(ctx context.Context) error {
+			_, err := store.Update(ctx, token, "late", sessionsql.AnyVersion)
+			return err
+		},
+		"Rotate": func(ctx context.Context) error { _, err := store.Rotate(ctx, token); return err },
+		"Revoke": func(ctx context.Context) error { return store.Revoke(ctx, token) },
+	} {
+		if err := call(t.Context()); err != sessionsql.ErrNoSession {
+			t.Errorf("%s: %s: %v", when, verb, err)
+		}
+	}
+}
+
+// endGrace moves the end of a rotated session's grace, instead of waiting for it.
+func (d *database) endGrace(t *testing.T, token sessionsql.Token) {
+	t.Helper()
+	d.primary.MustExec("UPDATE sessionsql.session SET previous_until = clock_timestamp() WHERE id = $1", idOf(t, token))
+	d.catchUp(t)
+}
+
+func newToken(t *testing.T) func(sessionsql.Token, error) sessionsql.Token {
+	t.Helper()
+	return must1[sessionsql.Token](t)
+}
+
+func TestRotateKeepsTheRowAndChangesTheSecret(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	old := newToken(t)(store.Insert(t.Context(), "1", sessionsql.InsertOptions{Subject: "ann", Lifetime: time.Hour}))
+	must1[int32](t)(store.Update(t.Context(), old, "2", 1))
+	kept := func() string {
+		return get[string](t, d.primary, `
+			SELECT row(s.id, s.deadline, s.created_at, s.idle_seconds, s.version, s.subject, s.payload)::text
+			FROM sessionsql.session AS s`) // fails if there is more than one row
+	}
+	before := kept()
+	renewed := newToken(t)(store.Rotate(t.Context(), old))
+	if after := kept(); after != before {
+		t.Errorf("the row was %s and is %s", before, after)
+	}
+	if renewed == old || idOf(t, renewed) != idOf(t, old) {
+		t.Error("the new token is the old one, or another session's")
+	}
+	for when, token := range map[string]sessionsql.Token{"new": renewed, "old, within the grace": old} {
+		if sess := mustOpen(t, store, token, "2", when); sess.Version != 2 || sess.Subject != "ann" {
+			t.Errorf("%s: %v of %q", when, sess, sess.Subject)
+		}
+	}
+	if n := store.Stats().Rotates; n != 1 {
+		t.Errorf("%d rotates counted, want 1", n)
+	}
+	// The old token is as good as the new one while it lasts, so that a request under way with it ends well.
+	if version, err := store.Update(t.Context(), old, "3", 2); err != nil || version != 3 {
+		t.Errorf("Update with the old token: version %d, %v", version, err)
+	}
+	d.endGrace(t, old)
+	mustBeDead(t, store, old, "old, after the grace")
+	mustOpen(t, store, renewed, "3", "new, after the grace")
+	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.find_session($1)", string(old)); n != 0 {
+		t.Error("find_session opens the old token after the grace")
+	}
+}
+
+func TestLogoutWithTheOldTokenEndsTheRotatedSession(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	old := newToken(t)(store.Insert(t.Context(), "p"))
+	renewed := newToken(t)(store.Rotate(t.Context(), old))
+	must(t, store.Revoke(t.Context(), old))
+	mustBeDead(t, store, old, "old")
+	mustBeDead(t, store, renewed, "new")
+}
+
+func TestRotatingTwiceLeavesTheUserLoggedIn(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	first := newToken(t)(store.Insert(t.Context(), "p"))
+	second := newToken(t)(store.Rotate(t.Context(), first))
+
+	// With the same token again, as a request that was sent before the response to the first came.
+	if _, err := store.Rotate(t.Context(), first); !errors.Is(err, sessionsql.ErrConflict) {
+		t.Errorf("rotating the old token again: %v", err)
+	}
+	mustOpen(t, store, first, "p", "old, after the conflict")
+	mustOpen(t, store, second, "p", "new, after the conflict")
+
+	// With the new one: one grace at a time.
+	third := newToken(t)(store.Rotate(t.Context(), second))
+	mustOpen(t, store, third, "p", "third")
+	mustOpen(t, store, second, "p", "second, within its grace")
+	mustBeDead(t, store, first, "first, whose grace the second rotate ended")
+	d.endGrace(t, third)
+	mustBeDead(t, store, second, "second, after its grace")
+	mustOpen(t, store, third, "p", "third, alone")
+}
+
+func TestOfConcurrentRotatesExactlyOneWins(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	const rounds, callers = 20, 16
+	for round := range rounds {
+		old := newToken(t)(store.Insert(t.Context(), "p"))
+		won := make(chan sessionsql.Token, callers)
+		var lost atomic.Int64
+		var wait sync.WaitGroup
+		for range callers {
+			wait.Go(func() {
+				switch renewed, err := store.Rotate(t.Context(), old); {
+				case err == nil:
+					won <- renewed
+				case errors.Is(err, sessionsql.ErrConflict) && renewed == "":
+					lost.Add(1)
+				default:
+					t.Errorf("round %d: %v", round, err)
+				}
+			})
+		}
+		wait.Wait()
+		if len(won) != 1 || lost.Load() != callers-1 {
+			t.Fatalf("round %d: %d won and %d lost", round, len(won), lost.Load())
+		}
+		mustOpen(t, store, <-won, "p", "the winner's token")
+		mustOpen(t, store, old, "p", "the token that all presented, within the grace")
+	}
+}
+
+func TestRotateNeverResurrects(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	expired := newToken(t)(store.Insert(t.Context(), "p"))
+	d.setExpiry(idOf(t, expired), "0")
+	revoked := newToken(t)(store.Insert(t.Context(), "p"))
+	must(t, store.Revoke(t.Context(), revoked))
+	before := get[string](t, d.primary, "SELECT s::text FROM sessionsql.session AS s")
+	for when, token := range map[string]sessionsql.Token{"expired": expired, "revoked": revoked} {
+		for _, own := range []sessionsql.RotateOptions{{}, {Subject: "ann"}, {Grace: time.Hour}, {Grace: -1}} {
+			if renewed, err := store.Rotate(t.Context(), token, own); err != sessionsql.ErrNoSession || renewed != "" {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+	}
+	live := newToken(t)(store.Insert(t.Context(), "live"))
+	for name, token := range hostileTokens(live) {
+		if _, err := store.Rotate(t.Context(), token); err != sessionsql.ErrNoSession {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	mustOpen(t, store, live, "live", "after attempts to rotate it")
+	if after := get[string](t, d.primary, "SELECT s::text FROM sessionsql.session AS s WHERE id = $1", idOf(t, expired)); after != before {
+		t.Error("the expired row was written")
+	}
+}
+
+// Session fixation: who planted the anonymous token must not be logged in by the victim's login.
+func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	planted := newToken(t)(store.Insert(t.Context(), "cart"))
+	d.catchUp(t)
+	must1[sessionsql.Session](t)(store.Lookup(t.Context(), planted))
+	renewed := newToken(t)(store.Rotate(t.Context(), planted, sessionsql.RotateOptions{Subject: "ann"}))
+	mustBeDead(t, store, planted, "the planted token")
+	if sess := mustOpen(t, store, renewed, "cart", "the new token"); sess.Subject != "ann" {
+		t.Errorf("of %q", sess.Subject)
+	}
+	if n := len(must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann"))); n != 1 {
+		t.Errorf("ann has %d sessions, want 1", n)
+	}
+	// The subject stays at the next rotate, and a grace is given where it is asked for.
+	next := newToken(t)(store.Rotate(t.Context(), renewed))
+	if sess := mustOpen(t, store, next, "cart", "rotated again"); sess.Subject != "ann" {
+		t.Errorf("rotated again: of %q", sess.Subject)
+	}
+	last := newToken(t)(store.Rotate(t.Context(), next, sessionsql.RotateOptions{Subject: "root", Grace: time.Minute}))
+	mustOpen(t, store, next, "cart", "the token before, with a grace that was asked for")
+	if sess := mustOpen(t, store, last, "cart", "of another subject"); sess.Subject != "root" {
+		t.Errorf("of %q, want root", sess.Subject)
+	}
+}
+
+func TestRotateWithoutGraceEndsTheOldTokenAtOnce(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	old := newToken(t)(store.Insert(t.Context(), "p"))
+	renewed := newToken(t)(store.Rotate(t.Context(), old, sessionsql.RotateOptions{Grace: -1}))
+	mustBeDead(t, store, old, "old")
+	mustOpen(t, store, renewed, "p", "new")
+}
+
+// pauseReplay stops the replica where it is until the test ends.
+func (d *database) pauseReplay(t *testing.T) {
+	t.Helper()
+	d.catchUp(t)
+	d.replica.MustExec("SELECT pg_wal_replay_pause()")
+	eventually(t, "replay is paused", func() bool {
+		return get[string](t, d.replica, "SELECT pg_get_wal_replay_pause_state()") == "paused"
+	})
+	t.Cleanup(func() { d.replica.MustExec("SELECT pg_wal_replay_resume()") })
+}
+
+// forgetRecentWrites waits until the Store reads a session from the replica, which means that it holds the replica to be
+// up to date with everything that the Store wrote there.
+func forgetRecentWrites(t *testing.T, store *sessionsql.Store, token sessionsql.Token) {
+	t.Helper()
+	eventually(t, "the session is read from the replica", func() bool {
+		before := store.Stats().ReplicaReads
+		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+		return store.Stats().ReplicaReads > before
+	})
+}
+
+func TestOwnRotateIsNeverReadBackOlder(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	old := newToken(t)(store.Insert(t.Context(), "p"))
+	d.catchUp(t)
+	forgetRecentWrites(t, store, old)
+	d.pauseReplay(t)
+	renewed := newToken(t)(store.Rotate(t.Context(), old, sessionsql.RotateOptions{Grace: -1}))
+	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.find_session($1)", string(old)); n != 1 {
+		t.Fatal("the replica is not behind: this test shows nothing")
+	}
+	var wait sync.WaitGroup
+	for range 16 {
+		wait.Go(func() {
+			for range 20 {
+				if _, err := store.Lookup(t.Context(), old); err != sessionsql.ErrNoSession {
+					t.Errorf("old: %v", err)
+				}
+				mustOpen(t, store, renewed, "p", "new")
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// A write through the new token is a write also to who still holds the old one.
+func TestOwnWritesThroughTheNewTokenAreNeverReadBackOlderThroughTheOldOne(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	writes := map[string]func(sessionsql.Token) error{
+		"Revoke": func(token sessionsql.Token) error { return store.Revoke(t.Context(), token) },
+		"Update": func(token sessionsql.Token) error {
+			_, err := store.Update(t.Context(), token, "new", 1)
+			return err
+		},
+		"Rotate": func(token sessionsql.Token) error {
+			_, err := store.Rotate(t.Context(), token, sessionsql.RotateOptions{Grace: -1})
+			return err
+		},
+	}
+	old, renewed := map[string]sessionsql.Token{}, map[string]sessionsql.Token{}
+	for name := range writes {
+		old[name] = newToken(t)(store.Insert(t.Context(), "old"))
+		renewed[name] = newToken(t)(store.Rotate(t.Context(), old[name], sessionsql.RotateOptions{Grace: time.Hour}))
+	}
+	d.catchUp(t)
+	for name := range writes {
+		forgetRecentWrites(t, store, old[name])
+	}
+	d.pauseReplay(t)
+	for name, write := range writes {
+		must(t, write(renewed[name]))
+		for range 10 {
+			sess, err := store.Lookup(t.Context(), old[name])
+			if name == "Update" && (err != nil || sess.Payload != "new") || name != "Update" && err != sessionsql.ErrNoSession {
+				t.Errorf("after %s the old token opens %q, %v", name, sess.Payload, err)
+			}
+		}
+	}
+}
+
+func TestRotateSurvivesACrash(t *testing.T) {
+	cluster := ownCluster(t, 0)
+	d := newDatabaseIn(t, cluster)
+	// The strictest case: a pool whose own default is not to wait for the disk.
+	store, err := sessionsql.OpenDB(open(t, d.primaryDSN()+"&synchronous_commit=off"), nil, quiet())
+	must(t, err)
+	defer func() { _ = store.Close(t.Context()) }()
+	var old, renewed []sessionsql.Token
+	for range 50 {
+		old = append(old, newToken(t)(store.Insert(t.Context(), "p")))
+	}
+	flush(d.primary)
+	must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
+	for i, token := range old {
+		own := sessionsql.RotateOptions{Grace: -1}
+		if i%2 == 1 {
+			own.Subject = "ann"
+		}
+		renewed = append(renewed, newToken(t)(store.Rotate(t.Context(), token, own)))
+	}
+	must(t, cluster.Primary.Kill())
+	must(t, cluster.Primary.Start(t.Context()))
+	for i := range old {
+		if _, err := store.Lookup(t.Context(), old[i]); err != sessionsql.ErrNoSession {
+			t.Errorf("rotated session %d, old token: %v", i, err)
+		}
+		if sess := mustOpen(t, store, renewed[i], "p", "new token"); (sess.Subject == "ann") != (i%2 == 1) {
+			t.Errorf("rotated session %d is of %q", i, sess.Subject)
+		}
+	}
+}
+
+func TestRotateRefusesBadOptionsBeforeAnySQL(t *testing.T) {
+	// Nobody listens there: whatever needs the database is unavailable.
+	store, err := sessionsql.OpenDB(open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5"), nil, quiet())
+	must(t, err)
+	defer func() { must(t, store.Close(t.Context())) }()
+	const wellFormed = "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"
+	for name, options := range map[string][]sessionsql.RotateOptions{
+		"grace too long":      {{Grace: time.Hour + 1}},
+		"subject too long":    {{Subject: strings.Repeat("canary", 171)}},
+		"NUL in subject":      {{Subject: "canary\x00"}},
+		"subject not UTF-8":   {{Subject: "canary\xff"}},
+		"more than one":       {{}, {}},
+		"everything is wrong": {{Subject: "canary\x00", Grace: 2 * time.Hour}},
+	} {
+		if _, err := store.Rotate(t.Context(), wellFormed, options...); !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := store.Rotate(t.Context(), wellFormed, sessionsql.RotateOptions{Grace: time.Hour}); !errors.Is(err, sessionsql.ErrUnavailable) {
+		t.Errorf("good options: %v", err)
+	}
+}
+
+func TestSQLRotateRefusesBadInputWithoutRepeatingIt(t *testing.T) {
+	d := newDatabase(t)
+	id := d.fill(t, 1, "1 hour")[0]
+	before := get[string](t, d.primary, "SELECT s::text FROM sessionsql.session AS s")
+	for name, arguments := range map[string]string{
+		"hash too short":   "'canary', '1 second'",
+		"hash is null":     "NULL, '1 second'",
+		"negative grace":   "sha256('2'), '-12345 seconds'",
+		"grace too long":   "sha256('2'), '12345 seconds'",
+		"grace is endless": "sha256('2'), '12345 years'",
+		"grace is null":    "sha256('2'), NULL",
+		"subject too long": "sha256('2'), '1 second', repeat('canary', 171)",
+	} {
+		_, err := d.primary.Exec("SELECT sessionsql.rotate($1, sha256('1'), "+arguments+")", id)
+		var pg *pgconn.PgError
+		if !errors.As(err, &pg) || pg.Code != "22023" {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if text := fmt.Sprintf("%+v", *pg); strings.Contains(text, "canary") || strings.Contains(text, "12345") || strings.Contains(text, "63616e617279") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	if after := get[string](t, d.primary, "SELECT s::text FROM sessionsql.session AS s"); after != before {
+		t.Error("a refused rotate wrote the row")
+	}
+}
+
+func TestEveryInterleavingOfRotateAndAnotherTransaction(t *testing.T) {
+	const (
+		rotateFirst = "SELECT sessionsql.rotate($1, sha256('1'), sha256('renewed')) AND $2 > 0"
+		rotateAgain = "SELECT sessionsql.rotate($1, sha256('1'), sha256('rival')) AND $2 > 0"
+		touchBoth   = "SELECT sessionsql.touch_batch(ARRAY[$2, $1]::bigint[])"
+		reapAll     = "SELECT count(*) FROM sessionsql.reap() WHERE $1::bigint <> $2::bigint"
+		revokeFirst = "SELECT sessionsql.revoke($1, sha256('1')) AND $2 > 0"
+		revokeOwner = "SELECT sessionsql.revoke_subject('ann', $2) WHERE $1 > 0"
+		saveFirst   = "SELECT sessionsql.update_payload($1, sha256('1'), 'late') WHERE $2 > 0"
+		expireFirst = "UPDATE sessionsql.session SET expires_at = now() - interval '1 second' WHERE id = $1 AND $2 > 0"
+	)
+	rotates := transaction{"rotate", []string{"BEGIN", rotateFirst, "COMMIT"}}
+	unrotates := transaction{"rotate, rolled back", []string{"BEGIN", rotateFirst, "ROLLBACK"}}
+	rivals := transaction{"rotate again", []string{"BEGIN", rotateAgain, "COMMIT"}}
+	touches := transaction{"touch", []string{"BEGIN", touchBoth, "COMMIT"}}
+	reaps := transaction{"reap", []string{"BEGIN", reapAll, "COMMIT"}}
+	revokes := transaction{"revoke", []string{"BEGIN", revokeFirst, "COMMIT"}}
+	revokesAll := transaction{"revoke", []string{"BEGIN", revokeOwner, "COMMIT"}}
+	saves := transaction{"save", []string{"BEGIN", saveFirst, "COMMIT"}}
+	expires := transaction{"expire", []string{"BEGIN", expireFirst, "COMMIT"}}
+
+	d := newDatabase(t)
+	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'") // of the rows that fill makes
+	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
+	type row struct{ Secret, Previous, Payload string }
+	const secrets = `SELECT convert_from(k.secret, 'UTF8') AS secret, COALESCE(convert_from(p.secret, 'UTF8'), '') AS previous, s.payload
+		FROM sessionsql.session AS s
+		LEFT JOIN unnest('{1,renewed,rival}'::text[]::bytea[]) AS k (secret) ON sha256(k.secret) = s.secret_hash
+		LEFT JOIN unnest('{1,renewed,rival}'::text[]::bytea[]) AS p (secret) ON sha256(p.secret) = s.previous_hash
+		WHERE left(s.payload, 1) <> '2'`
+	count := 0
+	for _, pair := range [][2]transaction{
+		{rotates, touches},
+		{rotates, reaps},
+		{rotates, revokes},
+		{rotates, revokesAll},
+		{rotates, saves},
+		{rotates, expires},
+		{rotates, rivals},
+		{unrotates, rivals},
+		{unrotates, saves},
+		{unrotates, revokes},
+	} {
+		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
+			plan := plans[count%len(plans)]
+			count++
+			name := fmt.Sprintf("%s and %s, order %v, without %q", pair[0].name, pair[1].name, order, plan)
+			checkInterleaving(t, d, name, pair, order, plan)
+
+			// With default grace the old secret opens for either, so both have their effect, whoever comes first.
+			var got []row
+			must(t, d.primary.Select(&got, secrets))
+			if pair[1].name == "revoke" {
+				continue // checked: it is gone
+			}
+			if len(got) != 1 {
+				t.Errorf("%s: %d rows", name, len(got))
+				continue
+			}
+			is := got[0]
+			rotated := is.Previous == "1" && (is.Secret == "renewed" || is.Secret == "rival")
+			switch {
+			case pair[1].name == "expire":
+				// It is dead either way (checked); who came first decides over the secret.
+			case pair[0].name == "rotate" && !rotated:
+				t.Errorf("%s: not rotated: %+v", name, is)
+			case pair[0].name != "rotate" && is.Secret == "renewed":
+				t.Errorf("%s: a rotate that was rolled back is there: %+v", name, is)
+			case pair[0].name != "rotate" && pair[1].name == "rotate again" && is.Secret != "rival":
+				t.Errorf("%s: the rotate that was not rolled back is lost: %+v", name, is)
+			case pair[1].name == "save" && is.Payload != "late":
+				t.Errorf("%s: a write is lost: %+v", name, is)
+			}
+		}
+	}
+	t.Logf("%d interleavings", count)
+}

@@ -1,0 +1,217 @@
+package sessionsql_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// found is what find_session returns, without the payload of others.
+func (d *database) found(t *testing.T, token sessionsql.Token) (payloads []string) {
+	t.Helper()
+	must(t, d.primary.Select(&payloads, "SELECT f.payload FROM sessionsql.find_session($1) AS f", string(token)))
+	return payloads
+}
+
+func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+
+	// Made in SQL, used in Go.
+	token := sessionsql.Token(get[string](t, d.primary, "SELECT sessionsql.new_session('sql', '15 minutes', '1 hour', 'ann')"))
+	if len(token) != 32 {
+		t.Errorf("a token of %d characters", len(token))
+	}
+	if sess := mustOpen(t, store, token, "sql", "new_session in Go"); sess.Subject != "ann" || sess.Version != 1 {
+		t.Errorf("%v of %q", sess, sess.Subject)
+	}
+	if got := d.clocks(t, token); got.Idle != 900 || got.ExpiresIn > 1200 || got.DeadlineIn > 3600 {
+		t.Errorf("%+v", got)
+	}
+	must1[int32](t)(store.Update(t.Context(), token, "written in Go", 1))
+	renewed := newToken(t)(store.Rotate(t.Context(), token, sessionsql.RotateOptions{Grace: -1}))
+	if got := d.found(t, renewed); len(got) != 1 || got[0] != "written in Go" {
+		t.Errorf("find_session of a token that Go rotated: %q", got)
+	}
+	if got := d.found(t, token); len(got) != 0 {
+		t.Errorf("find_session of the token before: %q", got)
+	}
+	must(t, store.Revoke(t.Context(), renewed))
+	if got := d.found(t, renewed); len(got) != 0 {
+		t.Errorf("find_session after Revoke: %q", got)
+	}
+
+	// Made in Go, used in SQL.
+	token = newToken(t)(store.Insert(t.Context(), "go"))
+	if got := d.found(t, token); len(got) != 1 || got[0] != "go" {
+		t.Errorf("find_session of Go's token: %q", got)
+	}
+	if !get[bool](t, d.primary, "SELECT sessionsql.end_session($1)", string(token)) {
+		t.Error("end_session does not know Go's token")
+	}
+	if get[bool](t, d.primary, "SELECT sessionsql.end_session($1)", string(token)) {
+		t.Error("end_session ended a session twice")
+	}
+	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
+		// This Store did not write it, so a replica may show it for a moment.
+		d.catchUp(t)
+		mustBeDead(t, store, token, "after end_session")
+	}
+}
+
+func TestTokenPartsAreTheSameInSQLAndGo(t *testing.T) {
+	random := seeded(t)
+	d := newDatabase(t)
+	const n = 2000
+	texts, ids, hashes := make([]string, n), make([]int64, n), make([]string, n)
+	for i := range texts {
+		raw := make([]byte, 24)
+		for j := range raw {
+			raw[j] = byte(random.Uint32())
+		}
+		raw[0] &= 127 // ids are positive
+		if i%2 == 0 {
+			clear(raw[:6]) // and small as a rule
+		}
+		texts[i] = base64.RawURLEncoding.EncodeToString(raw)
+		ids[i] = int64(binary.BigEndian.Uint64(raw))
+		hashes[i] = fmt.Sprintf("%x", sha256.Sum256(raw[8:]))
+	}
+	wrong := get[int](t, d.primary, `
+		SELECT count(*) FROM unnest($1::text[], $2::bigint[], $3::text[]) AS k (token, id, hash)
+		WHERE sessionsql.token_id(k.token) IS DISTINCT FROM NULLIF(k.id, 0)
+		  OR encode(sessionsql.token_hash(k.token), 'hex') IS DISTINCT FROM k.hash`, texts, ids, hashes)
+	if wrong != 0 {
+		t.Errorf("%d of %d tokens are taken apart otherwise in SQL", wrong, n)
+	}
+}
+
+// malformedTokens are of more than 1000 kinds: every length, every position with every sort of character that is not of the
+// alphabet, every id that is none.
+func malformedTokens(good string) []string {
+	var all []string
+	for n := range 100 {
+		if n != len(good) {
+			all = append(all, strings.Repeat("A", n), (good + good + good + good)[:n])
+		}
+	}
+	for i := range len(good) {
+		for _, wrong := range []string{
+			"=", "+", "/", " ", "\n", "\r", "\t", "\v", ".", "'", `"`, `\`, "%", "\x01", "\x7f", "$", ";", "é", "Ａ", "А", "\u200b", "🦉", "\u0301",
+			"\u212a", "\u017f", // what lower() and upper() turn into a k and an S
+		} {
+			all = append(all, good[:i]+wrong+good[i+1:]) // as many characters, but not of the alphabet
+			if len(wrong) > 1 && i+len(wrong) <= len(good) {
+				all = append(all, good[:i]+wrong+good[i+len(wrong):]) // as many bytes
+			}
+		}
+		all = append(all, good[:i]+good[i+1:], good[:i]+"A"+good[i:], good[:i]+"\n"+good[i:])
+	}
+	for _, id := range []uint64{0, 1 << 63, 1<<63 + 1, 1<<64 - 1, 1<<64 - 2} { // 0 and negative
+		raw, _ := base64.RawURLEncoding.DecodeString(good)
+		binary.BigEndian.PutUint64(raw, id)
+		all = append(all, base64.RawURLEncoding.EncodeToString(raw))
+	}
+	return append(all, good+"\n", "\n"+good, good+" ", " "+good, good+"\x01", good+"=", "'"+good+"'", "{"+good+"}", "("+good+")",
+		`\x`+good, `\x`+fmt.Sprintf("%x", good), "NULL", "null", "''", "' OR true --", "$1", "%", "_", "^", ".*", good+good)
+}
+
+func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	good := newToken(t)(store.Insert(t.Context(), "p"))
+	tokens := malformedTokens(string(good))
+	if len(tokens) < 1000 {
+		t.Fatalf("only %d kinds", len(tokens))
+	}
+	type counts struct{ IDs, Hashes, Found, Ended, All int }
+	got := get[counts](t, d.primary, `
+		SELECT count(sessionsql.token_id(k.token)) AS ids,
+		  count(CASE WHEN k.token !~ '^[A-Za-z0-9_-]{32}$' THEN sessionsql.token_hash(k.token) END) AS hashes,
+		  count(*) FILTER (WHERE EXISTS (SELECT FROM sessionsql.find_session(k.token))) AS found,
+		  count(*) FILTER (WHERE sessionsql.end_session(k.token)) AS ended,
+		  count(*) AS all
+		FROM (SELECT unnest($1::text[]) UNION ALL SELECT NULL) AS k (token)`, tokens)
+	if got != (counts{All: len(tokens) + 1}) {
+		t.Errorf("of %d malformed tokens: %+v", len(tokens), got)
+	}
+	// The same ones in Go, which has one parser more to be wrong.
+	for _, token := range tokens {
+		if _, err := store.Lookup(t.Context(), sessionsql.Token(token)); err != sessionsql.ErrNoSession {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+	mustOpen(t, store, good, "p", "the good one")
+
+	// What is no text never reaches a function; what the server says then does not repeat it.
+	for name, bad := range map[string]string{"NUL": "canary" + string(good)[:25] + "\x00", "not UTF-8": "canary" + string(good)[:25] + "\xff"} {
+		for _, verb := range []string{"find_session", "end_session", "token_id", "token_hash"} {
+			_, err := d.primary.Exec("SELECT sessionsql."+verb+"($1::text)", bad)
+			var pg *pgconn.PgError
+			if !errors.As(err, &pg) || strings.Contains(fmt.Sprintf("%+v %v", *pg, err), "canary") {
+				t.Errorf("%s, %s: %v", name, verb, err)
+			}
+		}
+	}
+}
+
+func TestSecretsAreDistinctAndEveryBitIsBalanced(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	const n = 10_000
+	inSQL := func() (tokens []string) {
+		must(t, d.primary.Select(&tokens, "SELECT sessionsql.new_session('p') FROM generate_series(1, $1)", n))
+		return tokens
+	}
+	inGo := func() []string {
+		tokens := make([]string, n)
+		var wait sync.WaitGroup
+		const callers = 50
+		for caller := range callers {
+			wait.Go(func() {
+				for i := caller; i < n; i += callers {
+					token, err := store.Insert(t.Context(), "p")
+					if err != nil {
+						t.Error(err)
+					}
+					tokens[i] = string(token)
+				}
+			})
+		}
+		wait.Wait()
+		return tokens
+	}
+	for maker, make := range map[string]func() []string{"new_session": inSQL, "Insert": inGo} {
+		secrets, ids := map[[16]byte]bool{}, map[int64]bool{}
+		var ones [128]int
+		for _, token := range make() {
+			raw, err := base64.RawURLEncoding.DecodeString(token)
+			must(t, err)
+			secrets[[16]byte(raw[8:])] = true
+			ids[int64(binary.BigEndian.Uint64(raw))] = true
+			for i := range ones {
+				ones[i] += int(raw[8+i/8] >> (i % 8) & 1)
+			}
+		}
+		if len(secrets) != n || len(ids) != n {
+			t.Errorf("%s: %d secrets and %d ids are distinct, want %d", maker, len(secrets), len(ids), n)
+		}
+		// Six standard deviations: a good source fails once in millions of runs; a fixed bit is a hundred away.
+		bound := 6 * math.Sqrt(n) / 2
+		for i, count := range ones {
+			if math.Abs(float64(count)-n/2) > bound {
+				t.Errorf("%s: bit %d is set in %d of %d secrets", maker, i, count, n)
+			}
+		}
+	}
+}
