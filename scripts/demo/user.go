@@ -28,7 +28,7 @@ const (
 
 	tabs         = 4  // opened at once
 	maxSteps     = 6  // in a visit
-	arriverOneIn = 2  // log-ins that begin on the log-in page, with an anonymous session
+	arriverOneIn = 25 // users who begin on the log-in page, with an anonymous session
 	publicOneIn  = 10 // visits from a public computer
 	readerOneIn  = 5  // visits that never write, and live by keepalives alone
 	recheckPause = 300 * time.Millisecond
@@ -72,7 +72,7 @@ func (u *user) logIn(ctx context.Context, public bool) bool {
 		old.leaving()
 	}
 	planted := ""
-	if oneIn(arriverOneIn) {
+	if u.number%arriverOneIn == 0 {
 		var a answer
 		a, planted = u.browser.arrive(ctx)
 		u.tally.enter(a, 200)
