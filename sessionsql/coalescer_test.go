@@ -136,7 +136,7 @@ func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 	var hung, served sync.WaitGroup
 	hung.Go(func() { _, _ = c.do(context.Background(), 0) })
 	until(t, func() bool { return c.busy() == 1 })
-	for i := range maxBatch / 2 { // too few for a worker of their own
+	for i := range worthAWorker - 1 { // too few for a worker of their own
 		served.Go(func() {
 			if got, err := c.do(t.Context(), i); got != i || err != nil {
 				t.Errorf("%d was answered %d, %v", i, got, err)
@@ -189,11 +189,7 @@ func (c *coalescer[Q, A]) busy() int {
 func (c *coalescer[Q, A]) waiting() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := 0
-	for _, each := range c.queue {
-		n += len(each.calls)
-	}
-	return n
+	return c.queued
 }
 
 func TestRecentWritesAreForgottenOnlyWhenEveryReplicaHasThem(t *testing.T) {
