@@ -56,7 +56,7 @@ func FuzzArraysOfText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string) {
 		for _, s := range []string{a, b} {
 			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-				t.Skip("refused before it comes here")
+				return // refused before it comes here
 			}
 		}
 		want := []string{a, b, a}
