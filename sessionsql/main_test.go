@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -131,6 +132,36 @@ func (d *database) store(t testing.TB, options *sessionsql.Options) *sessionsql.
 
 func quiet() *sessionsql.Options {
 	return &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, Logger: slog.New(slog.DiscardHandler)}
+}
+
+// underLoad does something while eight callers use a store, none of whom may notice.
+func underLoad(t testing.TB, store *sessionsql.Store, do func()) {
+	t.Helper()
+	ctx, stop := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for ctx.Err() == nil {
+				token, err := store.Insert(t.Context(), "p")
+				if err == nil {
+					_, err = store.Lookup(t.Context(), token)
+				}
+				if err == nil {
+					_, err = store.Update(t.Context(), token, "q", 1)
+				}
+				if err == nil {
+					err = store.Flush(t.Context())
+				}
+				if err != nil {
+					t.Errorf("a caller noticed: %v", err)
+					return
+				}
+			}
+		})
+	}
+	do()
+	stop()
+	wait.Wait()
 }
 
 // catchUp waits until the replica has what the primary has, asynchronous commits included.

@@ -1,7 +1,6 @@
 package sessionsql_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -104,33 +103,11 @@ func TestInstallIsIdempotentAndConcurrent(t *testing.T) {
 func TestInstallUnderLoadDisturbsNobody(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	ctx, stop := context.WithCancel(t.Context())
-	var wait sync.WaitGroup
-	for range 8 {
-		wait.Go(func() {
-			for ctx.Err() == nil {
-				token, err := store.Insert(t.Context(), "p")
-				if err == nil {
-					_, err = store.Lookup(t.Context(), token)
-				}
-				if err == nil {
-					_, err = store.Update(t.Context(), token, "q", 1)
-				}
-				if err == nil {
-					err = store.Flush(t.Context())
-				}
-				if err != nil {
-					t.Errorf("under Install: %v", err)
-					return
-				}
-			}
-		})
-	}
-	for range 5 {
-		must(t, sessionsql.Install(t.Context(), d.primary))
-	}
-	stop()
-	wait.Wait()
+	underLoad(t, store, func() {
+		for range 5 {
+			must(t, sessionsql.Install(t.Context(), d.primary))
+		}
+	})
 }
 
 func TestUninstallLeavesNothing(t *testing.T) {

@@ -299,33 +299,11 @@ func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
 	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), app), nil, quiet())
 	must(t, err)
 	defer closeStore(t, store)
-	ctx, stop := context.WithCancel(t.Context())
-	var wait sync.WaitGroup
-	for range 8 {
-		wait.Go(func() {
-			for ctx.Err() == nil {
-				token, err := store.Insert(t.Context(), "p")
-				if err == nil {
-					_, err = store.Lookup(t.Context(), token)
-				}
-				if err == nil {
-					_, err = store.Update(t.Context(), token, "q", 1)
-				}
-				if err == nil {
-					err = store.Flush(t.Context())
-				}
-				if err != nil {
-					t.Errorf("under an upgrade: %v", err)
-					return
-				}
-			}
-		})
-	}
-	for range 5 {
-		installRoles(t, d.primary)
-	}
-	stop()
-	wait.Wait()
+	underLoad(t, store, func() {
+		for range 5 {
+			installRoles(t, d.primary)
+		}
+	})
 }
 
 func TestRolesNeedNoSuperuser(t *testing.T) {

@@ -14,6 +14,7 @@ CREATE OR REPLACE FUNCTION sessionsql.insert_batch(
 RETURNS SETOF sessionsql.new_session_id
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 64
 SET search_path = pg_catalog, pg_temp
+-- One plan for batches of any length; see lookup_batch.
 SET plan_cache_mode = force_generic_plan
 AS $function$
 BEGIN

@@ -11,6 +11,7 @@ CREATE OR REPLACE FUNCTION sessionsql.touch_batch(ids bigint[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
 SET search_path = pg_catalog, pg_temp
+-- One plan for batches of any length; see lookup_batch.
 SET plan_cache_mode = force_generic_plan
 AS $function$
 DECLARE
