@@ -159,8 +159,8 @@ func (n newSession) params() db.InsertParams {
 // insertOne is a lone insert.
 func (s *Store) insertOne(ctx context.Context, session newSession) (int64, error) {
 	var id int64
-	err := s.primary.write(ctx, "insert", func() (err error) {
-		id, err = s.queries.Insert(ctx, s.primary.db, session.params())
+	err := s.primary.write(ctx, "insert", func(ctx context.Context, on Tx) (err error) {
+		id, err = s.queries.Insert(ctx, on, session.params())
 		return err
 	})
 	return id, err

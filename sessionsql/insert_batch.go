@@ -25,8 +25,8 @@ func (s *Store) insertMany(ctx context.Context, calls []*call[newSession, int64]
 		params.Subjects = append(params.Subjects, session.subject)
 	}
 	var rows []db.NewSessionID
-	err := s.primary.write(ctx, "insert", func() (err error) {
-		rows, err = s.queries.InsertBatch(ctx, s.primary.db, params)
+	err := s.primary.write(ctx, "insert", func(ctx context.Context, on Tx) (err error) {
+		rows, err = s.queries.InsertBatch(ctx, on, params)
 		return err
 	})
 	if refused(err) {

@@ -32,8 +32,8 @@ func (s *Store) ListSubject(ctx context.Context, subject string) ([]SubjectSessi
 	}
 	defer s.calls.leave()
 	var rows []db.SubjectSession
-	err := s.primary.read(ctx, "list subject", func() (err error) {
-		rows, err = s.queries.ListSubject(ctx, s.primary.db, subject)
+	err := s.primary.read(ctx, "list subject", func(ctx context.Context, on Tx) (err error) {
+		rows, err = s.queries.ListSubject(ctx, on, subject)
 		return err
 	})
 	if err != nil {

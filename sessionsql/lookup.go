@@ -76,8 +76,8 @@ func (s *Store) Touch(ctx context.Context, token Token) error {
 // lookupOne is a lone lookup on node n, and on the primary if n is a replica that does not have the session.
 func (s *Store) lookupOne(ctx context.Context, n *node, k key) (db.LiveSession, error) {
 	var row db.LiveSession
-	err := n.read(ctx, "lookup", func() (err error) {
-		row, err = s.queries.Lookup(ctx, n.db, db.LookupParams{ID: k.id, SecretHash: k.hash[:]})
+	err := n.read(ctx, "lookup", func(ctx context.Context, on Tx) (err error) {
+		row, err = s.queries.Lookup(ctx, on, db.LookupParams{ID: k.id, SecretHash: k.hash[:]})
 		return err
 	})
 	missed := errors.Is(err, sql.ErrNoRows)

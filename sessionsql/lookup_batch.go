@@ -64,8 +64,8 @@ func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (
 			}
 		}
 		var rows []db.LiveSession
-		err := n.read(ctx, "lookup", func() (err error) {
-			rows, err = s.queries.LookupBatch(ctx, n.db, params)
+		err := n.read(ctx, "lookup", func(ctx context.Context, on Tx) (err error) {
+			rows, err = s.queries.LookupBatch(ctx, on, params)
 			return err
 		})
 		if err != nil {

@@ -52,11 +52,11 @@ func (n *node) fail(err error) { n.state.Store(&replicaState{err: err}) }
 
 // read runs one statement that may be run again. A server that was restarted leaves connections in the pool that are dead
 // without knowing it: the first one that shows takes the idle ones with it, and the statement is tried once more.
-func (n *node) read(ctx context.Context, op string, run func() error) error {
-	err := run()
+func (n *node) read(ctx context.Context, op string, run func(context.Context, Tx) error) error {
+	err := n.statement(ctx, run)
 	if connectionLost(err) && ctx.Err() == nil {
 		n.dropIdle(ctx)
-		err = run()
+		err = n.statement(ctx, run)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return err
@@ -69,8 +69,8 @@ func (n *node) read(ctx context.Context, op string, run func() error) error {
 //
 // A server that was demoted keeps its connections, and a pool would hand them out until the program restarts. A write that
 // is refused as read-only was not done: it is tried once more on whatever the DSN leads to now.
-func (n *node) write(ctx context.Context, op string, run func() error) error {
-	err := run()
+func (n *node) write(ctx context.Context, op string, run func(context.Context, Tx) error) error {
+	err := n.statement(ctx, run)
 	if connectionLost(err) {
 		n.dropIdle(ctx)
 	}
@@ -79,7 +79,7 @@ func (n *node) write(ctx context.Context, op string, run func() error) error {
 		return failed
 	}
 	n.dropIdle(ctx)
-	return databaseError(ctx, op, n, run())
+	return databaseError(ctx, op, n, n.statement(ctx, run))
 }
 
 // dropIdle closes the connections that are idle now.

@@ -37,8 +37,8 @@ func (s *Store) Reap(ctx context.Context) (ReapResult, error) {
 func (s *Store) reap(ctx context.Context) (ReapResult, error) {
 	var row db.ReapResult
 	busy := false
-	err := s.upkeep.write(ctx, "reap", func() (err error) {
-		row, err = s.queries.Reap(ctx, s.upkeep.db, db.ReapParams{MaxRows: reapRows, MaxPages: reapPages})
+	err := s.upkeep.write(ctx, "reap", func(ctx context.Context, on Tx) (err error) {
+		row, err = s.queries.Reap(ctx, on, db.ReapParams{MaxRows: reapRows, MaxPages: reapPages})
 		if busy = errors.Is(err, sql.ErrNoRows); busy {
 			return nil
 		}

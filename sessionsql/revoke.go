@@ -23,8 +23,8 @@ func (s *Store) Revoke(ctx context.Context, token Token) error {
 	}
 	defer s.calls.leave()
 	var revoked bool
-	err := s.primary.write(ctx, "revoke", func() (err error) {
-		revoked, err = s.queries.Revoke(ctx, s.primary.db, db.RevokeParams{ID: k.id, SecretHash: k.hash[:]})
+	err := s.primary.write(ctx, "revoke", func(ctx context.Context, on Tx) (err error) {
+		revoked, err = s.queries.Revoke(ctx, on, db.RevokeParams{ID: k.id, SecretHash: k.hash[:]})
 		return err
 	})
 	s.recent.mark(k)

@@ -39,8 +39,8 @@ func (s *Store) RevokeSubject(ctx context.Context, subject string, except Token)
 		keep = sql.NullInt64{Int64: k.id, Valid: true}
 	}
 	var revoked int64
-	err := s.primary.write(ctx, "revoke subject", func() (err error) {
-		revoked, err = s.queries.RevokeSubject(ctx, s.primary.db, db.RevokeSubjectParams{Subject: subject, KeepID: keep})
+	err := s.primary.write(ctx, "revoke subject", func(ctx context.Context, on Tx) (err error) {
+		revoked, err = s.queries.RevokeSubject(ctx, on, db.RevokeSubjectParams{Subject: subject, KeepID: keep})
 		return err
 	})
 	s.recent.markAll()

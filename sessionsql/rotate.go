@@ -53,8 +53,8 @@ func (s *Store) Rotate(ctx context.Context, token Token, options ...RotateOption
 	next := newSecret()
 	renewed := key{id: k.id, hash: next.hash()}
 	var rotated bool
-	err = s.primary.write(ctx, "rotate", func() (err error) {
-		rotated, err = s.queries.Rotate(ctx, s.primary.db, db.RotateParams{
+	err = s.primary.write(ctx, "rotate", func(ctx context.Context, on Tx) (err error) {
+		rotated, err = s.queries.Rotate(ctx, on, db.RotateParams{
 			ID:            k.id,
 			SecretHash:    k.hash[:],
 			NewSecretHash: renewed.hash[:],

@@ -160,8 +160,8 @@ func (s *Store) check(ctx context.Context) error {
 		return err
 	}
 	var server db.Node
-	err = s.primary.read(ctx, "open", func() (err error) {
-		server, err = s.queries.Node(ctx, s.primary.db)
+	err = s.primary.read(ctx, "open", func(ctx context.Context, on Tx) (err error) {
+		server, err = s.queries.Node(ctx, on)
 		return err
 	})
 	if err != nil {

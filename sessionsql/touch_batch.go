@@ -164,25 +164,36 @@ func (s *Store) flush(ctx context.Context) error {
 	if err := s.flushUrgent(ctx); err != nil {
 		return err
 	}
-	taken := s.touches.take()
-	for len(taken) > 0 {
-		ids := make([]int64, 0, min(len(taken), s.touches.chunkSize()))
-		for id := range taken {
-			if len(ids) == cap(ids) {
-				break
+	parts := spread(s.touches.take())
+	for i, ids := range parts {
+		for len(ids) > 0 {
+			chunk := ids[:min(len(ids), s.touches.chunkSize())]
+			if err := s.touch(ctx, chunk); err != nil {
+				s.touches.failed()
+				s.touches.restore(append(parts[i+1:], ids)...)
+				return err
 			}
-			ids = append(ids, id)
-			delete(taken, id)
+			s.touches.succeeded()
+			s.touches.sent(len(chunk))
+			ids = ids[len(chunk):]
 		}
-		if err := s.touch(ctx, ids); err != nil {
-			s.touches.failed()
-			s.touches.restore(ids, slices.Collect(maps.Keys(taken)))
-			return err
-		}
-		s.touches.succeeded()
-		s.touches.sent(len(ids))
 	}
 	return nil
+}
+
+// spread divides ids so that neighbours travel apart. Sessions that were inserted one after the other lie on one page and
+// come due together. Written by one statement, the new version of each would have to fit on the page beside the old ones;
+// by four, the page is cleaned in between, and a quarter always fits into the room that the fillfactor of 70 leaves.
+func spread(ids map[int64]struct{}) [][]int64 {
+	parts := make([][]int64, 4)
+	for id := range ids {
+		part := &parts[uint64(id)%uint64(len(parts))]
+		if *part == nil {
+			*part = make([]int64, 0, len(ids)/len(parts)+len(ids)/64+1)
+		}
+		*part = append(*part, id)
+	}
+	return parts
 }
 
 // flushUrgent writes what cannot wait.
@@ -201,8 +212,8 @@ func (s *Store) flushUrgent(ctx context.Context) error {
 // touch extends sessions.
 func (s *Store) touch(ctx context.Context, ids []int64) error {
 	var extended int64
-	err := s.upkeep.write(ctx, "flush", func() (err error) {
-		extended, err = s.queries.TouchBatch(ctx, s.upkeep.db, pgtext.IDs(ids))
+	err := s.upkeep.write(ctx, "flush", func(ctx context.Context, on Tx) (err error) {
+		extended, err = s.queries.TouchBatch(ctx, on, pgtext.IDs(ids))
 		return err
 	})
 	if err != nil {

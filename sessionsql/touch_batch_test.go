@@ -3,6 +3,7 @@ package sessionsql_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -341,5 +342,40 @@ func TestTouchBufferIsBoundedAndDeduplicated(t *testing.T) {
 	must(t, store.Touch(t.Context(), tokens[2]))
 	if stats := store.Stats(); stats.TouchesPending != 2 || stats.TouchesDropped != 1 {
 		t.Errorf("one touch too many: %+v", stats)
+	}
+}
+
+// Sessions that were inserted together lie on the same pages and come due together. A flush that writes them all leaves each
+// on its page, without a new index entry.
+func TestNeighboursAreKeptAliveInPlace(t *testing.T) {
+	for _, payloadBytes := range []int{20, 250, 1500} {
+		t.Run(fmt.Sprint(payloadBytes), func(t *testing.T) {
+			d := newDatabase(t)
+			store := d.store(t, quiet())
+			const sessions = 1000
+			var tokens []sessionsql.Token
+			must(t, d.primary.Select(&tokens, `
+				INSERT INTO sessionsql.session AS s (expires_at, created_at, idle_seconds, version, secret_hash, payload)
+				SELECT now() + interval '10 minutes', now(), 1800, 1, sha256(decode(repeat('ab', 16), 'hex')), repeat('x', $1)
+				FROM generate_series(1, $2)
+				RETURNING translate(encode(int8send(s.id) || decode(repeat('ab', 16), 'hex'), 'base64'), '+/', '-_')`,
+				payloadBytes, sessions))
+			for _, token := range tokens {
+				must(t, store.Touch(t.Context(), token))
+			}
+			must(t, store.Flush(t.Context()))
+			if n := store.Stats().SessionsExtended; n != sessions {
+				t.Fatalf("%d of %d sessions were extended", n, sessions)
+			}
+			var hot int64
+			eventually(t, "the statistics arrive", func() bool {
+				updated := get[int64](t, d.primary, "SELECT pg_stat_get_tuples_updated('sessionsql.session'::regclass)")
+				hot = get[int64](t, d.primary, "SELECT pg_stat_get_tuples_hot_updated('sessionsql.session'::regclass)")
+				return updated == sessions
+			})
+			if hot < sessions*99/100 { // an autovacuum that looks at the table at that very moment keeps old versions for a while
+				t.Errorf("%d of %d updates were HOT", hot, sessions)
+			}
+		})
 	}
 }

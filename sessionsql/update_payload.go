@@ -29,8 +29,8 @@ func (s *Store) Update(ctx context.Context, token Token, payload string, version
 	}
 	defer s.calls.leave()
 	var outcome int32
-	err := s.primary.write(ctx, "update", func() (err error) {
-		outcome, err = s.queries.UpdatePayload(ctx, s.primary.db, db.UpdatePayloadParams{
+	err := s.primary.write(ctx, "update", func(ctx context.Context, on Tx) (err error) {
+		outcome, err = s.queries.UpdatePayload(ctx, on, db.UpdatePayloadParams{
 			ID:              k.id,
 			SecretHash:      k.hash[:],
 			Payload:         pgtext.Payload(payload),

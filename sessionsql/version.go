@@ -9,8 +9,8 @@ func (s *Store) Version(ctx context.Context) (string, error) {
 
 func (s *Store) version(ctx context.Context, op string) (string, error) {
 	var installed string
-	err := s.primary.read(ctx, op, func() (err error) {
-		installed, err = s.queries.Version(ctx, s.primary.db)
+	err := s.primary.read(ctx, op, func(ctx context.Context, on Tx) (err error) {
+		installed, err = s.queries.Version(ctx, on)
 		return err
 	})
 	return installed, err
