@@ -110,6 +110,26 @@ func TestInstallUnderLoadDisturbsNobody(t *testing.T) {
 	})
 }
 
+// A server may be built without lz4, as those of other majors that the tests fetch are.
+func TestPayloadsAreCompressedWithLZ4WhereTheServerCan(t *testing.T) {
+	d := newDatabase(t)
+	want := get[string](t, d.primary, `
+		SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END FROM pg_settings WHERE name = 'default_toast_compression'`)
+	compression := func() string {
+		return get[string](t, d.primary, `
+			SELECT attcompression FROM pg_attribute WHERE attrelid = 'sessionsql.session'::regclass AND attname = 'payload'`)
+	}
+	if got := compression(); got != want {
+		t.Errorf("compression %q, want %q", got, want)
+	}
+	// An operator's choice stands.
+	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN payload SET COMPRESSION pglz")
+	must(t, sessionsql.Install(t.Context(), d.primary))
+	if got := compression(); got != "p" {
+		t.Errorf("after another install: compression %q, want %q", got, "p")
+	}
+}
+
 func TestUninstallLeavesNothing(t *testing.T) {
 	d := newDatabase(t)
 	d.primary.MustExec(bundle.Uninstall())

@@ -59,5 +59,24 @@ ALTER TABLE sessionsql.session
   ALTER COLUMN previous_hash SET STATISTICS 0,
   ALTER COLUMN payload SET STATISTICS 0;
 
+-- Payloads over 2 kB are compressed: with lz4 instead of pglz where the server was built with it, as all distributions' are.
+-- Inserts of 8 to 64 kB take half the CPU time, for a fifth more disk. Once only, because it locks out everybody for a moment.
+DO $compression$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_attribute AS a
+    CROSS JOIN pg_catalog.pg_settings AS s
+    WHERE a.attrelid OPERATOR(pg_catalog.=) 'sessionsql.session'::pg_catalog.regclass
+      AND a.attname OPERATOR(pg_catalog.=) 'payload'
+      AND a.attcompression OPERATOR(pg_catalog.=) ''
+      AND s.name OPERATOR(pg_catalog.=) 'default_toast_compression'
+      AND 'lz4' OPERATOR(pg_catalog.=) ANY (s.enumvals)
+  ) THEN
+    ALTER TABLE sessionsql.session ALTER COLUMN payload SET COMPRESSION lz4;
+  END IF;
+END
+$compression$;
+
 -- Only for "log out everywhere" and "where am I logged in"; anonymous sessions pay nothing for it.
 CREATE INDEX IF NOT EXISTS session_subject ON sessionsql.session (subject) WHERE subject IS NOT NULL;
