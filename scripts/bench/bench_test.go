@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestSmoke runs every scenario once, tiny, so that the benchmark never rots. It asserts no duration.
@@ -34,6 +36,70 @@ func TestSmoke(t *testing.T) {
 	drawn, err := filepath.Glob(filepath.Join(plots, "*.svg"))
 	if err != nil || len(drawn) != 4 {
 		t.Errorf("drawn: %v, %v", drawn, err)
+	}
+}
+
+// TestRaceInterleaves looks at the order in which contestants play the parts of a round, and at what is counted.
+func TestRaceInterleaves(t *testing.T) {
+	var played []string
+	play := func(what string) {
+		if len(played) == 0 || played[len(played)-1] != what {
+			played = append(played, what)
+		}
+	}
+	var contestants []contestant
+	for _, name := range []string{"A", "B"} {
+		contestants = append(contestants, contestant{
+			name:   name,
+			op:     func(context.Context, *caller) error { play(name); return nil },
+			finish: func(context.Context) error { play("finish " + name); return nil },
+			reset:  func(context.Context) error { play("reset " + name); return nil },
+		})
+	}
+	never := func() bool { return false }
+	results, err := race(t.Context(), 2, never, turn{callers: 1, slice: time.Hour, ops: 30, parts: 3}, contestants)
+	if err != nil {
+		t.Fatal(err)
+	}
+	round := " A B A B A finish A reset A B finish B reset B"
+	want := "A finish A reset A B finish B reset B" + round + round
+	if got := strings.Join(played, " "); got != want {
+		t.Errorf("played\n%s, not\n%s", got, want)
+	}
+	for _, each := range results {
+		if len(each.Rounds) != 2 || each.Rounds[0].Ops != 30 || each.Rounds[1].Ops != 30 {
+			t.Errorf("%s: rounds %+v, not two of 30 operations", each.Contestant, each.Rounds)
+		}
+	}
+}
+
+func TestInterleaved(t *testing.T) {
+	for _, test := range []struct {
+		turn  turn
+		parts int
+	}{
+		{turn{callers: 1, slice: 2 * time.Second}, 40},
+		{turn{callers: 64, slice: 2 * time.Second}, 8},
+		{turn{callers: 1, slice: 60 * time.Millisecond}, 4},
+		{turn{callers: 64, slice: 60 * time.Millisecond}, 4},
+		{turn{callers: 1, slice: 10 * time.Millisecond}, 1},
+	} {
+		if got := test.turn.interleaved().parts; got != test.parts {
+			t.Errorf("%d callers, %v: %d parts, not %d", test.turn.callers, test.turn.slice, got, test.parts)
+		}
+	}
+}
+
+// TestPart keeps a bound a bound: a part of no operations would be one of as many as there is time for.
+func TestPart(t *testing.T) {
+	if part := (turn{slice: time.Second, ops: 10, parts: 20}).part(); part.ops != 1 || part.slice != 50*time.Millisecond {
+		t.Errorf("part %+v", part)
+	}
+	if part := (turn{slice: time.Second, parts: 20}).part(); part.ops != 0 {
+		t.Errorf("part of an unbounded turn %+v", part)
+	}
+	if part := (turn{slice: time.Second, ops: 10}).part(); part.ops != 10 || part.slice != time.Second {
+		t.Errorf("part of an undivided turn %+v", part)
 	}
 }
 

@@ -24,6 +24,7 @@ type config struct {
 
 	keepaliveRows   int
 	keepaliveChunk  int
+	keepalivePasses int // over all rows between two checkpoints
 	keepaliveSingle int // updates of the one-update-a-request contestant
 
 	reapSizes     []int
@@ -50,7 +51,8 @@ func fullConfig() config {
 		latencyRows: 100_000, latencyTurn: time.Minute,
 		lookupRows: 300_000, pendingTouches: 1_000_000,
 		pageRows: 300_000, pageCallers: 64, pageSlice: 5 * time.Second,
-		keepaliveRows: 1_000_000, keepaliveChunk: 50_000, keepaliveSingle: 100_000,
+		// As often as in the measurement behind fillfactor 70: 570,000 updates on a table of 100,000.
+		keepaliveRows: 1_000_000, keepaliveChunk: 50_000, keepalivePasses: 6, keepaliveSingle: 100_000,
 		reapSizes: []int{100_000, 1_000_000, 10_000_000}, reapPages: 512, reapCalls: 10,
 		reapLoopRows: 1_000_000, reapLoopPhase: 8 * time.Second, reapLoopPause: 2 * time.Second, reapLoopPeers: true,
 		steady: 5 * time.Minute, steadySession: 2000, steadyNaptime: "2s",
@@ -66,7 +68,8 @@ func quickConfig() config {
 	c.latencyRows, c.latencyTurn = 6_000, 100*time.Millisecond
 	c.lookupRows = 30_000
 	c.pageRows, c.pageSlice = 30_000, 200*time.Millisecond
-	c.keepaliveRows, c.keepaliveChunk, c.keepaliveSingle = 100_000, 5_000, 5_000 // as large a share at a time as in full
+	c.keepaliveRows, c.keepaliveChunk = 30_000, 1_500 // as large a share at a time as in full
+	c.keepalivePasses, c.keepaliveSingle = 4, 5_000
 	c.reapSizes = []int{100_000, 1_000_000}
 	c.reapLoopRows, c.reapLoopPhase, c.reapLoopPause, c.reapLoopPeers = 100_000, 400*time.Millisecond, 120*time.Millisecond, false
 	c.steady, c.steadyNaptime = 1500*time.Millisecond, "1s"
@@ -79,10 +82,10 @@ func smokeConfig() config {
 	return config{
 		mode: "smoke", rounds: 2,
 		slice: 10 * time.Millisecond, insertCallers: []int{1, 64}, lookupCallers: []int{1, 64}, keepDatabases: true,
-		latencyRows: 80, latencyTurn: time.Second,
+		latencyRows: 80, latencyTurn: 100 * time.Millisecond,
 		lookupRows: 500, pendingTouches: 1_000,
 		pageRows: 640, pageCallers: 64, pageSlice: 20 * time.Millisecond,
-		keepaliveRows: 1_000, keepaliveChunk: 50, keepaliveSingle: 100,
+		keepaliveRows: 1_000, keepaliveChunk: 50, keepalivePasses: 2, keepaliveSingle: 100,
 		reapSizes: []int{1_000, 2_000}, reapPages: 8, reapCalls: 2,
 		reapLoopRows: 2_000, reapLoopPhase: 100 * time.Millisecond, reapLoopPause: 30 * time.Millisecond, reapLoopPeers: true,
 		steady: 600 * time.Millisecond, steadySession: 500, steadyNaptime: "1s",

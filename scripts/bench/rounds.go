@@ -19,7 +19,7 @@ type contestant struct {
 	cpu  meter
 
 	op     func(ctx context.Context, c *caller) error // one operation
-	finish func(ctx context.Context) error            // what is left to do after a turn; measured. May be nil.
+	finish func(ctx context.Context) error            // what is left to do at a turn's end; measured. May be nil.
 	reset  func(ctx context.Context) error            // makes the next turn's start the same as this one's. May be nil.
 }
 
@@ -35,6 +35,29 @@ type turn struct {
 	callers int
 	slice   time.Duration
 	ops     int
+	parts   int // that it is played in, one contestant's after another's; 0 is 1
+}
+
+// part is one part of the turn.
+func (t turn) part() turn {
+	parts := max(t.parts, 1)
+	t.slice /= time.Duration(parts)
+	if t.ops > 0 {
+		t.ops = max(t.ops/parts, 1) // because 0 would be as many as there is time for
+	}
+	return t
+}
+
+// interleaved is the turn in as many parts as are good for a comparison: what disturbs a machine comes and goes within tenths
+// of a second, and one caller's latency feels it most. Below shortestPart the start and the end of a part would weigh too much.
+func (t turn) interleaved() turn {
+	const shortestPart = 15 * time.Millisecond
+	t.parts = 8
+	if t.callers == 1 {
+		t.parts = 40
+	}
+	t.parts = max(min(t.parts, int(t.slice/shortestPart)), 1)
+	return t
 }
 
 // A Sample is what one turn measured.
@@ -58,29 +81,40 @@ type Result struct {
 	Rounds     []Sample `json:"rounds"`
 }
 
-// race lets the contestants take turns, A B C A B C, after one short turn each that is not counted: connections are then
-// open and plans cached.
+// race lets the contestants take turns after one short turn each that is not counted: connections are then open and plans
+// cached. Within a round they take turns part by part, A B C A B C, so that a disturbance meets them all.
 //
 // It ends after a round when late says so.
 func race(ctx context.Context, rounds int, late func() bool, t turn, contestants []contestant) ([]Result, error) {
 	results := make([]Result, len(contestants))
+	tallies := make([]*tally, len(contestants))
 	for i, each := range contestants {
 		results[i] = Result{Contestant: each.name, Callers: t.callers}
+		tallies[i] = newTally()
 		warmUp := turn{callers: t.callers, slice: min(t.slice/2, time.Second), ops: t.ops / 10}
 		if _, err := run(ctx, each, warmUp); err != nil {
 			return nil, err
 		}
 	}
+	parts, part := max(t.parts, 1), t.part()
 	for round := range rounds {
 		if round > 0 && late() {
 			break
 		}
-		for i, each := range contestants {
-			sample, err := run(ctx, each, t)
-			if err != nil {
-				return nil, err
+		for number := range parts {
+			for i, each := range contestants {
+				if err := tallies[i].play(ctx, each, part); err != nil {
+					return nil, err
+				}
+				if number < parts-1 {
+					continue
+				}
+				sample, err := tallies[i].end(ctx, each)
+				if err != nil {
+					return nil, err
+				}
+				results[i].Rounds = append(results[i].Rounds, sample)
 			}
-			results[i].Rounds = append(results[i].Rounds, sample)
 		}
 	}
 	for i := range results {
@@ -89,64 +123,103 @@ func race(ctx context.Context, rounds int, late func() bool, t turn, contestants
 	return results, nil
 }
 
-// run is one contestant's turn.
+// run is one contestant's turn, in one part.
 func run(ctx context.Context, c contestant, t turn) (Sample, error) {
+	alone := newTally()
+	if err := alone.play(ctx, c, t); err != nil {
+		return Sample{}, err
+	}
+	return alone.end(ctx, c)
+}
+
+// A tally adds up the parts of one contestant's turn.
+type tally struct {
+	latencies            *hdrhistogram.Histogram
+	time, client, server time.Duration
+}
+
+func newTally() *tally { return &tally{latencies: newHistogram()} }
+
+// play is one part of a turn.
+func (t *tally) play(ctx context.Context, c contestant, part turn) error {
+	histograms := histogramsFor(part.callers)
 	runtime.GC() // no contestant pays for another's garbage
-	serverBefore, err := c.cpu.used()
-	if err != nil {
-		return Sample{}, err
+	if err := t.measure(c, func() error { return call(ctx, c.op, part, histograms) }); err != nil {
+		return fmt.Errorf("%s, %d callers: %w", c.name, part.callers, err)
 	}
-	clientBefore, err := clientUsed() // last, because looking at the servers takes time too
-	if err != nil {
-		return Sample{}, err
+	for _, each := range histograms {
+		t.latencies.Merge(each)
 	}
-	begin := time.Now()
-	latencies, err := call(ctx, c.op, t)
-	if err == nil && c.finish != nil {
-		err = c.finish(ctx)
-	}
-	seconds := time.Since(begin).Seconds()
-	if err != nil {
-		return Sample{}, fmt.Errorf("%s, %d callers: %w", c.name, t.callers, err)
-	}
-	clientAfter, err := clientUsed()
-	if err != nil {
-		return Sample{}, err
-	}
-	serverAfter, err := c.cpu.used()
-	if err != nil {
-		return Sample{}, err
+	return nil
+}
+
+// end is what follows the last part. It returns what the turn measured, and leaves the tally empty for the next.
+func (t *tally) end(ctx context.Context, c contestant) (Sample, error) {
+	if c.finish != nil {
+		if err := t.measure(c, func() error { return c.finish(ctx) }); err != nil {
+			return Sample{}, fmt.Errorf("%s: finish: %w", c.name, err)
+		}
 	}
 	if c.reset != nil {
 		if err := c.reset(ctx); err != nil {
 			return Sample{}, fmt.Errorf("%s: reset: %w", c.name, err)
 		}
 	}
-	ops := latencies.TotalCount()
+	ops := t.latencies.TotalCount()
 	perOp := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1e3 / float64(max(ops, 1)) }
-	return Sample{
+	sample := Sample{
 		Ops:       ops,
-		OpsPerS:   float64(ops) / seconds,
-		P50:       microseconds(latencies, 50),
-		P99:       microseconds(latencies, 99),
-		ClientCPU: perOp(clientAfter - clientBefore),
-		ServerCPU: perOp(serverAfter - serverBefore),
-	}, nil
+		OpsPerS:   float64(ops) / t.time.Seconds(),
+		P50:       microseconds(t.latencies, 50),
+		P99:       microseconds(t.latencies, 99),
+		ClientCPU: perOp(t.client),
+		ServerCPU: perOp(t.server),
+	}
+	t.latencies.Reset()
+	*t = tally{latencies: t.latencies}
+	return sample, nil
 }
 
-// call runs an operation from all callers at once until the turn is over, and returns the latencies.
-func call(ctx context.Context, op func(context.Context, *caller) error, t turn) (*hdrhistogram.Histogram, error) {
+// measure adds the time and the CPU time that something takes.
+func (t *tally) measure(c contestant, something func() error) error {
+	serverBefore, err := c.cpu.used()
+	if err != nil {
+		return err
+	}
+	clientBefore, err := clientUsed() // last, because looking at the servers takes time too
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	if err := something(); err != nil {
+		return err
+	}
+	t.time += time.Since(begin)
+	clientAfter, err := clientUsed()
+	if err != nil {
+		return err
+	}
+	serverAfter, err := c.cpu.used()
+	if err != nil {
+		return err
+	}
+	t.client += clientAfter - clientBefore
+	t.server += serverAfter - serverBefore
+	return nil
+}
+
+// call runs an operation from all callers at once until the part is over, and records each caller's latencies.
+func call(ctx context.Context, op func(context.Context, *caller) error, part turn, latencies []*hdrhistogram.Histogram) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var done atomic.Int64
-	histograms := histogramsFor(t.callers)
-	deadline := time.Now().Add(t.slice)
+	deadline := time.Now().Add(part.slice)
 	var wait sync.WaitGroup
-	for i := range t.callers {
+	for i := range part.callers {
 		wait.Go(func() {
-			c := &caller{index: i, of: t.callers, rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
+			c := &caller{index: i, of: part.callers, rng: rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))}
 			for now := time.Now(); now.Before(deadline); {
-				if t.ops > 0 && done.Add(1) > int64(t.ops) {
+				if part.ops > 0 && done.Add(1) > int64(part.ops) {
 					return
 				}
 				if err := op(ctx, c); err != nil {
@@ -154,20 +227,13 @@ func call(ctx context.Context, op func(context.Context, *caller) error, t turn) 
 					return
 				}
 				end := time.Now()
-				record(histograms[i], end.Sub(now))
+				record(latencies[i], end.Sub(now))
 				now = end
 			}
 		})
 	}
 	wait.Wait()
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	all := histograms[0]
-	for _, each := range histograms[1:] {
-		all.Merge(each)
-	}
-	return all, nil
+	return context.Cause(ctx)
 }
 
 // Latencies are kept in tenths of a microsecond up to a minute, to three digits.
@@ -181,7 +247,7 @@ func microseconds(h *hdrhistogram.Histogram, percentile float64) float64 {
 	return float64(h.ValueAtPercentile(percentile)) / 10
 }
 
-// histograms are used again by the next turn: at 256 callers they are too large to be another contestant's garbage.
+// histograms are used again by the next part: at 256 callers they are too large to be another contestant's garbage.
 var histograms []*hdrhistogram.Histogram
 
 func histogramsFor(callers int) []*hdrhistogram.Histogram {

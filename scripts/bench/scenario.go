@@ -72,16 +72,10 @@ func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.progress, "bench: "+format+"\n", args...)
 }
 
-// race runs a race and adds it to the report.
+// race runs a race, its turns interleaved, and adds it to the report.
 func (b *bench) race(ctx context.Context, scenario string, t turn, contestants []contestant) ([]Result, error) {
 	b.say("%s: %d contestants, %d callers", scenario, len(contestants), t.callers)
-	rounds := b.rounds
-	if t.callers == 1 {
-		// Latency is compared in many short turns: what disturbs a machine comes and goes by tenths of a second.
-		const finer = 4
-		rounds, t.slice, t.ops = rounds*finer, t.slice/finer, t.ops/finer
-	}
-	results, err := race(ctx, rounds, b.late, t, contestants)
+	results, err := race(ctx, b.rounds, b.late, t.interleaved(), contestants)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", scenario, err)
 	}

@@ -87,13 +87,14 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 		return result, err
 	}
 	defer d.close()
-	if err := d.exec(ctx, change, "ALTER SYSTEM SET autovacuum_naptime = '"+b.steadyNaptime+"'", "SELECT pg_reload_conf()"); err != nil {
+	if err := d.exec(ctx, change); err != nil {
 		return result, err
 	}
-	defer func() {
-		undo := context.WithoutCancel(ctx)
-		err = errors.Join(err, d.exec(undo, "ALTER SYSTEM RESET autovacuum_naptime", "SELECT pg_reload_conf()"))
-	}()
+	undo, err := d.alterSystem(ctx, map[string]string{"autovacuum_naptime": b.steadyNaptime})
+	if err != nil {
+		return result, err
+	}
+	defer func() { err = errors.Join(err, undo()) }()
 
 	life := min(longestLife, b.steady/3)
 	idle := time.Duration(idleShare * float64(life))
@@ -103,7 +104,10 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 	if err := d.seedSessions(ctx, result.Live, expiry); err != nil {
 		return result, err
 	}
-	store, err := d.openStore(ctx, &sessionsql.Options{IdleTimeout: idle, ReapInterval: life / 10})
+	// The default, every 10 s at 30 minutes, as much shorter as the timeouts are, but every second at most: in the full run
+	// that is still three times rarer than in life. Shorter runs reap ten times in a session's life.
+	reap := min(max(idle/180, time.Second), life/10)
+	store, err := d.openStore(ctx, &sessionsql.Options{IdleTimeout: idle, ReapInterval: reap})
 	if err != nil {
 		return result, err
 	}

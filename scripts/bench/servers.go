@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -129,6 +130,28 @@ func (d *database) exec(ctx context.Context, statements ...string) error {
 		}
 	}
 	return nil
+}
+
+// alterSystem changes settings of the whole server, until undo; that works after the run's context has ended too.
+func (d *database) alterSystem(ctx context.Context, settings map[string]string) (undo func() error, err error) {
+	const apply = "SELECT pg_reload_conf()"
+	undo = func() error {
+		for name := range settings {
+			if err := d.exec(context.WithoutCancel(ctx), "ALTER SYSTEM RESET "+name); err != nil {
+				return err
+			}
+		}
+		return d.exec(context.WithoutCancel(ctx), apply)
+	}
+	for name, value := range settings {
+		if err := d.exec(ctx, fmt.Sprintf("ALTER SYSTEM SET %s = '%s'", name, value)); err != nil {
+			return nil, errors.Join(err, undo())
+		}
+	}
+	if err := d.exec(ctx, apply); err != nil {
+		return nil, errors.Join(err, undo())
+	}
+	return undo, nil
 }
 
 // openStore opens a Store as an application does, by DSN.

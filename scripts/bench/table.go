@@ -47,14 +47,11 @@ func (r *Report) writeTable(out io.Writer) error {
 // writeUpkeep prints what is no race.
 func (r *Report) writeUpkeep(w io.Writer) {
 	if len(r.Keepalive) > 0 {
-		fmt.Fprintf(w, "\nkeepalive, per row\trows\tCPU us\ttime us\tWAL bytes\tof these full-page images\tHOT\n")
+		fmt.Fprintf(w, "\nkeepalive, per row\trows\tCPU us\ttime us\tWAL bytes\tfirst pass after a checkpoint\tlast pass\tHOT\n")
 	}
 	for _, k := range r.Keepalive {
-		images := "-"
-		if k.Records > 0 {
-			images = fmt.Sprintf("%.0f %%", 100*(1-k.Records/k.WAL))
-		}
-		fmt.Fprintf(w, "  %s\t%d\t%.1f\t%.1f\t%.0f\t%s\t%.2f %%\n", k.Contestant, k.Rows, k.CPU, k.Time, k.WAL, images, 100*k.HOT)
+		fmt.Fprintf(w, "  %s\t%d\t%.1f\t%.1f\t%.0f\t%s\t%s\t%.2f %%\n",
+			k.Contestant, k.Rows, k.CPU, k.Time, k.WAL, orDash(k.FirstPass), orDash(k.LastPass), 100*k.HOT)
 	}
 	if len(r.Reap) > 0 {
 		fmt.Fprintf(w, "\nreap, per call\ttable rows\texpired\treaped\tpage reads\tCPU us\ttime us\n")
@@ -101,6 +98,9 @@ func pairs[V any](m map[string]V) string {
 	}
 	return strings.Join(all, ", ")
 }
+
+// orDash prints what may not have been measured.
+func orDash(value float64) string { return choose(value > 0, fmt.Sprintf("%.0f", value), "-") }
 
 func choose(condition bool, yes, no string) string {
 	if condition {
