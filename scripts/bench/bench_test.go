@@ -80,8 +80,8 @@ func TestInterleaved(t *testing.T) {
 	}{
 		{turn{callers: 1, slice: 2 * time.Second}, 40},
 		{turn{callers: 64, slice: 2 * time.Second}, 8},
-		{turn{callers: 1, slice: 60 * time.Millisecond}, 4},
-		{turn{callers: 64, slice: 60 * time.Millisecond}, 4},
+		{turn{callers: 1, slice: 60 * time.Millisecond}, 2},
+		{turn{callers: 64, slice: 60 * time.Millisecond}, 2},
 		{turn{callers: 1, slice: 10 * time.Millisecond}, 1},
 	} {
 		if got := test.turn.interleaved().parts; got != test.parts {

@@ -64,16 +64,16 @@ func fullConfig() config {
 func quickConfig() config {
 	c := fullConfig()
 	c.mode, c.rounds = "quick", 3
-	c.slice, c.insertCallers, c.lookupCallers, c.keepDatabases = 60*time.Millisecond, []int{64}, []int{1, 64}, true
+	c.slice, c.insertCallers, c.lookupCallers, c.keepDatabases = 50*time.Millisecond, []int{64}, []int{1, 64}, true
 	c.latencyRows, c.latencyTurn = 6_000, 100*time.Millisecond
-	c.lookupRows = 30_000
-	c.pageRows, c.pageSlice = 30_000, 200*time.Millisecond
-	c.keepaliveRows, c.keepaliveChunk = 30_000, 1_500 // as large a share at a time as in full
+	c.lookupRows = 10_000
+	c.pageRows, c.pageSlice = 20_000, 150*time.Millisecond
+	c.keepaliveRows, c.keepaliveChunk = 20_000, 1_000 // as large a share at a time as in full
 	c.keepalivePasses, c.keepaliveSingle = 4, 5_000
 	c.reapSizes = []int{100_000, 1_000_000}
 	c.reapLoopRows, c.reapLoopPhase, c.reapLoopPause, c.reapLoopPeers = 100_000, 400*time.Millisecond, 120*time.Millisecond, false
-	c.steady, c.steadyNaptime = 1500*time.Millisecond, "1s"
-	c.payloadSlice = 12 * time.Millisecond
+	c.steady, c.steadyNaptime = 1200*time.Millisecond, "1s"
+	c.payloadSizes, c.payloadSlice = []int{250, 8_000}, 12*time.Millisecond
 	return c
 }
 

@@ -51,7 +51,7 @@ func (t turn) part() turn {
 // interleaved is the turn in as many parts as are good for a comparison: what disturbs a machine comes and goes within tenths
 // of a second, and one caller's latency feels it most. Below shortestPart the start and the end of a part would weigh too much.
 func (t turn) interleaved() turn {
-	const shortestPart = 15 * time.Millisecond
+	const shortestPart = 25 * time.Millisecond
 	t.parts = 8
 	if t.callers == 1 {
 		t.parts = 40
