@@ -21,16 +21,16 @@ CREATE OR REPLACE FUNCTION sessionsql.insert(
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
 -- No SET search_path, which would cost some 5 % of a call: there is no operator below, every function is qualified, every
--- type is a keyword, and what has operators is a BEGIN ATOMIC function that is inlined.
+-- type is a keyword or qualified, and what has operators is a BEGIN ATOMIC function that is inlined.
 AS $function$
 DECLARE
   idle_seconds CONSTANT double precision := pg_catalog.date_part('epoch', insert.idle_timeout);
   lifetime_seconds CONSTANT double precision := pg_catalog.date_part('epoch', insert.lifetime);
   -- Here and not in the INSERT, as set_config is assigned and not performed: PL/pgSQL computes a bare expression without
   -- starting the executor. Together that is a quarter of the function's time.
-  deadline CONSTANT timestamptz := sessionsql.deadline_after(lifetime_seconds);
-  expires_at CONSTANT timestamptz := sessionsql.next_expiry(idle_seconds, deadline);
-  asynchronous text;
+  deadline CONSTANT pg_catalog.timestamptz := sessionsql.deadline_after(lifetime_seconds);
+  expires_at CONSTANT pg_catalog.timestamptz := sessionsql.next_expiry(idle_seconds, deadline);
+  asynchronous pg_catalog.text;
   new_id bigint;
 BEGIN
   IF NOT sessionsql.is_insertable(
