@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/sessionsql"
@@ -97,16 +98,25 @@ func TestSQLRefusesBadInputWithoutRepeatingIt(t *testing.T) {
 		"insert(NULL, 'canary')", "insert('\\x00', 'canary')", "insert(" + h + ", NULL)",
 		"insert(" + h + ", 'canary', NULL)", "insert(" + h + ", 'canary', '0')", "insert(" + h + ", 'canary', '-1 second')",
 		"insert(" + h + ", 'canary', '1000 years')", "insert(" + h + ", 'canary', lifetime => '0')",
+		"insert(" + h + ", 'canary', '200000 years')", "insert(" + h + ", 'canary', lifetime => '200000 years')",
+		"insert(" + h + ", 'canary', '178000000 years')", "insert(" + h + ", 'canary', lifetime => '-178000000 years')",
+		"new_session('canary', '178000000 years')", "new_session('canary', lifetime => '178000000 years')",
 		"insert(" + h + ", 'canary', lifetime => '-1 day')", "insert(" + h + ", 'canary', subject => repeat('x', 1025))",
 		"insert_batch(ARRAY[" + h + "], ARRAY['canary', 'b'], '{1,1}', '{NULL,NULL}', '{NULL,NULL}')",
 		"insert_batch(ARRAY[" + h + "], ARRAY['canary'], '{-1}', '{NULL}', '{NULL}')",
 		"insert_batch(ARRAY[" + h + "], ARRAY[NULL], '{1}', '{NULL}', '{NULL}')",
+		"insert_batch(ARRAY[" + h + "], ARRAY['canary'], '{1e300}', '{NULL}', '{NULL}')",
+		"insert_batch(ARRAY[" + h + "], ARRAY['canary'], '{NaN}', '{NULL}', '{NULL}')",
+		"insert_batch(ARRAY[" + h + "], ARRAY['canary'], '{1}', '{Infinity}', '{NULL}')",
 		"update_payload(1, " + h + ", NULL)",
 	} {
 		_, err := d.primary.Exec("SELECT sessionsql." + call)
-		if err == nil {
-			t.Errorf("%s succeeded", call)
-		} else if text := fmt.Sprintf("%v %+v", err, errors.Unwrap(err)); strings.Contains(text, "canary") || !strings.Contains(text, "sessionsql.") {
+		var refusal *pgconn.PgError
+		if !errors.As(err, &refusal) {
+			t.Errorf("%s: %v", call, err)
+			continue
+		}
+		if text := fmt.Sprintf("%+v", refusal); strings.Contains(text, "canary") || !strings.HasPrefix(refusal.Message, "sessionsql.") {
 			t.Errorf("%s: %s", call, text)
 		}
 	}

@@ -26,10 +26,8 @@ AS $function$
 DECLARE
   idle_seconds CONSTANT double precision := pg_catalog.date_part('epoch', insert.idle_timeout);
   lifetime_seconds CONSTANT double precision := pg_catalog.date_part('epoch', insert.lifetime);
-  -- Here and not in the INSERT, as set_config is assigned and not performed: PL/pgSQL computes a bare expression without
-  -- starting the executor. Together that is a quarter of the function's time.
-  deadline CONSTANT pg_catalog.timestamptz := sessionsql.deadline_after(lifetime_seconds);
-  expires_at CONSTANT pg_catalog.timestamptz := sessionsql.next_expiry(idle_seconds, deadline);
+  deadline pg_catalog.timestamptz;
+  expires_at pg_catalog.timestamptz;
   asynchronous pg_catalog.text;
   new_id bigint;
 BEGIN
@@ -41,6 +39,10 @@ BEGIN
     );
   END IF;
 
+  -- Assigned here and not written into the INSERT, as set_config is assigned and not performed: PL/pgSQL computes a bare
+  -- expression without starting the executor. Together that is a quarter of the function's time.
+  deadline := sessionsql.deadline_after(lifetime_seconds);
+  expires_at := sessionsql.next_expiry(idle_seconds, deadline);
   IF insert.durable IS NOT TRUE THEN
     asynchronous := pg_catalog.set_config('synchronous_commit', 'off', true);
   END IF;
