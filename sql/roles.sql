@@ -25,16 +25,15 @@
 -- any more: DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor,
 -- sessionsql_owner.
 --
--- The cost. A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookup. Lone lookups a
+-- The cost. A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Lone ones a
 -- second against the inlined one's, pgbench, prepared, 1 client and 8, medians of 7 interleaved runs of 2 s:
 --
 --                               PostgreSQL 15    PostgreSQL 18
 --     SQL, definer              0.61  0.44       0.93  0.87
 --     PL/pgSQL, definer         0.86  0.73       0.88  0.77
 --
--- Before 18 a SQL function that is not inlined is planned at each call. So there lookup becomes PL/pgSQL, around the very
--- statement that install.sql has put into the catalog: it stands once, in functions/lookup.sql. lookup_batch is PL/pgSQL
--- anyway and costs what it did (0.93 to 1.12, which is noise); a Store under load sends batches.
+-- Before 18 a SQL function that is not inlined is planned at each call. So there lookup and lookup_batch become PL/pgSQL,
+-- around the very statement that install.sql has put into the catalog: it stands once, in functions/.
 
 DO $roles$
 BEGIN
@@ -144,28 +143,31 @@ DO $roles$
 DECLARE
   f record;
 BEGIN
-  SELECT
-    p.prorows,
-    p.procost,
-    pg_get_function_arguments(p.oid) AS arguments,
-    pg_get_function_result(p.oid) AS result,
-    p.prosqlbody IS NOT NULL AS is_sql,
-    substring(pg_get_function_sqlbody(p.oid) FROM '^BEGIN ATOMIC\s+(SELECT\s[^;]*;)\s*END$') AS statement
-  INTO STRICT f
-  FROM pg_proc AS p
-  WHERE p.oid = 'sessionsql.lookup'::regproc;
-
-  IF current_setting('server_version_num')::integer >= 180000 OR NOT f.is_sql THEN
+  IF current_setting('server_version_num')::integer >= 180000 THEN
     RETURN;
-  ELSIF f.statement IS NULL THEN
-    RAISE EXCEPTION USING MESSAGE = 'sessionsql: roles.sql: the body of lookup is not one SELECT';
   END IF;
-  EXECUTE format(
-    'CREATE OR REPLACE FUNCTION sessionsql.lookup(%s) RETURNS %s'
-    ' LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY DEFINER COST %s ROWS %s'
-    ' SET search_path = pg_catalog, pg_temp AS %L',
-    f.arguments, f.result, f.procost, f.prorows, format(E'BEGIN\n  RETURN QUERY %s\nEND', f.statement)
-  );
+  FOR f IN
+    SELECT
+      p.proname,
+      p.prorows,
+      p.procost,
+      pg_get_function_arguments(p.oid) AS arguments,
+      pg_get_function_result(p.oid) AS result,
+      substring(pg_get_function_sqlbody(p.oid) FROM '^BEGIN ATOMIC\s+(SELECT\s[^;]*;)\s*END$') AS statement
+    FROM pg_proc AS p
+    WHERE p.oid IN ('sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc)
+      AND p.prosqlbody IS NOT NULL
+  LOOP
+    IF f.statement IS NULL THEN
+      RAISE EXCEPTION USING MESSAGE = format('sessionsql: roles.sql: the body of %s is not one SELECT', f.proname);
+    END IF;
+    EXECUTE format(
+      'CREATE OR REPLACE FUNCTION sessionsql.%I(%s) RETURNS %s'
+      ' LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY DEFINER COST %s ROWS %s'
+      ' SET search_path = pg_catalog, pg_temp AS %L',
+      f.proname, f.arguments, f.result, f.procost, f.prorows, format(E'BEGIN\n  RETURN QUERY %s\nEND', f.statement)
+    );
+  END LOOP;
 END
 $roles$;
 
