@@ -46,18 +46,18 @@ func (s *Store) lookupMany(ctx context.Context, n *node, calls []*lookupCall) {
 func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (missed []*lookupCall, err error) {
 	for len(calls) > 0 {
 		var later []*lookupCall
-		asked := make(map[int64]hash, len(calls))
 		params := db.LookupBatchParams{IDs: make(pgtext.IDs, 0, len(calls)), SecretHashes: make(pgtext.Hashes, 0, len(calls))}
+		asked := make(map[int64]int, len(calls)) // where in params an id is
 		now := make([]*lookupCall, 0, len(calls))
 		for _, each := range calls {
 			k := each.question
-			switch secret, dup := asked[k.id]; {
+			switch i, dup := asked[k.id]; {
 			case !dup:
-				asked[k.id] = k.hash
+				asked[k.id] = len(params.IDs)
 				params.IDs = append(params.IDs, k.id)
 				params.SecretHashes = append(params.SecretHashes, k.hash)
 				now = append(now, each)
-			case secret == k.hash:
+			case params.SecretHashes[i] == k.hash:
 				now = append(now, each)
 			default:
 				later = append(later, each)
@@ -71,18 +71,21 @@ func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (
 		if err != nil {
 			return append(append(missed, now...), later...), err
 		}
-		found := make(map[int64]*db.LiveSession, len(rows))
+		found := make([]*db.LiveSession, len(params.IDs))
 		for i := range rows {
-			found[rows[i].ID] = &rows[i]
+			if at, ok := asked[rows[i].ID]; ok {
+				found[at] = &rows[i]
+			}
 		}
+		before := len(missed)
 		for _, each := range now {
-			if row := found[each.question.id]; row != nil {
+			if row := found[asked[each.question.id]]; row != nil {
 				each.answer = *row
-				s.countRead(n, 1)
 			} else {
 				missed = append(missed, each)
 			}
 		}
+		s.countRead(n, int64(len(now)-(len(missed)-before)))
 		calls = later
 	}
 	return missed, nil

@@ -13,8 +13,8 @@ import (
 
 // statement runs one statement on a connection of the pool, and cuts it short when ctx ends.
 //
-// Given a context that can end, database/sql starts a goroutine beside every query to watch it, and waking that one costs
-// more than all other work that the client has with a small statement: without it, a lone lookup takes half as long. So the
+// Given a context that can end, database/sql starts a goroutine beside every query to watch it. Without that one, a lone
+// lookup takes 0.88 of the time and 0.83 of the client's CPU (the same calls on either kind of pool in turns). So the
 // statement gets a context that does not end, and is cut short by a deadline on its connection's socket, which is what pgx
 // itself does in the end. Connections of other drivers are not known to take that well: there the statement gets ctx.
 func (n *node) statement(ctx context.Context, run func(context.Context, Tx) error) error {

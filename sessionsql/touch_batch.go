@@ -187,11 +187,8 @@ func (s *Store) flush(ctx context.Context) error {
 func spread(ids map[int64]struct{}) [][]int64 {
 	parts := make([][]int64, 4)
 	for id := range ids {
-		part := &parts[uint64(id)%uint64(len(parts))]
-		if *part == nil {
-			*part = make([]int64, 0, len(ids)/len(parts)+len(ids)/64+1)
-		}
-		*part = append(*part, id)
+		part := uint64(id) % uint64(len(parts))
+		parts[part] = append(parts[part], id)
 	}
 	return parts
 }
