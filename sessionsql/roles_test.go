@@ -272,12 +272,17 @@ func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
 	}
 }
 
+// appStore installs the roles and opens a Store as a user that has the application's.
+func (d *database) appStore(t *testing.T) (store *sessionsql.Store, user string) {
+	t.Helper()
+	installRoles(t, d.primary)
+	user = d.login(t, "sessionsql_app")
+	return must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), user), nil, quiet())), user
+}
+
 func TestUpgradeShutsOutUntilRolesRunAgain(t *testing.T) {
 	d := newDatabase(t)
-	installRoles(t, d.primary)
-	app := d.login(t, "sessionsql_app")
-	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), app), nil, quiet())
-	must(t, err)
+	store, app := d.appStore(t)
 	defer closeStore(t, store)
 	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
 
@@ -294,10 +299,7 @@ func TestUpgradeShutsOutUntilRolesRunAgain(t *testing.T) {
 
 func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
 	d := newDatabase(t)
-	installRoles(t, d.primary)
-	app := d.login(t, "sessionsql_app")
-	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), app), nil, quiet())
-	must(t, err)
+	store, _ := d.appStore(t)
 	defer closeStore(t, store)
 	underLoad(t, store, func() {
 		for range 5 {

@@ -49,15 +49,16 @@ func (n *node) onConnection(ctx context.Context, run func(context.Context, Tx) e
 		_ = socket.SetDeadline(time.Unix(1, 0))
 		close(cut)
 	})
-	err = run(context.WithoutCancel(ctx), conn)
-	if stop() {
-		return err
-	}
-	<-cut
-	if !closed() { // the answer was there before the deadline: the connection is as good as before
-		_ = socket.SetDeadline(time.Time{})
-	}
-	return err
+	defer func() {
+		if stop() {
+			return
+		}
+		<-cut
+		if !closed() { // the answer was there before the deadline: the connection is as good as before
+			_ = socket.SetDeadline(time.Time{})
+		}
+	}()
+	return run(context.WithoutCancel(ctx), conn)
 }
 
 // socketOf returns what is below a connection of pgx, and whether pgx has given it up; nil for another driver's.

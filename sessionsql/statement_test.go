@@ -28,102 +28,92 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 type hidden struct{ *stdlib.Conn }
 
-// onePools are pools of one connection, so that what happens to it shows in the next statement.
-func onePools(t *testing.T, dsn string) map[string]*sql.DB {
-	config, err := pgx.ParseConfig(dsn)
+// onOnePool runs a test on a pool of each kind of driver, with a Store over it and one session. A pool has one connection, so that
+// what happens to that shows in the next statement.
+func onOnePool(t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessionsql.Store, sessionsql.Token)) {
+	config, err := pgx.ParseConfig(d.primaryDSN())
 	must(t, err)
 	pgxConnector := stdlib.GetConnector(*config)
-	pools := map[string]*sql.DB{
-		"pgx":            sql.OpenDB(pgxConnector),
-		"another driver": sql.OpenDB(connector{pgxConnector}),
+	for name, connector := range map[string]driver.Connector{"pgx": pgxConnector, "another driver": connector{pgxConnector}} {
+		t.Run(name, func(t *testing.T) {
+			pool := sql.OpenDB(connector)
+			defer func() { _ = pool.Close() }()
+			pool.SetMaxOpenConns(1)
+			store := must1[*sessionsql.Store](t)(sessionsql.OpenDB(pool, nil, quiet()))
+			defer func() { must(t, store.Close(t.Context())) }()
+			test(t, pool, store, must1[sessionsql.Token](t)(store.Insert(t.Context(), "kept")))
+		})
 	}
-	for _, pool := range pools {
-		pool.SetMaxOpenConns(1)
-		t.Cleanup(func() { _ = pool.Close() })
-	}
-	return pools
 }
 
 // A context that ends around the moment of the answer either ends the call or does not: the session is the right one or the
 // error is the context's, and the connection serves the next caller in both cases.
 func TestContextsThatEndDuringStatements(t *testing.T) {
 	random := seeded(t)
-	d := newDatabase(t)
-	for name, pool := range onePools(t, d.primaryDSN()) {
-		t.Run(name, func(t *testing.T) {
-			store := must1[*sessionsql.Store](t)(sessionsql.OpenDB(pool, nil, quiet()))
-			defer func() { must(t, store.Close(t.Context())) }()
-			token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "kept"))
-			usual := time.Hour
-			for range 20 {
-				begin := time.Now()
-				must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
-				usual = min(usual, time.Since(begin))
-			}
-
-			backend := func() int { return get[int](t, sqlx.NewDb(pool, "pgx"), "SELECT pg_backend_pid()") }
-			var answered, ended int
-			for range 500 {
-				before := backend()
-				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(2*usual))))
-				sess, err := store.Lookup(ctx, token)
-				cancel()
-				switch {
-				case err == nil && sess.Payload == "kept":
-					answered++
-					if backend() != before {
-						t.Fatal("the answer was there, and the connection is not")
-					}
-				case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, sessionsql.ErrUnavailable):
-					ended++
-				default:
-					t.Fatalf("%q, %v", sess.Payload, err)
+	onOnePool(t, newDatabase(t), func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
+		usual := time.Hour
+		for range 20 {
+			begin := time.Now()
+			must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+			usual = min(usual, time.Since(begin))
+		}
+		backend := func() int { return get[int](t, sqlx.NewDb(pool, "pgx"), "SELECT pg_backend_pid()") }
+		var answered, ended int
+		for range 500 {
+			before := backend()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(2*usual))))
+			sess, err := store.Lookup(ctx, token)
+			cancel()
+			switch {
+			case err == nil && sess.Payload == "kept":
+				answered++
+				if backend() != before {
+					t.Fatal("the answer was there, and the connection is not")
 				}
-				if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "kept" {
-					t.Fatalf("after that: %q, %v", sess.Payload, err)
-				}
+			case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, sessionsql.ErrUnavailable):
+				ended++
+			default:
+				t.Fatalf("%q, %v", sess.Payload, err)
 			}
-			t.Logf("%d answered, %d ended", answered, ended)
-			if ended == 0 {
-				t.Error("no context ended in time")
+			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "kept" {
+				t.Fatalf("after that: %q, %v", sess.Payload, err)
 			}
-		})
-	}
+		}
+		t.Logf("%d answered, %d ended", answered, ended)
+		if ended == 0 {
+			t.Error("no context ended in time")
+		}
+	})
 }
 
 // A statement that waits, here for a lock, is left when its context ends, and whoever waits for the connection leaves too.
 func TestContextsThatEndWhileWaiting(t *testing.T) {
 	d := newDatabase(t)
-	for name, pool := range onePools(t, d.primaryDSN()) {
-		t.Run(name, func(t *testing.T) {
-			store := must1[*sessionsql.Store](t)(sessionsql.OpenDB(pool, nil, quiet()))
-			defer func() { must(t, store.Close(t.Context())) }()
-			token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "kept"))
-
-			lock := d.primary.MustBegin()
-			defer func() { _ = lock.Rollback() }()
-			lock.MustExec("LOCK TABLE sessionsql.session")
-			ctx, cancel := context.WithCancel(t.Context())
-			results := make(chan error)
-			for range 3 { // one on the connection, two that wait for it
-				go func() {
-					_, err := store.Update(ctx, token, "perhaps", 1)
-					results <- err
-				}()
-			}
-			eventually(t, "a statement waits for the lock, and callers for its connection", func() bool {
-				waiting := get[int](t, d.primary, "SELECT count(*) FROM pg_locks WHERE NOT granted")
-				return waiting == 1 && pool.Stats().WaitCount == 2
-			})
-			cancel()
-			for range 3 {
-				if err := <-results; !errors.Is(err, context.Canceled) {
-					t.Errorf("%v instead of the context's error", err)
-				}
-			}
-			must(t, lock.Rollback())
-			// Whether the update was done nobody knows: its cancellation and the lock's end race to the server.
-			must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	onOnePool(t, d, func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
+		lock := d.primary.MustBegin()
+		defer func() { _ = lock.Rollback() }()
+		lock.MustExec("LOCK TABLE sessionsql.session")
+		ctx, cancel := context.WithCancel(t.Context())
+		results := make(chan error)
+		for range 3 { // one on the connection, two that wait for it
+			go func() {
+				_, err := store.Update(ctx, token, "perhaps", 1)
+				results <- err
+			}()
+		}
+		eventually(t, "a statement waits for the lock, and callers for its connection", func() bool {
+			waiting := get[int](t, d.primary, `SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+				WHERE d.datname = current_database() AND NOT l.granted`)
+			return waiting == 1 && pool.Stats().WaitCount == 2
 		})
-	}
+		cancel()
+		for range 3 {
+			if err := <-results; !errors.Is(err, context.Canceled) {
+				t.Errorf("%v instead of the context's error", err)
+			}
+		}
+		must(t, lock.Rollback())
+		// Whether the update was done nobody knows: its cancellation and the lock's end race to the server.
+		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	})
 }
