@@ -18,11 +18,12 @@ func (r *Report) writeTable(out io.Writer) error {
 	fmt.Fprintf(w, "PostgreSQL settings: %s\n", pairs(r.Settings))
 	for _, each := range scenarios {
 		if results := r.Races[each.name]; len(results) > 0 {
-			fmt.Fprintf(w, "\n%s\tcallers\top/s\tp50 us\tp99 us\tCPU us/op\tclient\tserver\n", each.name)
+			fmt.Fprintf(w, "\n%s\tcallers\top/s\tp50 us\tp99 us\tCPU us/op\tclient\tserver\tours to it: op/s\tp50\tp99\tCPU\n", each.name)
 			for _, one := range results {
-				m := one.Median
-				fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\n",
-					one.Contestant, one.Callers, m.OpsPerS, m.P50, m.P99, m.CPU(), m.ClientCPU, m.ServerCPU)
+				m, ours := one.Median, oursBeside(results, one.Callers)
+				fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n",
+					one.Contestant, one.Callers, m.OpsPerS, m.P50, m.P99, m.CPU(), m.ClientCPU, m.ServerCPU,
+					ratio(ours, one, throughput), ratio(ours, one, p50), ratio(ours, one, p99), ratio(ours, one, cpu))
 			}
 		}
 	}
@@ -42,6 +43,17 @@ func (r *Report) writeTable(out io.Writer) error {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
 	return w.Flush()
+}
+
+// oursBeside returns what the Store measured in the race with so many callers: the last that is ours, where the function that
+// the Store calls takes part as well.
+func oursBeside(results []Result, callers int) (ours Result) {
+	for _, each := range results {
+		if each.Callers == callers && isOurs(each.Contestant) {
+			ours = each
+		}
+	}
+	return ours
 }
 
 // writeUpkeep prints what is no race.
