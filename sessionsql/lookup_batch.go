@@ -77,15 +77,16 @@ func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (
 				found[at] = &rows[i]
 			}
 		}
-		before := len(missed)
+		answered := int64(0)
 		for _, each := range now {
 			if row := found[asked[each.question.id]]; row != nil {
 				each.answer = *row
+				answered++
 			} else {
 				missed = append(missed, each)
 			}
 		}
-		s.countRead(n, int64(len(now)-(len(missed)-before)))
+		s.countRead(n, answered)
 		calls = later
 	}
 	return missed, nil

@@ -34,9 +34,9 @@ func onOnePool(t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessio
 	config, err := pgx.ParseConfig(d.primaryDSN())
 	must(t, err)
 	pgxConnector := stdlib.GetConnector(*config)
-	for name, connector := range map[string]driver.Connector{"pgx": pgxConnector, "another driver": connector{pgxConnector}} {
+	for name, each := range map[string]driver.Connector{"pgx": pgxConnector, "another driver": connector{pgxConnector}} {
 		t.Run(name, func(t *testing.T) {
-			pool := sql.OpenDB(connector)
+			pool := sql.OpenDB(each)
 			defer func() { _ = pool.Close() }()
 			pool.SetMaxOpenConns(1)
 			store := must1[*sessionsql.Store](t)(sessionsql.OpenDB(pool, nil, quiet()))
