@@ -547,6 +547,8 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 		{"lookup_batch", `SELECT l.expires_in FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`, "^1199"},
 		{"new_session", "SELECT sessionsql.new_session('p', '1 minute', '1 hour', 'victim', false, 1)", "^[A-Za-z0-9_-]{32}$"},
 		{"next_expiry", "SELECT sessionsql.next_expiry(60, '1999-12-31 12:00+00')", "^1999-12-31"},
+		{"open_session", "SELECT o.payload FROM sessionsql.open_session($id, $hash) AS o", "^mine$"},
+		{"open_session", "SELECT o.expires_in FROM sessionsql.open_session($id, $hash) AS o", "^1199"},
 		{"opens", "SELECT sessionsql.opens($hash, $hash, NULL, NULL)", "^true$"},
 		{"opens", "SELECT sessionsql.opens($hash, $other, $hash, 'infinity')", "^true$"},
 		{"reap", "SELECT r.reaped FROM sessionsql.reap() AS r", "^2$"},

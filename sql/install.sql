@@ -44,6 +44,7 @@ CREATE SCHEMA IF NOT EXISTS sessionsql;
 \ir functions/evict_subject.sql
 \ir functions/insert.sql
 \ir functions/insert_batch.sql
+\ir functions/open_session.sql
 \ir functions/lookup.sql
 \ir functions/lookup_batch.sql
 \ir functions/touch_batch.sql

@@ -8,15 +8,12 @@ RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10 ROWS 1
 BEGIN ATOMIC
   SELECT
-    s.id,
-    s.payload,
-    s.version,
-    s.subject,
-    date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in
-  FROM sessionsql.session AS s
-  WHERE s.id = lookup.id
-    AND sessionsql.opens(lookup.secret_hash, s.secret_hash, s.previous_hash, s.previous_until)
-    AND s.expires_at > statement_timestamp();
+    o.id,
+    o.payload,
+    o.version,
+    o.subject,
+    o.expires_in
+  FROM sessionsql.open_session(lookup.id, lookup.secret_hash) AS o;
 END;
 
 COMMENT ON FUNCTION sessionsql.lookup(bigint, bytea) IS

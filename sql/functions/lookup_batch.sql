@@ -12,25 +12,17 @@ RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 64
 BEGIN ATOMIC
   SELECT
-    l.id,
-    l.payload,
-    l.version,
-    l.subject,
-    l.expires_in
+    o.id,
+    o.payload,
+    o.version,
+    o.subject,
+    o.expires_in
   FROM unnest((SELECT lookup_batch.ids), (SELECT lookup_batch.secret_hashes)) AS k (id, secret_hash)
   CROSS JOIN LATERAL (
-    SELECT
-      s.id,
-      s.payload,
-      s.version,
-      s.subject,
-      date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in
-    FROM sessionsql.session AS s
-    WHERE s.id = k.id
-      AND sessionsql.opens(k.secret_hash, s.secret_hash, s.previous_hash, s.previous_until)
-      AND s.expires_at > statement_timestamp()
+    SELECT *
+    FROM sessionsql.open_session(k.id, k.secret_hash)
     OFFSET 0
-  ) AS l;
+  ) AS o;
 END;
 
 COMMENT ON FUNCTION sessionsql.lookup_batch(bigint[], bytea[]) IS
