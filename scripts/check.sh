@@ -47,10 +47,10 @@ linted() {
 generated() {
   local before
   before=$(mktemp -d)
-  cp db/*.go "$before"
+  cp -R db/. "$before"
   ./scripts/generate.sh
   if ! diff -r "$before" db; then
-    rm -f db/*.go && cp "$before"/*.go db/ && rm -r "$before"
+    rm -r db && mv "$before" db
     echo "db/ is not what sql/ generates: run scripts/generate.sh and commit both"
     return 1
   fi

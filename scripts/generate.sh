@@ -8,5 +8,5 @@ ensure_go
 
 # sqlc leaves files of queries that are gone, so db/ is emptied first; but only once the tool is known to run.
 CGO_ENABLED=0 go -C scripts/tools tool sqlc version >/dev/null
-rm -f db/*.go
+rm -f db/*.go db/native/*.go
 CGO_ENABLED=0 go tool -modfile=scripts/tools/go.mod sqlc generate

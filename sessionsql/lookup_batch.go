@@ -65,7 +65,7 @@ func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (
 		}
 		var rows []db.LiveSession
 		err := n.read(ctx, "lookup", func(ctx context.Context, on Tx) (err error) {
-			rows, err = s.queries.LookupBatch(ctx, on, params)
+			rows, err = s.lookupRows(ctx, on, params)
 			return err
 		})
 		if err != nil {

@@ -10,7 +10,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5/stdlib"
+
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/db/native"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -53,16 +56,33 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 				}
 				rows, err := db.New().LookupBatch(t.Context(), on, params)
 				must(t, err)
+				var hashes [][]byte
+				for i := range params.SecretHashes {
+					hashes = append(hashes, params.SecretHashes[i][:])
+				}
+				must(t, conn.Raw(func(c any) error {
+					sent := native.LookupBatchParams{IDs: ids, SecretHashes: hashes}
+					again, err := native.New().LookupBatch(t.Context(), c.(*stdlib.Conn).Conn(), sent)
+					if len(again) != len(rows) {
+						t.Errorf("pgx found %d of %d", len(again), len(rows))
+					}
+					return err
+				}))
 				return len(rows)
 			}
 			for n := range 12 {
 				lookUp(conn, make([]int64, 1+5*n))
 			}
-			var plans struct{ Generic, Custom int64 }
-			must(t, conn.GetContext(t.Context(), &plans, `SELECT generic_plans AS generic, custom_plans AS custom
-				FROM pg_prepared_statements WHERE statement LIKE '%LookupBatch%'`))
-			if plans.Generic == 0 || plans.Custom > 5 { // the server tries five before it compares
-				t.Errorf("planned anew: %+v", plans)
+			var plans []struct{ Generic, Custom int64 }
+			must(t, conn.SelectContext(t.Context(), &plans, `SELECT generic_plans AS generic, custom_plans AS custom
+				FROM pg_prepared_statements WHERE statement LIKE '-- name: LookupBatch%'`))
+			if len(plans) != 2 {
+				t.Errorf("%d statements instead of one each way", len(plans))
+			}
+			for _, each := range plans {
+				if each.Generic == 0 || each.Custom > 5 { // the server tries five before it compares
+					t.Errorf("planned anew: %+v", each)
+				}
 			}
 
 			ids := d.fill(t, 10_000, "1 hour")
@@ -83,7 +103,7 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 						t.Errorf("found %d of %d", found, n)
 					}
 					after := count()
-					if after.Table != before.Table || after.Index != before.Index+int64(n) {
+					if after.Table != before.Table || after.Index != before.Index+2*int64(n) {
 						t.Errorf("analyzed %v: a batch of %d went from %+v to %+v", analyzed, n, before, after)
 					}
 					must(t, tx.Rollback())

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/db/native"
 )
 
 // DB is a pool of connections: *[sql.DB], or a type that embeds one, such as *sqlx.DB.
@@ -32,6 +33,7 @@ type Tx = db.DBTX
 type Store struct {
 	options Options
 	queries *db.Queries
+	native  *native.Queries
 	primary *node
 	upkeep  *node         // the primary, for what runs in the background
 	reads   []*node       // replicas
@@ -136,7 +138,7 @@ func newStore(primary, upkeep DB, replicas []*sql.DB, options *Options) (*Store,
 	if err != nil {
 		return nil, fmt.Errorf("sessionsql: open: %w", err)
 	}
-	s := &Store{options: o, queries: db.New(), stopping: make(chan struct{})}
+	s := &Store{options: o, queries: db.New(), native: native.New(), stopping: make(chan struct{})}
 	s.touches.init(o.MaxPendingTouches)
 	s.primary = s.newNode(0, primary)
 	s.upkeep = s.newNode(0, upkeep)
