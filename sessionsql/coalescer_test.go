@@ -90,19 +90,7 @@ func TestCoalescerNeverCrossesAnswers(t *testing.T) {
 	}
 	wait.Wait()
 	// A worker ends after its last callers have their answers, so it may be a little later than they are.
-	left := func() (workers, queued int) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.workers, len(c.queue)
-	}
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if workers, _ := left(); workers == 0 {
-			break
-		}
-	}
-	if workers, queued := left(); workers != 0 || queued != 0 {
-		t.Errorf("%d workers and %d batches are left", workers, queued)
-	}
+	until(t, func() bool { return c.busy() == 0 && c.waiting() == 0 })
 	if batches.Load() == 0 || failures.Load() == 0 {
 		t.Error("nothing was batched")
 	}
