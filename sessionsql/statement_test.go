@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -115,5 +117,29 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 		must(t, lock.Rollback())
 		// Whether the update was done nobody knows: its cancellation and the lock's end race to the server.
 		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	})
+}
+
+// Batches travel another way on connections of pgx than on another driver's: on both every caller gets their own session.
+func TestBatchesOfEveryDriver(t *testing.T) {
+	onOnePool(t, newDatabase(t), func(t *testing.T, _ *sql.DB, store *sessionsql.Store, _ sessionsql.Token) {
+		tokens := make([]sessionsql.Token, 200)
+		for i := range tokens {
+			tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), strconv.Itoa(i)))
+		}
+		must(t, store.Revoke(t.Context(), tokens[0]))
+		var wait sync.WaitGroup
+		for i, token := range tokens {
+			wait.Go(func() {
+				sess, err := store.Lookup(t.Context(), token)
+				switch {
+				case i == 0 && err != sessionsql.ErrNoSession:
+					t.Errorf("a revoked session: %q, %v", sess.Payload, err)
+				case i > 0 && (err != nil || sess.Payload != strconv.Itoa(i) || sess.Version != 1):
+					t.Errorf("session %d: %q, version %d, %v", i, sess.Payload, sess.Version, err)
+				}
+			})
+		}
+		wait.Wait()
 	})
 }
