@@ -50,7 +50,7 @@ generated() {
   cp -R db/. "$before"
   ./scripts/generate.sh
   if ! diff -r "$before" db; then
-    rm -r db && mv "$before" db
+    rm -r db && mkdir db && cp -R "$before"/. db && rm -r "$before"
     echo "db/ is not what sql/ generates: run scripts/generate.sh and commit both"
     return 1
   fi
