@@ -148,7 +148,10 @@ func (c *coalescer[Q, A]) work() {
 		}
 		cancel()
 		close(next.done)
-		// Callers often come back with their next question at once: let them, before the queue is looked at.
+		// Callers often come back with their next question at once: let them, before the queue is looked at. Once is not
+		// enough: an idle processor takes this goroutine up again before it takes theirs. Twice makes batches a seventh
+		// larger, and lookups of 64 callers 1.06 times as many at 0.93 of the CPU time; more often gives no more.
+		runtime.Gosched()
 		runtime.Gosched()
 	}
 }
