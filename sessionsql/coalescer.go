@@ -11,8 +11,9 @@ import (
 // coalescer idle is sent at once, alone, on its caller's own context; while one is under way, calls gather in batches. The
 // worker that comes back takes the oldest batch, and when enough have gathered, another worker takes it at once.
 //
-// One caller never fails another: a batch runs on a context of its own, a caller whose context ends leaves alone, and it is
-// for runMany to answer every call of a batch by itself. When all callers of a batch have left, its context is cancelled.
+// One caller never fails another: a batch runs on a context of its own, a caller whose context ends leaves alone, and
+// runMany answers every call of a batch by itself, or sets it apart. When all callers of a batch have left, its context is
+// cancelled.
 type coalescer[Q, A any] struct {
 	op      string
 	runOne  func(ctx context.Context, question Q) (A, error)
@@ -23,6 +24,7 @@ type coalescer[Q, A any] struct {
 	queue   []*batch[Q, A]
 	queued  int // calls in the queue
 	workers int
+	era     int         // counts the times that all workers were given up
 	taken   int         // batches so far
 	stall   *time.Timer // while there is a queue; see watch
 }
@@ -38,9 +40,10 @@ const (
 	worthAWorker = 24
 	maxWorkers   = 2
 
-	// stallTimeout is how long a queue may stand still before it gets another worker: on a connection that answers no more, a
-	// worker hangs as long as its caller lets it, and must not hold up the others.
-	stallTimeout = time.Second
+	// stallTimeout is how long a queue may stand still before its workers are given up and it gets a new one. A worker hangs as
+	// long as its caller lets it on a connection that answers no more, or on a row that somebody has locked, and must not hold
+	// up the others: once is enough.
+	stallTimeout = 100 * time.Millisecond
 )
 
 // A call is one caller's question and, once its batch is done, the answer.
@@ -49,6 +52,7 @@ type call[Q, A any] struct {
 	answer   A
 	err      error
 	left     bool // the caller's context ended while it was in the queue
+	apart    bool // the batch could not answer it: its caller asks again, alone, so that no other has to wait for that
 }
 
 // A batch is what travels together. Its fields but done are guarded by the coalescer's mutex.
@@ -73,8 +77,9 @@ func (c *coalescer[Q, A]) do(ctx context.Context, question Q) (A, error) {
 	c.mu.Lock()
 	if c.workers == 0 {
 		c.workers++
+		era := c.era
 		c.mu.Unlock()
-		defer c.release()
+		defer c.release(era)
 		return c.runOne(ctx, question)
 	}
 	mine := &call[Q, A]{question: question}
@@ -83,6 +88,9 @@ func (c *coalescer[Q, A]) do(ctx context.Context, question Q) (A, error) {
 
 	select {
 	case <-together.done:
+		if mine.apart {
+			return c.runOne(ctx, question)
+		}
 		return mine.answer, mine.err
 	case <-ctx.Done():
 		c.leave(together, mine)
@@ -124,21 +132,23 @@ func (c *coalescer[Q, A]) leave(together *batch[Q, A], mine *call[Q, A]) {
 }
 
 // release gives the place of a lone call to what has gathered meanwhile.
-func (c *coalescer[Q, A]) release() {
+func (c *coalescer[Q, A]) release(era int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.queue) > 0 {
-		go c.work()
-		return
+	switch {
+	case era != c.era:
+	case len(c.queue) > 0:
+		go c.work(era)
+	default:
+		c.workers--
 	}
-	c.workers--
 }
 
-// work runs batches until none is left.
-func (c *coalescer[Q, A]) work() {
+// work runs batches until none is left, or until the worker has been given up.
+func (c *coalescer[Q, A]) work(era int) {
 	for {
 		ctx, cancel := c.context()
-		next, calls := c.take(cancel)
+		next, calls := c.take(era, cancel)
 		if next == nil {
 			cancel()
 			return
@@ -157,9 +167,12 @@ func (c *coalescer[Q, A]) work() {
 }
 
 // take returns the oldest batch, and its calls without those whose caller has left; nil ends the worker.
-func (c *coalescer[Q, A]) take(cancel func()) (*batch[Q, A], []*call[Q, A]) {
+func (c *coalescer[Q, A]) take(era int, cancel func()) (*batch[Q, A], []*call[Q, A]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if era != c.era {
+		return nil, nil
+	}
 	c.taken++
 	if len(c.queue) == 0 {
 		c.unwatch()
@@ -185,7 +198,7 @@ func (c *coalescer[Q, A]) take(cancel func()) (*batch[Q, A], []*call[Q, A]) {
 	return next, calls
 }
 
-// watch has a queue looked at after a while: if nothing was taken from it by then, it gets another worker. The mutex is held.
+// watch has a queue looked at after a while: if nothing was taken from it by then, its workers are given up. The mutex is held.
 func (c *coalescer[Q, A]) watch() {
 	c.unwatch()
 	before := c.taken
@@ -193,7 +206,7 @@ func (c *coalescer[Q, A]) watch() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if c.taken == before {
-			c.addWorker()
+			c.giveUp()
 		}
 		if len(c.queue) > 0 {
 			c.watch()
@@ -208,16 +221,24 @@ func (c *coalescer[Q, A]) unwatch() {
 	}
 }
 
-// relieve gives the queue a worker beyond the usual ones.
+// giveUp leaves the workers that there are to what they hang on, and counts them no more: the queue gets a new one, and so
+// does who comes later. The mutex is held.
+func (c *coalescer[Q, A]) giveUp() {
+	c.era++
+	c.workers = 0
+	c.addWorker()
+}
+
+// relieve serves the queue without waiting for the workers that there are.
 func (c *coalescer[Q, A]) relieve() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.addWorker()
+	c.giveUp()
 }
 
 func (c *coalescer[Q, A]) addWorker() {
 	if len(c.queue) > 0 {
 		c.workers++
-		go c.work()
+		go c.work(c.era)
 	}
 }

@@ -31,7 +31,7 @@ func (s *Store) insertMany(ctx context.Context, calls []*call[newSession, int64]
 	})
 	if refused(err) {
 		for _, each := range calls {
-			each.answer, each.err = s.insertOne(ctx, each.question)
+			each.apart = true
 		}
 		return
 	}

@@ -31,7 +31,7 @@ func (s *Store) lookupMany(ctx context.Context, n *node, calls []*lookupCall) {
 		s.lookupMany(ctx, s.primary, missed)
 	case refused(err):
 		for _, each := range missed {
-			each.answer, each.err = s.lookupOne(ctx, n, each.question)
+			each.apart = true
 		}
 	case err != nil:
 		for _, each := range missed {
