@@ -50,7 +50,7 @@ func fullConfig() config {
 		slice: 2 * time.Second, insertCallers: []int{1, 64, 256}, lookupCallers: []int{1, 64, 256},
 		latencyRows: 100_000, latencyTurn: time.Minute,
 		lookupRows: 300_000, pendingTouches: 1_000_000,
-		pageRows: 300_000, pageCallers: 64, pageSlice: 5 * time.Second,
+		pageRows: 300_000, pageCallers: 64, pageSlice: 30 * time.Second, // what Options.FlushInterval is by default
 		// As often as in the measurement behind fillfactor 70: 570,000 updates on a table of 100,000.
 		keepaliveRows: 1_000_000, keepaliveChunk: 50_000, keepalivePasses: 6, keepaliveSingle: 100_000,
 		reapSizes: []int{100_000, 1_000_000, 10_000_000}, reapPages: 512, reapCalls: 10,

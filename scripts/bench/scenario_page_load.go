@@ -10,8 +10,9 @@ func (b *bench) pageLoad(ctx context.Context) error {
 		return err
 	}
 	defer d.close()
-	// What was looked up is kept alive at the end of each round, measured: far more often than every 30 s, and so to our
-	// disadvantage. Not in the background, where it would fall into another contestant's turn.
+	// What was looked up is kept alive at the end of each turn, measured. Not in the background, where it would fall into another
+	// contestant's turn. In a full run turns are as long as the flush interval of a Store; in shorter ones keepalive costs more
+	// than in use, because a session that is looked up in several of them is sent in each.
 	store, err := openOurs(ctx, d, quiet)
 	if err != nil {
 		return err
