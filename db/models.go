@@ -65,6 +65,14 @@ type Node struct {
 	WalPosition int64
 }
 
+// A session whose payload was written: its id, and the version that it has now.
+type PayloadVersion struct {
+	// Row number; never a credential.
+	ID int64
+	// Counts payload writes, from 1.
+	Version int32
+}
+
 // What one call of the reaper did.
 type ReapResult struct {
 	// Expired rows deleted.

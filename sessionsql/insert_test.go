@@ -109,6 +109,9 @@ func TestSQLRefusesBadInputWithoutRepeatingIt(t *testing.T) {
 		"insert_batch(ARRAY[" + h + "], ARRAY['canary'], '{NaN}', '{NULL}', '{NULL}')",
 		"insert_batch(ARRAY[" + h + "], ARRAY['canary'], '{1}', '{Infinity}', '{NULL}')",
 		"update_payload(1, " + h + ", NULL)",
+		"update_payload_batch('{1,2}', ARRAY[" + h + "," + h + "], '{canary,NULL}', '{1,1}')",
+		"update_payload_batch('{1,2}', ARRAY[" + h + "," + h + "], '{canary}', '{1,1}')",
+		"update_payload_batch('{1}', ARRAY[" + h + "], NULL, '{1}')",
 	} {
 		_, err := d.primary.Exec("SELECT sessionsql." + call)
 		var refusal *pgconn.PgError

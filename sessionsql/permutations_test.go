@@ -27,6 +27,10 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 		reapAll     = "SELECT count(*) FROM sessionsql.reap() WHERE $1::bigint <> $2::bigint"
 		revokeFirst = "SELECT sessionsql.revoke($1, sha256('1')) AND $2 > 0"
 		saveFirst   = "SELECT sessionsql.update_payload($1, sha256('1'), 'late') WHERE $2 > 0"
+		saveBoth    = `SELECT count(*) FROM sessionsql.update_payload_batch(
+			ARRAY[$1, $2]::bigint[], ARRAY[sha256('1'), sha256('2')], '{late,late}', '{NULL,NULL}')`
+		saveBoth2 = `SELECT count(*) FROM sessionsql.update_payload_batch(
+			ARRAY[$2, $1]::bigint[], ARRAY[sha256('2'), sha256('1')], '{late,late}', '{NULL,NULL}')`
 		expireFirst = "UPDATE sessionsql.session SET expires_at = now() - interval '1 second' WHERE id = $1 AND $2 > 0"
 	)
 	touches := transaction{"touch", []string{"BEGIN", touchBoth, touchBoth, "COMMIT"}}
@@ -35,6 +39,8 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 	revokes := transaction{"revoke", []string{"BEGIN", revokeFirst, "COMMIT"}}
 	unrevokes := transaction{"revoke, rolled back", []string{"BEGIN", revokeFirst, "ROLLBACK"}}
 	saves := transaction{"save", []string{"BEGIN", saveFirst, "COMMIT"}}
+	savesBoth := transaction{"save both", []string{"BEGIN", saveBoth, saveBoth, "COMMIT"}}
+	savesBack := transaction{"save both backwards", []string{"BEGIN", saveBoth2, "COMMIT"}}
 	expires := transaction{"expire", []string{"BEGIN", expireFirst, "COMMIT"}}
 
 	d := newDatabase(t)
@@ -55,6 +61,13 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 		{expires, reaps},
 		{expires, saves},
 		{saves, saves},
+		{savesBoth, savesBack},
+		{savesBoth, saves},
+		{savesBoth, touchesBack},
+		{savesBoth, revokes},
+		{savesBoth, unrevokes},
+		{savesBoth, reaps},
+		{savesBoth, expires},
 		{reaps, reaps},
 	} {
 		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {

@@ -90,6 +90,9 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 			if sess, err := store.Lookup(ctx, token); err != nil || sess.Payload != fmt.Sprint("p", i) {
 				t.Errorf("Lookup: %q, %v", sess.Payload, err)
 			}
+			if version, err := store.Update(ctx, token, fmt.Sprint("p", i), 1); err != nil || version != 2 {
+				t.Errorf("Update: %d, %v", version, err)
+			}
 		})
 	}
 	wait.Wait()
@@ -174,7 +177,8 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 var granted = map[string][]string{
 	"sessionsql_app": {
 		"end_session", "find_session", "insert", "insert_batch", "lookup", "lookup_batch", "new_session", "node", "reap", "revoke",
-		"revoke_subject", "rotate", "token_hash", "token_id", "touch_batch", "update_payload", "version",
+		"revoke_subject", "rotate", "token_hash", "token_id", "touch_batch", "update_payload",
+		"update_payload_batch", "version",
 	},
 	"sessionsql_support": {"list_subject", "node", "revoke_subject", "version"},
 	"sessionsql_reader":  {"find_session", "lookup", "lookup_batch", "node", "token_hash", "token_id", "version"},
@@ -565,6 +569,8 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 		{"update_payload", "SELECT sessionsql.update_payload($id, $hash, 'p', 1)", "^2$"},
 		{"update_payload", "SELECT sessionsql.update_payload($id, $hash, 'p', 7)", "^0$"},
 		{"update_payload", "SELECT sessionsql.update_payload($id, $other, 'p')", "^-1$"},
+		{"update_payload_batch", `SELECT u.version FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{1}') AS u`, "^2$"},
+		{"update_payload_batch", `SELECT u.id FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{7}') AS u`, "^no row$"},
 		{"version", "SELECT sessionsql.version()", "^" + regexp.QuoteMeta(bundle.Version) + "$"},
 	} {
 		calls = append(calls, capturedCall{row[0], replace.Replace(row[1]), replace.Replace(row[2])})

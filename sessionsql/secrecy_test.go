@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/db/native"
 	"github.com/sessionsql/postgres/internal/pgcluster"
 	"github.com/sessionsql/postgres/sessionsql"
 )
@@ -230,7 +231,8 @@ func (w *secrecy) print(value any) {
 		fmt.Fprintf(&w.printed, verb+"\n", value)
 	}
 	handlers := []slog.Handler{slog.NewTextHandler(&w.printed, nil)}
-	if !strings.HasPrefix(strings.TrimPrefix(fmt.Sprintf("%T", value), "*"), "db.") { // parameters, which no Store logs
+	if kind := strings.TrimPrefix(fmt.Sprintf("%T", value), "*"); !strings.HasPrefix(kind, "db.") && !strings.HasPrefix(kind, "native.") {
+		// Those are parameters and rows, which no Store logs.
 		handlers = append(handlers, slog.NewJSONHandler(&w.printed, nil)) // which marshals instead of formatting
 	}
 	for _, handler := range handlers {
@@ -311,7 +313,14 @@ func (w *secrecy) workload(mode string) {
 	// Payloads and options that are refused here, by the server, or by a constraint that somebody added to the table.
 	twin := w.payload()
 	w.keep(newToken(t)(store.Insert(ctx, twin)), nil)
-	for range 8 {
+	for i := range 8 {
+		own := w.session(store, "ann")
+		payload := []string{twin, canaryText + strings.Repeat("x", 3_001), w.payload()}[i%3]
+		wait.Go(func() {
+			if _, err := store.Update(ctx, own, payload, sessionsql.AnyVersion); err != nil {
+				w.failed(err)
+			}
+		})
 		wait.Go(func() { w.keep(store.Insert(ctx, twin)) })
 		wait.Go(func() { w.keep(store.Insert(ctx, canaryText+strings.Repeat("x", 3_001))) })
 		wait.Go(func() { w.keep(store.Insert(ctx, w.payload())) })
@@ -420,6 +429,7 @@ var exported = map[string][]any{
 		db.Health{},
 		db.LiveSession{},
 		db.NewSessionID{},
+		db.PayloadVersion{},
 		db.Node{},
 		db.ReapResult{},
 		db.SubjectSession{},
@@ -432,6 +442,12 @@ var exported = map[string][]any{
 		db.RevokeSubjectParams{},
 		db.RotateParams{},
 		db.UpdatePayloadParams{},
+		db.UpdatePayloadBatchParams{},
+	},
+	"../db/native": {
+		native.Queries{},
+		native.LiveSession{},
+		native.LookupBatchParams{},
 	},
 	".": {
 		sessionsql.Session{},

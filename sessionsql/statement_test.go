@@ -99,7 +99,7 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 		results := make(chan error)
 		for range 3 { // one on the connection, two that wait for it
 			go func() {
-				_, err := store.Update(ctx, token, "perhaps", 1)
+				_, err := store.ListSubject(ctx, "somebody")
 				results <- err
 			}()
 		}
@@ -115,7 +115,6 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 			}
 		}
 		must(t, lock.Rollback())
-		// Whether the update was done nobody knows: its cancellation and the lock's end race to the server.
 		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
 	})
 }
@@ -138,8 +137,20 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 				case i > 0 && (err != nil || sess.Payload != strconv.Itoa(i) || sess.Version != 1):
 					t.Errorf("session %d: %q, version %d, %v", i, sess.Payload, sess.Version, err)
 				}
+				version, err := store.Update(t.Context(), token, "again "+strconv.Itoa(i), sessionsql.AnyVersion)
+				switch {
+				case i == 0 && err != sessionsql.ErrNoSession:
+					t.Errorf("a revoked session was written: version %d, %v", version, err)
+				case i > 0 && (err != nil || version != 2):
+					t.Errorf("session %d: version %d, %v", i, version, err)
+				}
 			})
 		}
 		wait.Wait()
+		for i, token := range tokens[1:] {
+			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "again "+strconv.Itoa(i+1) {
+				t.Errorf("session %d was written %q, %v", i+1, sess.Payload, err)
+			}
+		}
 	})
 }

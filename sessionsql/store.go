@@ -40,6 +40,7 @@ type Store struct {
 	next    atomic.Uint64 // counts reads, to take the replicas in turn
 
 	inserts *coalescer[newSession, int64]
+	updates *coalescer[payloadWrite, int32]
 	touches touchBuffer
 	recent  recentWrites
 	history positions // of the primary; used by one look at a time
@@ -103,8 +104,8 @@ func Open(ctx context.Context, primaryDSN string, replicaDSNs []string, options 
 const connectTimeout = 5 * time.Second
 
 const (
-	// maxConnections is enough for each server: reads and inserts share a few connections, and the other operations hold one
-	// for a single round trip.
+	// maxConnections is enough for each server: reads, inserts and updates share a few connections, and the other operations
+	// hold one for a single round trip.
 	maxConnections = 16
 
 	// upkeepConnections is one for each loop: a keepalive must not wait behind a hundred logouts for a connection.
@@ -149,6 +150,7 @@ func newStore(primary, upkeep DB, replicas []*sql.DB, options *Options) (*Store,
 		s.reads = append(s.reads, s.newNode(i+1, replica))
 	}
 	s.inserts = newCoalescer("insert", s.insertOne, s.insertMany, s.batchContext)
+	s.updates = newCoalescer("update", s.updateOne, s.updateMany, s.batchContext)
 	return s, nil
 }
 
@@ -225,6 +227,7 @@ func (s *Store) Close(ctx context.Context) error {
 		err = contextError(ctx, "close")
 		s.abort()
 		s.inserts.relieve()
+		s.updates.relieve()
 		for _, n := range append(s.reads, s.primary) {
 			n.lookups.relieve()
 		}

@@ -14,8 +14,11 @@ const AnyVersion int32 = 0
 // Update writes a session's payload if the session still has the version that the caller read, and returns the new version.
 // It keeps the session alive, as a lookup does. It never brings a session back: after a logout it returns ErrNoSession.
 //
-// The commit is asynchronous, as Insert's. It returns ErrConflict, ErrNoSession, a *[PayloadError], or ErrUnavailable; after
-// the last, the write may or may not have been done, and the version tells.
+// The commit is asynchronous, as Insert's. Concurrent calls share round trips; where somebody has the session's row locked,
+// that holds up this call alone.
+//
+// It returns ErrConflict, ErrNoSession, a *[PayloadError], or ErrUnavailable; after the last, or when ctx ends, the write may
+// or may not have been done, and the version tells.
 func (s *Store) Update(ctx context.Context, token Token, payload string, version int32) (int32, error) {
 	k, ok := token.key()
 	if !ok {
@@ -28,17 +31,11 @@ func (s *Store) Update(ctx context.Context, token Token, payload string, version
 		return 0, ErrClosed
 	}
 	defer s.calls.leave()
-	var outcome int32
-	err := s.primary.write(ctx, "update", func(ctx context.Context, on Tx) (err error) {
-		outcome, err = s.queries.UpdatePayload(ctx, on, db.UpdatePayloadParams{
-			ID:              k.id,
-			SecretHash:      k.hash[:],
-			Payload:         pgtext.Payload(payload),
-			ExpectedVersion: sql.NullInt32{Int32: version, Valid: version != AnyVersion},
-		})
-		return err
+	outcome, err := s.updates.do(ctx, payloadWrite{
+		key:             k,
+		payload:         payload,
+		expectedVersion: sql.NullInt32{Int32: version, Valid: version != AnyVersion},
 	})
-	s.recent.mark(k)
 	switch {
 	case err != nil:
 		return 0, err
@@ -50,4 +47,27 @@ func (s *Store) Update(ctx context.Context, token Token, payload string, version
 	default:
 		return 0, ErrNoSession
 	}
+}
+
+// A payloadWrite is what an update sends.
+type payloadWrite struct {
+	key             key
+	payload         string
+	expectedVersion sql.NullInt32
+}
+
+// updateOne is a lone update. It returns the new version, 0 on a conflict, -1 when there is no such session.
+func (s *Store) updateOne(ctx context.Context, w payloadWrite) (int32, error) {
+	var outcome int32
+	err := s.primary.write(ctx, "update", func(ctx context.Context, on Tx) (err error) {
+		outcome, err = s.queries.UpdatePayload(ctx, on, db.UpdatePayloadParams{
+			ID:              w.key.id,
+			SecretHash:      w.key.hash[:],
+			Payload:         pgtext.Payload(w.payload),
+			ExpectedVersion: w.expectedVersion,
+		})
+		return err
+	})
+	s.recent.mark(w.key)
+	return outcome, err
 }

@@ -1,11 +1,24 @@
 package sessionsql_test
 
 import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -65,6 +78,227 @@ func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	wait.Wait()
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != strconv.Itoa(callers*rounds) {
 		t.Errorf("%q, %v; want %d", sess.Payload, err, callers*rounds)
+	}
+}
+
+func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
+	d := newDatabase(t)
+	ids := d.fill(t, 7, "1 minute")
+	const live, otherVersion, anyVersion, otherSecret, expired, locked, late = 0, 1, 2, 3, 4, 5, 6
+	d.setExpiry(ids[expired], "0")
+	d.primary.MustExec("UPDATE sessionsql.session SET deadline = now() + interval '1 minute' WHERE id = $1", ids[late])
+	lock := d.primary.MustBegin()
+	defer func() { _ = lock.Rollback() }()
+	lock.MustExec("SELECT FROM sessionsql.session WHERE id = $1 FOR NO KEY UPDATE", ids[locked])
+
+	params := db.UpdatePayloadBatchParams{IDs: append(ids, 1<<40)} // and one that there is not
+	for i := range params.IDs {
+		secret := strconv.Itoa(i + 1)
+		if i == otherSecret {
+			secret = "guessed"
+		}
+		params.SecretHashes = append(params.SecretHashes, sha256.Sum256([]byte(secret)))
+		params.Payloads = append(params.Payloads, fmt.Sprint("{\"it's\", ", i))
+		params.ExpectedVersions = append(params.ExpectedVersions, sql.NullInt32{Int32: 1, Valid: i != anyVersion})
+	}
+	params.ExpectedVersions[otherVersion].Int32 = 7
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // in case it waits for the lock
+	defer cancel()
+	written := must1[[]db.PayloadVersion](t)(db.New().UpdatePayloadBatch(ctx, d.primary, params))
+	slices.SortFunc(written, func(a, b db.PayloadVersion) int { return cmp.Compare(a.ID, b.ID) })
+	if want := []db.PayloadVersion{{ID: ids[live], Version: 2}, {ID: ids[anyVersion], Version: 2}, {ID: ids[late], Version: 2}}; !slices.Equal(written, want) {
+		t.Errorf("written are %v, want %v", written, want)
+	}
+	for i, id := range ids {
+		row := get[struct {
+			Payload string
+			Version int
+		}](t, d.primary, "SELECT payload, version FROM sessionsql.session WHERE id = $1", id)
+		if i == live || i == anyVersion || i == late {
+			if row.Payload != params.Payloads[i] || row.Version != 2 {
+				t.Errorf("session %d is %+v", i, row)
+			}
+		} else if strings.HasPrefix(row.Payload, "{") || row.Version != 1 {
+			t.Errorf("session %d was written: %+v", i, row)
+		}
+	}
+	if left := d.expiresIn(t, ids[live]); left < 2390 {
+		t.Errorf("not kept alive: %v seconds left", left)
+	}
+	if left := d.expiresIn(t, ids[late]); left > 60 {
+		t.Errorf("kept past the deadline: %v seconds left", left)
+	}
+}
+
+// Callers write at the same moment, some to one session: every one learns what became of their own write.
+func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
+	random := seeded(t)
+	d := newDatabase(t)
+	stores := []*sessionsql.Store{d.store(t, nil), d.store(t, nil)}
+	tokens := make([]sessionsql.Token, 40)
+	for i := range tokens {
+		tokens[i] = must1[sessionsql.Token](t)(stores[0].Insert(t.Context(), "0"))
+	}
+	const callers, rounds = 64, 30
+	var written [40]atomic.Int64
+	var conflicts atomic.Int64
+	var wait sync.WaitGroup
+	for caller := range callers {
+		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		store := stores[caller%len(stores)]
+		wait.Go(func() {
+			for range rounds {
+				i := own.IntN(len(tokens))
+				sess, err := store.Lookup(t.Context(), tokens[i])
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				n, _ := strconv.Atoi(sess.Payload)
+				if int32(n+1) != sess.Version {
+					t.Errorf("payload %q at version %d", sess.Payload, sess.Version)
+				}
+				version, err := store.Update(t.Context(), tokens[i], strconv.Itoa(n+1), sess.Version)
+				switch {
+				case err == nil && version == sess.Version+1:
+					written[i].Add(1)
+				case err == sessionsql.ErrConflict:
+					conflicts.Add(1)
+				default:
+					t.Errorf("version %d after %d, %v", version, sess.Version, err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	for i, token := range tokens {
+		sess := must1[sessionsql.Session](t)(stores[0].Lookup(t.Context(), token))
+		if want := strconv.FormatInt(written[i].Load(), 10); sess.Payload != want {
+			t.Errorf("session %d: %q, want %q", i, sess.Payload, want)
+		}
+	}
+	t.Logf("%d conflicts", conflicts.Load())
+}
+
+func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	locked := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	lock := d.primary.MustBegin()
+	defer func() { _ = lock.Rollback() }()
+	lock.MustExec("SELECT FROM sessionsql.session WHERE id = $1 FOR UPDATE", idOf(t, locked))
+	results := make(chan error, 3)
+	waiting := func(n int) {
+		eventually(t, "updates wait for the row", func() bool {
+			return get[int](t, d.primary, `SELECT count(*) FROM pg_stat_activity
+				WHERE datname = current_database() AND wait_event_type = 'Lock'`) >= n
+		})
+	}
+	for i := range cap(results) {
+		go func() {
+			_, err := store.Update(t.Context(), locked, "late", 1)
+			results <- err
+		}()
+		if i == 0 {
+			waiting(1) // a lone one; the others travel in batches
+		}
+		var wait sync.WaitGroup
+		for range 20 {
+			wait.Go(func() {
+				token, err := store.Insert(t.Context(), "p")
+				if err == nil {
+					_, err = store.Update(t.Context(), token, "q", 1)
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wait.Wait()
+	}
+	waiting(cap(results))
+	must(t, lock.Commit())
+	var done, conflicts int
+	for range cap(results) {
+		switch err := <-results; err {
+		case nil:
+			done++
+		case sessionsql.ErrConflict:
+			conflicts++
+		default:
+			t.Error(err)
+		}
+	}
+	if done != 1 || conflicts != cap(results)-1 {
+		t.Errorf("%d updated, %d conflicts", done, conflicts)
+	}
+}
+
+func TestOneBadUpdateFailsAlone(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	d.primary.MustExec(`ALTER TABLE sessionsql.session ADD CONSTRAINT no_bad CHECK (payload <> 'bad')`)
+	var wait sync.WaitGroup
+	for caller := range 64 {
+		wait.Go(func() {
+			payload := "good"
+			if caller%8 == 0 {
+				payload = "bad"
+			}
+			token, err := store.Insert(t.Context(), "p")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			for range 10 {
+				_, err := store.Update(t.Context(), token, payload, sessionsql.AnyVersion)
+				var refused *sessionsql.Error
+				switch {
+				case payload == "good" && err != nil:
+					t.Errorf("a good update failed: %v", err)
+				case payload == "bad" && (!errors.As(err, &refused) || refused.SQLState != "23514"):
+					t.Errorf("a bad update: %v", err)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE version = 11 AND payload = 'good'"); n != 56 {
+		t.Errorf("%d sessions were written ten times, want 56", n)
+	}
+}
+
+// The plan that the first call makes, on an empty table, serves all that follow.
+func TestBatchOfUpdatesFindsRowsByID(t *testing.T) {
+	d := newDatabase(t)
+	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	defer func() { _ = conn.Close() }()
+	tableScans := func() int {
+		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
+		must(t, err)
+		return get[int](t, d.primary, "SELECT seq_scan FROM pg_stat_user_tables WHERE schemaname = 'sessionsql' AND relname = 'session'")
+	}
+	var ids []int64
+	before := 0
+	for _, rows := range []int{0, 10_000} {
+		ids = append(ids, d.fill(t, rows, "1 hour")...)
+		before = tableScans()
+		for n := range 8 {
+			params := db.UpdatePayloadBatchParams{}
+			for i, id := range ids[:min(1<<n, len(ids))] {
+				params.IDs = append(params.IDs, id)
+				params.SecretHashes = append(params.SecretHashes, sha256.Sum256([]byte(strconv.Itoa(i+1))))
+				params.Payloads = append(params.Payloads, "p")
+				params.ExpectedVersions = append(params.ExpectedVersions, sql.NullInt32{})
+			}
+			written := must1[[]db.PayloadVersion](t)(db.New().UpdatePayloadBatch(t.Context(), conn, params))
+			if len(written) != len(params.IDs) {
+				t.Errorf("%d of %d were written", len(written), len(params.IDs))
+			}
+		}
+	}
+	if n := tableScans() - before; n > 0 {
+		t.Errorf("%d scans of the whole table", n)
 	}
 }
 

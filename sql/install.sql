@@ -34,6 +34,7 @@ CREATE SCHEMA IF NOT EXISTS sessionsql;
 \ir functions/opens.sql
 \ir views/live_session.sql
 \ir views/new_session_id.sql
+\ir views/payload_version.sql
 \ir views/subject_session.sql
 \ir views/last_reap.sql
 \ir views/node.sql
@@ -49,6 +50,7 @@ CREATE SCHEMA IF NOT EXISTS sessionsql;
 \ir functions/lookup_batch.sql
 \ir functions/touch_batch.sql
 \ir functions/update_payload.sql
+\ir functions/update_payload_batch.sql
 \ir functions/rotate.sql
 \ir functions/revoke.sql
 \ir functions/revoke_subject.sql

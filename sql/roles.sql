@@ -133,6 +133,7 @@ ALTER FUNCTION sessionsql.lookup SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.touch_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload SECURITY DEFINER;
+ALTER FUNCTION sessionsql.update_payload_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.rotate SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_subject SECURITY DEFINER;
@@ -193,8 +194,8 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id, sessionsql.token_hash
   TO sessionsql_app, sessionsql_reader;
 GRANT EXECUTE ON FUNCTION
-  sessionsql.insert, sessionsql.insert_batch, sessionsql.new_session, sessionsql.update_payload, sessionsql.rotate,
-  sessionsql.revoke, sessionsql.end_session
+  sessionsql.insert, sessionsql.insert_batch, sessionsql.new_session, sessionsql.update_payload,
+  sessionsql.update_payload_batch, sessionsql.rotate, sessionsql.revoke, sessionsql.end_session
   TO sessionsql_app;
 
 -- Ids alone, but sliding an expiry shows nothing and opens nothing.

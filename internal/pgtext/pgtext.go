@@ -97,6 +97,19 @@ func (s Subjects) Value() (driver.Value, error) {
 	}), nil
 }
 
+// Versions is an integer[] with nulls.
+type Versions []sql.NullInt32
+
+// Value implements [driver.Valuer].
+func (v Versions) Value() (driver.Value, error) {
+	return array(len(v), 4, func(b []byte, i int) []byte {
+		if !v[i].Valid {
+			return append(b, "NULL"...)
+		}
+		return strconv.AppendInt(b, int64(v[i].Int32), 10)
+	}), nil
+}
+
 // array writes n elements between braces; size is what one element takes, roughly.
 func array(n, size int, element func([]byte, int) []byte) string {
 	b := make([]byte, 0, n*(size+1)+2)

@@ -11,5 +11,8 @@ BEGIN
     CREATE DOMAIN sessionsql.seconds_list AS double precision[];
     CREATE DOMAIN sessionsql.subject_list AS text[];
   END IF;
+  IF pg_catalog.to_regtype('sessionsql.version_list') IS NULL THEN
+    CREATE DOMAIN sessionsql.version_list AS integer[];
+  END IF;
 END
 $types$;
