@@ -14,8 +14,8 @@ const AnyVersion int32 = 0
 // Update writes a session's payload if the session still has the version that the caller read, and returns the new version.
 // It keeps the session alive, as a lookup does. It never brings a session back: after a logout it returns ErrNoSession.
 //
-// The commit is asynchronous, as Insert's. Concurrent calls share round trips; where somebody has the session's row locked,
-// that holds up this call alone.
+// The commit is asynchronous, as Insert's. Concurrent calls share round trips. A call waits where somebody has the session's
+// row locked; calls for other sessions may wait with it for a tenth of a second.
 //
 // It returns ErrConflict, ErrNoSession, a *[PayloadError], or ErrUnavailable; after the last, or when ctx ends, the write may
 // or may not have been done, and the version tells.

@@ -43,12 +43,12 @@ func TestArraysOfNumbers(t *testing.T) {
 		}
 	}
 	seconds := pgtext.Seconds{{Float64: 0.1, Valid: true}, {}, {Float64: 1e300, Valid: true}}
+	if got := parse[*float64](t, pgtype.Float8ArrayOID, seconds); len(got) != 3 || *got[0] != 0.1 || got[1] != nil || *got[2] != 1e300 {
+		t.Errorf("%v became %v", seconds, got)
+	}
 	versions := pgtext.Versions{{Int32: 1, Valid: true}, {}, {Int32: -1 << 31, Valid: true}}
 	if got := parse[*int32](t, pgtype.Int4ArrayOID, versions); len(got) != 3 || *got[0] != 1 || got[1] != nil || *got[2] != -1<<31 {
 		t.Errorf("%v became %v", versions, got)
-	}
-	if got := parse[*float64](t, pgtype.Float8ArrayOID, seconds); len(got) != 3 || *got[0] != 0.1 || got[1] != nil || *got[2] != 1e300 {
-		t.Errorf("%v became %v", seconds, got)
 	}
 }
 
