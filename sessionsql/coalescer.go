@@ -12,8 +12,8 @@ import (
 // worker that comes back takes the oldest batch, and when enough have gathered, another worker takes it at once.
 //
 // One caller never fails another: a batch runs on a context of its own, a caller whose context ends leaves alone, and
-// runMany answers every call of a batch by itself, or sets it apart. When all callers of a batch have left, its context is
-// cancelled.
+// runMany answers every call of a batch by itself, or sets it apart; a batch of one goes to runOne. When all callers of a
+// batch have left, its context is cancelled.
 type coalescer[Q, A any] struct {
 	op      string
 	runOne  func(ctx context.Context, question Q) (A, error)
@@ -153,7 +153,11 @@ func (c *coalescer[Q, A]) work(era int) {
 			cancel()
 			return
 		}
-		if len(calls) > 0 {
+		switch len(calls) {
+		case 0:
+		case 1:
+			calls[0].answer, calls[0].err = c.runOne(ctx, calls[0].question)
+		default:
 			c.runMany(ctx, calls)
 		}
 		cancel()

@@ -114,13 +114,21 @@ func TestIdleCoalescerRunsACallAloneOnItsCallersContext(t *testing.T) {
 	}
 }
 
-// hang is a coalescer whose lone calls hang until they are released.
+// hung is a question on which hang's lone calls hang.
+const hung = 1_000
+
+// hang is a coalescer whose lone calls of one question hang until they are released.
 func hang(t *testing.T) (c *coalescer[int, int], release func(), batchEnded <-chan error) {
 	t.Helper()
 	released := make(chan struct{})
 	ended := make(chan error, 100)
 	c = newCoalescer("test",
-		func(_ context.Context, question int) (int, error) { <-released; return question, nil },
+		func(_ context.Context, question int) (int, error) {
+			if question == hung {
+				<-released
+			}
+			return question, nil
+		},
 		func(ctx context.Context, calls []*call[int, int]) {
 			if calls[0].question < 0 {
 				<-ctx.Done()
@@ -136,8 +144,8 @@ func hang(t *testing.T) (c *coalescer[int, int], release func(), batchEnded <-ch
 
 func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 	c, release, _ := hang(t)
-	var hung, served sync.WaitGroup
-	hung.Go(func() { _, _ = c.do(context.Background(), 0) })
+	var waiting, served sync.WaitGroup
+	waiting.Go(func() { _, _ = c.do(context.Background(), hung) })
 	until(t, func() bool { return c.busy() == 1 })
 	for i := range worthAWorker - 1 { // too few for a worker of their own
 		served.Go(func() {
@@ -149,13 +157,13 @@ func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 	served.Wait()                                  // while the first one still hangs
 	until(t, func() bool { return c.busy() == 0 }) // the hung one counts no more: the next call is sent at once
 	release()
-	hung.Wait()
+	waiting.Wait()
 }
 
 func TestBatchEndsWhenAllItsCallersHaveLeft(t *testing.T) {
 	c, release, batchEnded := hang(t)
 	var wait sync.WaitGroup
-	wait.Go(func() { _, _ = c.do(context.Background(), 0) })
+	wait.Go(func() { _, _ = c.do(context.Background(), hung) })
 	until(t, func() bool { return c.busy() == 1 })
 	ctx, leave := context.WithCancel(t.Context())
 	for range 3 {

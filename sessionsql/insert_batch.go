@@ -11,10 +11,6 @@ import (
 // session is tried apart, so that the one that is at fault fails alone. When the server did not answer, nobody knows whether
 // it committed, and nothing is sent twice.
 func (s *Store) insertMany(ctx context.Context, calls []*call[newSession, int64]) {
-	if len(calls) == 1 {
-		calls[0].answer, calls[0].err = s.insertOne(ctx, calls[0].question)
-		return
-	}
 	var params db.InsertBatchParams
 	for _, each := range calls {
 		session := &each.question

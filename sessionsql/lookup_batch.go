@@ -12,7 +12,7 @@ type lookupCall = call[key, db.LiveSession]
 // lookupMany answers what callers gathered for node n. What a replica does not have, or all of it when the replica fails, is
 // asked again on the primary in one batch.
 func (s *Store) lookupMany(ctx context.Context, n *node, calls []*lookupCall) {
-	if len(calls) == 1 {
+	if len(calls) == 1 { // the one that a replica did not have
 		calls[0].answer, calls[0].err = s.lookupOne(ctx, n, calls[0].question)
 		return
 	}

@@ -11,10 +11,6 @@ import (
 // server refuses the batch, and nothing of it is kept. When the server did not answer, nobody knows whether it committed, and
 // nothing is sent twice.
 func (s *Store) updateMany(ctx context.Context, calls []*call[payloadWrite, int32]) {
-	if len(calls) == 1 {
-		calls[0].answer, calls[0].err = s.updateOne(ctx, calls[0].question)
-		return
-	}
 	var params db.UpdatePayloadBatchParams
 	var keys []key
 	sent := make(map[int64]int, len(calls)) // a session's id, and which call writes it: one alone in a statement

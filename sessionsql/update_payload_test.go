@@ -237,32 +237,13 @@ func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 func TestOneBadUpdateFailsAlone(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	d.primary.MustExec(`ALTER TABLE sessionsql.session ADD CONSTRAINT no_bad CHECK (payload <> 'bad')`)
-	var wait sync.WaitGroup
-	for caller := range 64 {
-		wait.Go(func() {
-			payload := "good"
-			if caller%8 == 0 {
-				payload = "bad"
-			}
-			token, err := store.Insert(t.Context(), "p")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			for range 10 {
-				_, err := store.Update(t.Context(), token, payload, sessionsql.AnyVersion)
-				var refused *sessionsql.Error
-				switch {
-				case payload == "good" && err != nil:
-					t.Errorf("a good update failed: %v", err)
-				case payload == "bad" && (!errors.As(err, &refused) || refused.SQLState != "23514"):
-					t.Errorf("a bad update: %v", err)
-				}
-			}
-		})
-	}
-	wait.Wait()
+	badFailsAlone(t, d, func() func(string) error {
+		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+		return func(payload string) error {
+			_, err := store.Update(t.Context(), token, payload, sessionsql.AnyVersion)
+			return err
+		}
+	})
 	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE version = 11 AND payload = 'good'"); n != 56 {
 		t.Errorf("%d sessions were written ten times, want 56", n)
 	}
