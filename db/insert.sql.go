@@ -34,6 +34,7 @@ type InsertParams struct {
 	MaxSessions     sql.NullInt32
 }
 
+// What 0.1.0 serves too, so that programs and bundles of different versions run side by side.
 func (q *Queries) Insert(ctx context.Context, db DBTX, arg InsertParams) (int64, error) {
 	row := db.QueryRowContext(ctx, insert,
 		arg.SecretHash,
@@ -43,6 +44,46 @@ func (q *Queries) Insert(ctx context.Context, db DBTX, arg InsertParams) (int64,
 		arg.Subject,
 		arg.Durable,
 		arg.MaxSessions,
+	)
+	var id int64
+	err := row.Scan(&id)
+	return id, err
+}
+
+const insertLabelled = `-- name: InsertLabelled :one
+SELECT sessionsql.insert(
+  secret_hash => $1::pg_catalog.bytea,
+  payload => $2::sessionsql.payload,
+  idle_timeout => pg_catalog.make_interval(secs => $3::double precision),
+  lifetime => pg_catalog.make_interval(secs => $4::double precision),
+  subject => $5::varchar,
+  durable => $6::boolean,
+  max_sessions => $7::integer,
+  label => $8::varchar
+) AS id
+`
+
+type InsertLabelledParams struct {
+	SecretHash      []byte
+	Payload         pgtext.Payload
+	IdleSeconds     float64
+	LifetimeSeconds sql.NullFloat64
+	Subject         sql.NullString
+	Durable         bool
+	MaxSessions     sql.NullInt32
+	Label           string
+}
+
+func (q *Queries) InsertLabelled(ctx context.Context, db DBTX, arg InsertLabelledParams) (int64, error) {
+	row := db.QueryRowContext(ctx, insertLabelled,
+		arg.SecretHash,
+		arg.Payload,
+		arg.IdleSeconds,
+		arg.LifetimeSeconds,
+		arg.Subject,
+		arg.Durable,
+		arg.MaxSessions,
+		arg.Label,
 	)
 	var id int64
 	err := row.Scan(&id)

@@ -30,6 +30,7 @@ type InsertBatchParams struct {
 	Subjects        pgtext.Subjects
 }
 
+// What 0.1.0 serves too; see insert.
 func (q *Queries) InsertBatch(ctx context.Context, db DBTX, arg InsertBatchParams) ([]NewSessionID, error) {
 	rows, err := db.QueryContext(ctx, insertBatch,
 		arg.SecretHashes,
@@ -37,6 +38,57 @@ func (q *Queries) InsertBatch(ctx context.Context, db DBTX, arg InsertBatchParam
 		arg.IdleSeconds,
 		arg.LifetimeSeconds,
 		arg.Subjects,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []NewSessionID
+	for rows.Next() {
+		var i NewSessionID
+		if err := rows.Scan(&i.ID, &i.SecretHash); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const insertBatchLabelled = `-- name: InsertBatchLabelled :many
+SELECT n.id, n.secret_hash
+FROM sessionsql.insert_batch(
+  secret_hashes => $1::sessionsql.hash_list,
+  payloads => $2::sessionsql.payload_list,
+  idle_seconds => $3::sessionsql.seconds_list,
+  lifetime_seconds => $4::sessionsql.seconds_list,
+  subjects => $5::sessionsql.subject_list,
+  labels => $6::sessionsql.subject_list
+) AS n
+`
+
+type InsertBatchLabelledParams struct {
+	SecretHashes    pgtext.Hashes
+	Payloads        pgtext.Payloads
+	IdleSeconds     pgtext.Seconds
+	LifetimeSeconds pgtext.Seconds
+	Subjects        pgtext.Subjects
+	Labels          pgtext.Subjects
+}
+
+func (q *Queries) InsertBatchLabelled(ctx context.Context, db DBTX, arg InsertBatchLabelledParams) ([]NewSessionID, error) {
+	rows, err := db.QueryContext(ctx, insertBatchLabelled,
+		arg.SecretHashes,
+		arg.Payloads,
+		arg.IdleSeconds,
+		arg.LifetimeSeconds,
+		arg.Subjects,
+		arg.Labels,
 	)
 	if err != nil {
 		return nil, err

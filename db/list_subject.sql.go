@@ -10,7 +10,7 @@ import (
 )
 
 const listSubject = `-- name: ListSubject :many
-SELECT l.id, l.created_at, l.expires_in
+SELECT l.id, l.created_at, l.expires_in, l.label
 FROM sessionsql.list_subject($1::varchar) AS l
 `
 
@@ -23,7 +23,12 @@ func (q *Queries) ListSubject(ctx context.Context, db DBTX, subject string) ([]S
 	var items []SubjectSession
 	for rows.Next() {
 		var i SubjectSession
-		if err := rows.Scan(&i.ID, &i.CreatedAt, &i.ExpiresIn); err != nil {
+		if err := rows.Scan(
+			&i.ID,
+			&i.CreatedAt,
+			&i.ExpiresIn,
+			&i.Label,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

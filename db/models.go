@@ -19,14 +19,14 @@ type Health struct {
 	HeapBytes int64
 	// Bytes of its indexes.
 	IndexBytes int64
-	// Row versions that vacuum has yet to remove.
-	DeadTuples int64
-	// Share of updates that touched no index, 0 to 1; watch below 0.99.
-	HotRatio float64
-	// When autovacuum last finished here; null when never.
+	// Row versions that vacuum has yet to remove; null on a replica.
+	DeadTuples sql.NullInt64
+	// Share of updates that touched no index, 0 to 1; watch below 0.99. Null on a replica.
+	HotRatio sql.NullFloat64
+	// When autovacuum last finished here; null when never, and on a replica.
 	LastAutovacuum sql.NullTime
-	// Transactions since the oldest snapshot that holds vacuum back anywhere on the server.
-	OldestXminAge int64
+	// Transactions since the oldest snapshot that holds vacuum back anywhere on the server; null on a replica.
+	OldestXminAge sql.NullInt64
 	// Earliest expires_at that the reaper met in its last whole lap; null when none was expired.
 	OldestExpired sql.NullTime
 	// When the reaper last ended a lap; null when never.
@@ -91,4 +91,6 @@ type SubjectSession struct {
 	CreatedAt time.Time
 	// Seconds left, by the server's clock.
 	ExpiresIn float64
+	// What its user tells it apart by; null when none was given.
+	Label sql.NullString
 }

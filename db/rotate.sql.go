@@ -28,6 +28,7 @@ type RotateParams struct {
 	Subject       sql.NullString
 }
 
+// What 0.1.0 serves too; see insert.
 func (q *Queries) Rotate(ctx context.Context, db DBTX, arg RotateParams) (bool, error) {
 	row := db.QueryRowContext(ctx, rotate,
 		arg.ID,
@@ -35,6 +36,40 @@ func (q *Queries) Rotate(ctx context.Context, db DBTX, arg RotateParams) (bool, 
 		arg.NewSecretHash,
 		arg.GraceSeconds,
 		arg.Subject,
+	)
+	var rotated bool
+	err := row.Scan(&rotated)
+	return rotated, err
+}
+
+const rotateCapped = `-- name: RotateCapped :one
+SELECT sessionsql.rotate(
+  id => $1::bigint,
+  secret_hash => $2::pg_catalog.bytea,
+  new_secret_hash => $3::pg_catalog.bytea,
+  grace => pg_catalog.make_interval(secs => $4::double precision),
+  subject => $5::varchar,
+  max_sessions => $6::integer
+) AS rotated
+`
+
+type RotateCappedParams struct {
+	ID            int64
+	SecretHash    []byte
+	NewSecretHash []byte
+	GraceSeconds  float64
+	Subject       string
+	MaxSessions   int32
+}
+
+func (q *Queries) RotateCapped(ctx context.Context, db DBTX, arg RotateCappedParams) (bool, error) {
+	row := db.QueryRowContext(ctx, rotateCapped,
+		arg.ID,
+		arg.SecretHash,
+		arg.NewSecretHash,
+		arg.GraceSeconds,
+		arg.Subject,
+		arg.MaxSessions,
 	)
 	var rotated bool
 	err := row.Scan(&rotated)

@@ -11,8 +11,6 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
-
-	bundle "github.com/sessionsql/postgres/sql"
 )
 
 // Of a session.
@@ -36,9 +34,10 @@ var (
 	ErrReadOnly = fmt.Errorf("%w: the primary is read-only; point its DSN at the server that accepts writes "+
 		"(with several hosts in it, add target_session_attrs=read-write)", ErrUnavailable)
 
-	// ErrNotInstalled says that the database does not hold the bundle, or that the role may not see it.
-	ErrNotInstalled = errors.New("the SQL bundle is not installed in this database; call sessionsql.Install, or run: " +
-		"psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql")
+	// ErrNotInstalled says that the database does not hold the bundle, that the role may not see it, or that it is older
+	// than this call needs.
+	ErrNotInstalled = errors.New("the SQL bundle is not installed in this database, or older than this call needs; " +
+		"call sessionsql.Install, or run: psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql")
 
 	// ErrDSN says that a data source name cannot be understood.
 	ErrDSN = errors.New(`not a PostgreSQL data source name; write it like ` +
@@ -69,25 +68,6 @@ type PayloadError struct {
 // Error implements error; it does not repeat the payload.
 func (e *PayloadError) Error() string {
 	return fmt.Sprintf("sessionsql: payload of %d bytes %s (at most %d bytes of UTF-8 without NUL)", e.Size, e.Reason, e.Max)
-}
-
-// A VersionError says that the database holds another version of the bundle than this package was built with.
-type VersionError struct {
-	Installed string
-	Wanted    string
-}
-
-// Error implements error.
-func (e *VersionError) Error() string {
-	return fmt.Sprintf("sessionsql: bundle %s is installed, this program needs %s; call sessionsql.Install to upgrade the "+
-		"database, or build the program with github.com/sessionsql/postgres v%s", e.Installed, e.Wanted, e.Installed)
-}
-
-func checkVersion(installed string) error {
-	if installed != bundle.Version {
-		return &VersionError{Installed: installed, Wanted: bundle.Version}
-	}
-	return nil
 }
 
 // An Error is what a server, or the way to it, answered instead of a result. It never holds a token, a secret, a payload or
@@ -169,12 +149,26 @@ func connectionLost(err error) bool {
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
 }
 
+// serialization reports whether the server refused a statement for what others do at the same time, or because its
+// transaction is not read committed: nothing was done, and at read committed it can be.
+func serialization(err error) bool {
+	var state interface{ SQLState() string }
+	if !errors.As(err, &state) {
+		return false
+	}
+	switch state.SQLState() {
+	case "40001", "40P01", "25000": // serialization_failure, deadlock_detected, invalid_transaction_state
+		return true
+	}
+	return false
+}
+
 // kindOf sorts PostgreSQL's error codes (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 func kindOf(state string) error {
 	switch state {
 	case "25006": // read_only_sql_transaction
 		return ErrReadOnly
-	case "3F000", "42883", "42P01", "42704": // no such schema, function, table or type
+	case "3F000", "42883", "42P01", "42703", "42704": // no such schema, function, table, column or type
 		return ErrNotInstalled
 	case "57014", // query_canceled: by statement_timeout or by an operator
 		"40001", "40P01": // on a replica, a conflict with recovery

@@ -84,23 +84,30 @@ func ExampleStore_ListSubject() {
 	store := openStore(ctx)
 	defer store.Close(ctx)
 
+	var current sessionsql.Token
 	for _, own := range []sessionsql.InsertOptions{
-		{Subject: "eve", IdleTimeout: 30 * 24 * time.Hour, MaxSessions: 2}, // remembered
-		{Subject: "eve", IdleTimeout: 15 * time.Minute, MaxSessions: 2},
-		{Subject: "eve", MaxSessions: 2}, // of at most two, so the oldest ends
+		{Subject: "eve", Label: "Safari on iPad", IdleTimeout: 30 * 24 * time.Hour}, // remembered
+		{Subject: "eve", Label: "Chrome on Windows", IdleTimeout: 15 * time.Minute},
+		{Subject: "eve", Label: "Firefox on Linux", MaxSessions: 2}, // of at most two, so the oldest ends
 	} {
-		if _, err := store.Insert(ctx, "p", own); err != nil {
+		token, err := store.Insert(ctx, "p", own)
+		if err != nil {
 			log.Fatal(err)
 		}
+		current = token
 	}
-	sessions, err := store.ListSubject(ctx, "eve")
+	sessions, err := store.ListSubject(ctx, "eve", current)
 	if err != nil {
 		log.Fatal(err)
 	}
 	for _, sess := range sessions {
-		fmt.Println(time.Since(sess.CreatedAt) < time.Minute, sess.ExpiresIn.Round(time.Minute))
+		fmt.Println(sess.Label, sess.Current, sess.ExpiresIn.Round(time.Minute))
+		if !sess.Current {
+			fmt.Println(store.RevokeListed(ctx, current, sess.ID)) // a click on "end this session"
+		}
 	}
 	// Output:
-	// true 40m0s
-	// true 20m0s
+	// Firefox on Linux true 40m0s
+	// Chrome on Windows false 20m0s
+	// <nil>
 }

@@ -10,12 +10,17 @@ import (
 
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/internal/pgtext"
+	bundle "github.com/sessionsql/postgres/sql"
 )
 
 // InsertOptions is what one session has of its own. The zero value of each field means the Store's.
 type InsertOptions struct {
 	// Subject is whose session this is, a user's id say, at most 1024 bytes. Defaults to nobody's: an anonymous session.
 	Subject string
+
+	// Label is what a user tells their sessions apart by in a list ("Firefox on Linux"), at most 256 bytes. It comes back
+	// from ListSubject and from no lookup. Defaults to none.
+	Label string
 
 	// IdleTimeout is this session's idle timeout ("remember me"). Defaults to [Options.IdleTimeout].
 	IdleTimeout time.Duration
@@ -37,6 +42,7 @@ type newSession struct {
 	idle     float64         // seconds
 	lifetime sql.NullFloat64 // seconds
 	subject  sql.NullString
+	label    string // empty for none
 	max      sql.NullInt32
 }
 
@@ -61,9 +67,7 @@ func (s *Store) Insert(ctx context.Context, payload string, options ...InsertOpt
 // [Options.MaxReplicaLag].
 func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options ...InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (int64, error) {
-		params := session.params()
-		params.Durable = true
-		id, err := s.queries.Insert(ctx, tx, params)
+		id, err := s.sendInsert(ctx, tx, session, true)
 		return id, databaseError(ctx, "insert", s.primary, err)
 	})
 }
@@ -104,8 +108,11 @@ func (s *Store) newSession(payload string, options []InsertOptions) (newSession,
 	if err := checkSubject(own.Subject); err != nil {
 		return newSession{}, fmt.Errorf("sessionsql: insert: %w", err)
 	}
-	if own.MaxSessions < 0 || own.MaxSessions > 0 && own.Subject == "" {
-		return newSession{}, fmt.Errorf("sessionsql: insert: %w: MaxSessions must be positive, and needs a Subject", ErrOptions)
+	if err := checkText("label", own.Label, bundle.MaxLabelBytes); err != nil {
+		return newSession{}, fmt.Errorf("sessionsql: insert: %w", err)
+	}
+	if err := checkCap(own.MaxSessions, own.Subject); err != nil {
+		return newSession{}, fmt.Errorf("sessionsql: insert: %w", err)
 	}
 	if err := s.checkPayload(payload); err != nil {
 		return newSession{}, err
@@ -114,7 +121,8 @@ func (s *Store) newSession(payload string, options []InsertOptions) (newSession,
 		payload:  payload,
 		idle:     idle.Seconds(),
 		lifetime: sql.NullFloat64{Float64: lifetime.Seconds(), Valid: lifetime != 0},
-		subject:  sql.NullString{String: own.Subject, Valid: own.Subject != ""},
+		subject:  nullString(own.Subject),
+		label:    own.Label,
 		max:      sql.NullInt32{Int32: own.MaxSessions, Valid: own.MaxSessions != 0},
 	}, nil
 }
@@ -135,33 +143,58 @@ func (s *Store) checkPayload(payload string) error {
 	return &PayloadError{Reason: reason, Size: len(payload), Max: s.options.MaxPayloadBytes}
 }
 
-// maxSubjectBytes keeps an index entry within a third of a page; the SQL says the same.
-const maxSubjectBytes = 1024
+func checkSubject(subject string) error { return checkText("subject", subject, bundle.MaxSubjectBytes) }
 
-func checkSubject(subject string) error {
-	if len(subject) > maxSubjectBytes || strings.IndexByte(subject, 0) >= 0 || !utf8.ValidString(subject) {
-		return fmt.Errorf("%w: a subject must be UTF-8 without NUL, at most %d bytes", ErrOptions, maxSubjectBytes)
+// checkText refuses what the column of this name does not take, without repeating it.
+func checkText(name, text string, maxBytes int64) error {
+	if int64(len(text)) > maxBytes || strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {
+		return fmt.Errorf("%w: a %s must be UTF-8 without NUL, at most %d bytes", ErrOptions, name, maxBytes)
 	}
 	return nil
 }
 
-func (n newSession) params() db.InsertParams {
-	return db.InsertParams{
-		SecretHash:      n.hash[:],
-		Payload:         pgtext.Payload(n.payload),
-		IdleSeconds:     n.idle,
-		LifetimeSeconds: n.lifetime,
-		Subject:         n.subject,
-		MaxSessions:     n.max,
+func checkCap(maxSessions int32, subject string) error {
+	if maxSessions < 0 || maxSessions > 0 && subject == "" {
+		return fmt.Errorf("%w: MaxSessions must be positive, and needs a Subject", ErrOptions)
 	}
+	return nil
 }
+
+// nullString is null for an empty text.
+func nullString(text string) sql.NullString { return sql.NullString{String: text, Valid: text != ""} }
 
 // insertOne is a lone insert.
 func (s *Store) insertOne(ctx context.Context, session newSession) (int64, error) {
 	var id int64
 	err := s.primary.write(ctx, "insert", func(ctx context.Context, on Tx) (err error) {
-		id, err = s.queries.Insert(ctx, on, session.params())
+		id, err = s.sendInsert(ctx, on, session, false)
 		return err
 	})
 	return id, err
+}
+
+// sendInsert sends one session. Without a label it sends what an older bundle understands as well.
+func (s *Store) sendInsert(ctx context.Context, on Tx, session newSession, durable bool) (int64, error) {
+	params := db.InsertParams{
+		SecretHash:      session.hash[:],
+		Payload:         pgtext.Payload(session.payload),
+		IdleSeconds:     session.idle,
+		LifetimeSeconds: session.lifetime,
+		Subject:         session.subject,
+		Durable:         durable,
+		MaxSessions:     session.max,
+	}
+	if session.label == "" {
+		return s.queries.Insert(ctx, on, params)
+	}
+	return s.queries.InsertLabelled(ctx, on, db.InsertLabelledParams{
+		SecretHash:      params.SecretHash,
+		Payload:         params.Payload,
+		IdleSeconds:     params.IdleSeconds,
+		LifetimeSeconds: params.LifetimeSeconds,
+		Subject:         params.Subject,
+		Durable:         params.Durable,
+		MaxSessions:     params.MaxSessions,
+		Label:           session.label,
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
 // insertMany inserts what callers gathered, in one statement. It is all or nothing: when the server refuses the batch, each
@@ -12,6 +13,8 @@ import (
 // it committed, and nothing is sent twice.
 func (s *Store) insertMany(ctx context.Context, calls []*call[newSession, int64]) {
 	var params db.InsertBatchParams
+	var labels pgtext.Subjects
+	labelled := false
 	for _, each := range calls {
 		session := &each.question
 		params.SecretHashes = append(params.SecretHashes, session.hash)
@@ -19,10 +22,23 @@ func (s *Store) insertMany(ctx context.Context, calls []*call[newSession, int64]
 		params.IdleSeconds = append(params.IdleSeconds, sql.NullFloat64{Float64: session.idle, Valid: true})
 		params.LifetimeSeconds = append(params.LifetimeSeconds, session.lifetime)
 		params.Subjects = append(params.Subjects, session.subject)
+		labels = append(labels, nullString(session.label))
+		labelled = labelled || session.label != ""
 	}
 	var rows []db.NewSessionID
 	err := s.primary.write(ctx, "insert", func(ctx context.Context, on Tx) (err error) {
-		rows, err = s.queries.InsertBatch(ctx, on, params)
+		if !labelled { // which an older bundle understands as well
+			rows, err = s.queries.InsertBatch(ctx, on, params)
+			return err
+		}
+		rows, err = s.queries.InsertBatchLabelled(ctx, on, db.InsertBatchLabelledParams{
+			SecretHashes:    params.SecretHashes,
+			Payloads:        params.Payloads,
+			IdleSeconds:     params.IdleSeconds,
+			LifetimeSeconds: params.LifetimeSeconds,
+			Subjects:        params.Subjects,
+			Labels:          labels,
+		})
 		return err
 	})
 	if refused(err) {

@@ -13,6 +13,12 @@ type SubjectSession struct {
 	// ID is the number of the session's row; it opens nothing.
 	ID int64
 
+	// Label is what the session was inserted with; empty for none.
+	Label string
+
+	// Current says that it is the session that the token given to ListSubject opens.
+	Current bool
+
 	// CreatedAt is when the session was inserted, by the server's clock.
 	CreatedAt time.Time
 
@@ -20,10 +26,11 @@ type SubjectSession struct {
 	ExpiresIn time.Duration
 }
 
-// ListSubject returns the live sessions of a user, newest first, from the primary. OWASP ASVS 5.0, 7.5.2.
+// ListSubject returns the live sessions of a user, newest first, from the primary, and marks the one that current opens; an
+// empty current marks none. [Store.RevokeListed] ends one of them. OWASP ASVS 5.0, 7.5.2.
 //
-// It returns ErrOptions for an empty subject, or ErrUnavailable.
-func (s *Store) ListSubject(ctx context.Context, subject string) ([]SubjectSession, error) {
+// It returns ErrNoSession when current opens no session of this subject, ErrOptions for an empty subject, or ErrUnavailable.
+func (s *Store) ListSubject(ctx context.Context, subject string, current Token) ([]SubjectSession, error) {
 	if err := needSubject(subject); err != nil {
 		return nil, fmt.Errorf("sessionsql: list subject: %w", err)
 	}
@@ -31,6 +38,14 @@ func (s *Store) ListSubject(ctx context.Context, subject string) ([]SubjectSessi
 		return nil, ErrClosed
 	}
 	defer s.calls.leave()
+	var currentID int64
+	if current != "" {
+		id, err := s.idOf(ctx, subject, current)
+		if err != nil {
+			return nil, err
+		}
+		currentID = id
+	}
 	var rows []db.SubjectSession
 	err := s.primary.read(ctx, "list subject", func(ctx context.Context, on Tx) (err error) {
 		rows, err = s.queries.ListSubject(ctx, on, subject)
@@ -41,7 +56,13 @@ func (s *Store) ListSubject(ctx context.Context, subject string) ([]SubjectSessi
 	}
 	sessions := make([]SubjectSession, len(rows))
 	for i, row := range rows {
-		sessions[i] = SubjectSession{ID: row.ID, CreatedAt: row.CreatedAt, ExpiresIn: fromSeconds(row.ExpiresIn)}
+		sessions[i] = SubjectSession{
+			ID:        row.ID,
+			Label:     row.Label.String,
+			Current:   row.ID == currentID,
+			CreatedAt: row.CreatedAt,
+			ExpiresIn: fromSeconds(row.ExpiresIn),
+		}
 	}
 	return sessions, nil
 }

@@ -82,6 +82,11 @@ func newDatabaseIn(t testing.TB, cluster *pgcluster.Cluster) *database {
 	return d
 }
 
+// pretendOlder has the next installation replace everything that an upgrade replaces.
+func (d *database) pretendOlder() {
+	d.primary.MustExec(`CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '0.1.9'::text`)
+}
+
 func emptyDatabaseIn(t testing.TB, cluster *pgcluster.Cluster) *database {
 	t.Helper()
 	d := &database{cluster: cluster, name: fmt.Sprintf("test%d", databases.Add(1))}

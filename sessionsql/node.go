@@ -71,6 +71,9 @@ func (n *node) read(ctx context.Context, op string, run func(context.Context, Tx
 // is refused as read-only was not done: it is tried once more on whatever the DSN leads to now.
 func (n *node) write(ctx context.Context, op string, run func(context.Context, Tx) error) error {
 	err := n.statement(ctx, run)
+	if serialization(err) && ctx.Err() == nil {
+		err = n.statement(ctx, atReadCommitted(run))
+	}
 	if connectionLost(err) {
 		n.dropIdle(ctx)
 	}
@@ -80,6 +83,25 @@ func (n *node) write(ctx context.Context, op string, run func(context.Context, T
 	}
 	n.dropIdle(ctx)
 	return databaseError(ctx, op, n, n.statement(ctx, run))
+}
+
+// atReadCommitted gives a statement a transaction of its own. The others run at the isolation level that the database or
+// its pool has by default, where a stricter one refuses a write to what was written meanwhile.
+func atReadCommitted(run func(context.Context, Tx) error) func(context.Context, Tx) error {
+	return func(ctx context.Context, on Tx) error {
+		begin := on.(interface {
+			BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
+		})
+		tx, err := begin.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = tx.Rollback() }() // after Commit this does nothing
+		if err := run(ctx, tx); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
 }
 
 // dropIdle closes the connections that are idle now.

@@ -105,6 +105,7 @@ func TestInstallUnderLoadDisturbsNobody(t *testing.T) {
 	store := d.store(t, nil)
 	underLoad(t, store, func() {
 		for range 5 {
+			d.pretendOlder()
 			must(t, sessionsql.Install(t.Context(), d.primary))
 		}
 	})
@@ -124,6 +125,7 @@ func TestPayloadsAreCompressedWithLZ4WhereTheServerCan(t *testing.T) {
 	}
 	// An operator's choice stands.
 	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN payload SET COMPRESSION pglz")
+	d.pretendOlder()
 	must(t, sessionsql.Install(t.Context(), d.primary))
 	if got := compression(); got != "p" {
 		t.Errorf("after another install: compression %q, want %q", got, "p")

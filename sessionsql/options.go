@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	bundle "github.com/sessionsql/postgres/sql"
 )
 
 // Options says how a [Store] behaves; nil is the same as the zero value. A negative interval turns that loop off.
@@ -91,8 +93,8 @@ func orDefault[T comparable](value, standard T) T {
 	return value
 }
 
-// maxTimeout is the largest idle timeout and lifetime: 100 years, as in the SQL.
-const maxTimeout = 3155760000 * time.Second
+// maxTimeout is the largest idle timeout and lifetime.
+var maxTimeout = time.Duration(bundle.MaxTimeoutSeconds) * time.Second
 
 // checkTimeouts checks an idle timeout and a lifetime, where 0 means no lifetime.
 func checkTimeouts(idle, lifetime time.Duration) error {

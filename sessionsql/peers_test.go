@@ -64,10 +64,10 @@ func TestKeepingAliveNeverRevivesAnExpiredSession(t *testing.T) {
 	if n := touch(t, d.primary, idOf(t, token)); n != 0 {
 		t.Error("touch_batch extended an expired session")
 	}
-	mustBeDead(t, store, token, "expired while its keepalive was pending")
 	if left := d.expiresIn(t, idOf(t, token)); left > 0 {
 		t.Errorf("%v seconds left", left)
 	}
+	mustBeDead(t, store, token, "expired while its keepalive was pending")
 }
 
 // noDeadlock runs work in several goroutines, and checks that none fails.

@@ -22,12 +22,19 @@ func (s *Store) Revoke(ctx context.Context, token Token) error {
 		return ErrClosed
 	}
 	defer s.calls.leave()
+	return s.revoke(ctx, "revoke", k, func(ctx context.Context, on Tx) (bool, error) {
+		return s.queries.Revoke(ctx, on, db.RevokeParams{ID: k.id, SecretHash: k.hash[:]})
+	})
+}
+
+// revoke sends one logout, and remembers that it ended a session.
+func (s *Store) revoke(ctx context.Context, op string, ended key, send func(context.Context, Tx) (bool, error)) error {
 	var revoked bool
-	err := s.primary.write(ctx, "revoke", func(ctx context.Context, on Tx) (err error) {
-		revoked, err = s.queries.Revoke(ctx, on, db.RevokeParams{ID: k.id, SecretHash: k.hash[:]})
+	err := s.primary.write(ctx, op, func(ctx context.Context, on Tx) (err error) {
+		revoked, err = send(ctx, on)
 		return err
 	})
-	s.recent.mark(k)
+	s.recent.mark(ended)
 	switch {
 	case err != nil:
 		return err

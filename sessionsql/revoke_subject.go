@@ -25,18 +25,11 @@ func (s *Store) RevokeSubject(ctx context.Context, subject string, except Token)
 
 	var keep sql.NullInt64
 	if except != "" {
-		k, ok := except.key()
-		if !ok {
-			return 0, ErrNoSession
-		}
-		// An id proves nothing: whoever would be spared by it has to show the secret.
-		switch kept, err := s.lookupOne(ctx, s.primary, k); {
-		case err != nil:
+		id, err := s.idOf(ctx, subject, except)
+		if err != nil {
 			return 0, err
-		case kept.Subject.String != subject:
-			return 0, ErrNoSession
 		}
-		keep = sql.NullInt64{Int64: k.id, Valid: true}
+		keep = sql.NullInt64{Int64: id, Valid: true}
 	}
 	var revoked int64
 	err := s.primary.write(ctx, "revoke subject", func(ctx context.Context, on Tx) (err error) {
@@ -49,6 +42,22 @@ func (s *Store) RevokeSubject(ctx context.Context, subject string, except Token)
 	}
 	s.stats.revokes.Add(revoked)
 	return revoked, nil
+}
+
+// idOf returns the id of the live session of a subject that a token opens. An id alone proves nothing: whoever names it has
+// to show the secret.
+func (s *Store) idOf(ctx context.Context, subject string, token Token) (int64, error) {
+	k, ok := token.key()
+	if !ok {
+		return 0, ErrNoSession
+	}
+	switch row, err := s.lookupOne(ctx, s.primary, k); {
+	case err != nil:
+		return 0, err
+	case row.Subject.String != subject:
+		return 0, ErrNoSession
+	}
+	return k.id, nil
 }
 
 func needSubject(subject string) error {

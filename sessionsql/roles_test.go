@@ -164,11 +164,11 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	}
 
 	// Who is logged in, the app learns only when it is given that too.
-	if _, err := store.ListSubject(t.Context(), "who"); sqlState(err) != "42501" {
+	if _, err := store.ListSubject(t.Context(), "who", ""); sqlState(err) != "42501" {
 		t.Errorf("ListSubject: %v", err)
 	}
 	d.primary.MustExec("GRANT sessionsql_support TO " + app)
-	if list, err := store.ListSubject(t.Context(), "who"); err != nil || len(list) != 1 {
+	if list, err := store.ListSubject(t.Context(), "who", ""); err != nil || len(list) != 1 {
 		t.Errorf("ListSubject with sessionsql_support: %v, %v", list, err)
 	}
 }
@@ -176,13 +176,13 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 // granted is all that roles.sql gives; what is not here, nobody has.
 var granted = map[string][]string{
 	"sessionsql_app": {
-		"end_session", "find_session", "insert", "insert_batch", "lookup", "lookup_batch", "new_session", "node", "reap", "revoke",
-		"revoke_subject", "rotate", "token_hash", "token_id", "touch_batch", "update_payload",
+		"end_session", "find_session", "insert", "insert_batch", "lookup", "lookup_batch", "new_session", "node", "reap",
+		"reap_all", "revoke", "revoke_listed", "revoke_subject", "rotate", "token_hash", "token_id", "touch_batch", "update_payload",
 		"update_payload_batch", "version",
 	},
 	"sessionsql_support": {"list_subject", "node", "revoke_subject", "version"},
 	"sessionsql_reader":  {"find_session", "lookup", "lookup_batch", "node", "token_hash", "token_id", "version"},
-	"sessionsql_reaper":  {"node", "reap", "version"},
+	"sessionsql_reaper":  {"node", "reap", "reap_all", "version"},
 	"sessionsql_monitor": {"health", "last_reap", "node", "version"},
 	"nobody":             nil,
 }
@@ -260,7 +260,8 @@ func TestEverythingIsTheOwners(t *testing.T) {
 }
 
 // A function that runs as its owner with names that its caller can redirect would be the owner's gift to the caller. insert
-// qualifies all it names instead, which the attack below proves; whatever else wants that has to be looked at first.
+// and reap_all qualify all they name instead, which the attack below proves; whatever else wants that has to be looked at
+// first.
 func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
 	d := newDatabase(t)
 	installRoles(t, d.primary)
@@ -269,7 +270,7 @@ func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
 		SELECT p.oid::regprocedure::text FROM pg_proc AS p
 		WHERE p.pronamespace = 'sessionsql'::regnamespace
 		  AND p.prosqlbody IS NULL
-		  AND p.proname <> 'insert'
+		  AND p.proname NOT IN ('insert', 'reap_all')
 		  AND NOT COALESCE('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)`))
 	if len(open) > 0 {
 		t.Errorf("neither BEGIN ATOMIC nor SET search_path: %v", open)
@@ -284,21 +285,23 @@ func (d *database) appStore(t *testing.T) (store *sessionsql.Store, user string)
 	return must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), user), nil, quiet())), user
 }
 
-func TestUpgradeShutsOutUntilRolesRunAgain(t *testing.T) {
+func TestUpgradeKeepsTheRoles(t *testing.T) {
 	d := newDatabase(t)
 	store, app := d.appStore(t)
 	defer closeStore(t, store)
 	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
 
-	must(t, sessionsql.Install(t.Context(), d.primary))
-	if _, err := store.Lookup(t.Context(), token); sqlState(err) != "42501" {
-		t.Errorf("after install.sql alone: %v", err)
-	}
+	d.pretendOlder()
 	if err := sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), app))); sqlState(err) != "42501" {
 		t.Errorf("the app may install: %v", err)
 	}
-	installRoles(t, d.primary)
+	must(t, sessionsql.Install(t.Context(), d.primary))
 	must(t, store.Touch(t.Context(), token))
+	if n := get[int](t, d.primary, `
+		SELECT count(*) FROM pg_proc AS p
+		WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.proname IN ('lookup', 'insert') AND p.prosecdef`); n != 2 {
+		t.Errorf("%d functions run as their owner, want 2", n)
+	}
 }
 
 func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
@@ -307,7 +310,8 @@ func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
 	defer closeStore(t, store)
 	underLoad(t, store, func() {
 		for range 5 {
-			installRoles(t, d.primary)
+			d.pretendOlder()
+			must(t, sessionsql.Install(t.Context(), d.primary))
 		}
 	})
 }
@@ -325,8 +329,8 @@ func TestRolesNeedNoSuperuser(t *testing.T) {
 	useEverything(t, store)
 
 	// The next upgrade, and the end.
+	d.pretendOlder()
 	must(t, sessionsql.Install(t.Context(), installer))
-	installRoles(t, installer)
 	useEverything(t, store)
 	closeStore(t, store)
 	installer.MustExec(bundle.Uninstall())
@@ -525,43 +529,56 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 	raw := append(binary.BigEndian.AppendUint64(nil, uint64(id)), secret...)
 	token := base64.RawURLEncoding.EncodeToString(raw)
 	digest := sha256.Sum256(secret)
-	replace := strings.NewReplacer("$id", fmt.Sprint(id), "$hash", fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
+	replace := strings.NewReplacer("$id", fmt.Sprint(id), "$next", fmt.Sprint(id+1), "$hash", fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
 		"$hex", fmt.Sprintf("%x", digest), "$token", "'"+token+"'")
 	var calls []capturedCall
 	for _, row := range [][3]string{
-		{"check_insert", "SELECT sessionsql.check_insert($hash, 'p', 60, 60, 's', 1)", "^$"},
+		{"check_insert", "SELECT sessionsql.check_insert($hash, 'p', 60, 60, 's', 1, 'l')", "^$"},
+		{"commit_asynchronously", "SELECT sessionsql.commit_asynchronously(false)", "^off$"},
+		{"commit_synchronously", "SELECT sessionsql.commit_synchronously()", "^<nil>$"},
 		{"deadline_after", "SELECT sessionsql.deadline_after(60)", "^20"},
 		{"deadline_after", "SELECT sessionsql.deadline_after(NULL)", "^infinity$"},
 		{"end_session", "SELECT sessionsql.end_session($token)", "^true$"},
 		{"end_session", "SELECT sessionsql.end_session('no token')", "^false$"},
+		{"end_excess", "SELECT sessionsql.end_excess(ARRAY[$id]::pg_catalog.int8[])", "^1$"},
+		{"evict_subject", "SELECT sessionsql.evict_subject('victim', 1, $id)", "^1$"},
 		{"evict_subject", "SELECT sessionsql.evict_subject('victim', 1)", "^1$"},
 		{"find_session", "SELECT f.payload FROM sessionsql.find_session($token) AS f", "^mine$"},
 		{"find_session", "SELECT f.expires_in FROM sessionsql.find_session($token) AS f", "^1199"},
 		{"insert", "SELECT sessionsql.insert($other, 'p')", "^[1-9][0-9]*$"},
-		{"insert", "SELECT sessionsql.insert($other, 'p', '1 minute', '1 hour', 'victim', false, 1)", "^[1-9][0-9]*$"},
+		{"insert", "SELECT sessionsql.insert($other, 'p', '1 minute', '1 hour', 'victim', false, 1, 'l')", "^[1-9][0-9]*$"},
 		{"insert_batch", `SELECT i.id FROM sessionsql.insert_batch('{"\\x$hex"}', '{p}', '{60}', '{60}', '{s}') AS i`, "^[1-9][0-9]*$"},
-		{"is_insertable", "SELECT sessionsql.is_insertable($hash, 'p', 60, 60, 's', NULL)", "^true$"},
+		{"is_insertable", "SELECT sessionsql.is_insertable($hash, 'p', 60, 60, 's', NULL, 'l')", "^true$"},
 		{"is_due", "SELECT sessionsql.is_due('2999-01-01', 1e12, 'infinity')", "^true$"},
 		{"list_subject", "SELECT l.id FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^$id$"},
 		{"list_subject", "SELECT l.expires_in FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^1199"},
+		{"lock_excess", "SELECT sessionsql.lock_excess('victim', 1, $id)", "^.$next.$"},
 		{"lookup", "SELECT l.payload FROM sessionsql.lookup($id, $hash) AS l", "^mine$"},
 		{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $hash) AS l", "^1199"},
 		{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $other) AS l", "^no row$"},
 		{"lookup_batch", `SELECT l.payload FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`, "^mine$"},
 		{"lookup_batch", `SELECT l.expires_in FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`, "^1199"},
+		{"max_label_bytes", "SELECT sessionsql.max_label_bytes()", "^256$"},
+		{"max_subject_bytes", "SELECT sessionsql.max_subject_bytes()", "^1024$"},
+		{"max_timeout", "SELECT sessionsql.max_timeout()", "^3.15576e"},
 		{"new_session", "SELECT sessionsql.new_session('p', '1 minute', '1 hour', 'victim', false, 1)", "^[A-Za-z0-9_-]{32}$"},
 		{"next_expiry", "SELECT sessionsql.next_expiry(60, '1999-12-31 12:00+00')", "^1999-12-31"},
 		{"open_session", "SELECT o.payload FROM sessionsql.open_session($id, $hash) AS o", "^mine$"},
 		{"open_session", "SELECT o.expires_in FROM sessionsql.open_session($id, $hash) AS o", "^1199"},
-		{"opens", "SELECT sessionsql.opens($hash, $hash, NULL, NULL)", "^true$"},
 		{"opens", "SELECT sessionsql.opens($hash, $other, $hash, 'infinity')", "^true$"},
+		{"opens_at", "SELECT sessionsql.opens_at($hash, $hash, NULL, NULL, '2000-01-01')", "^true$"},
+		{"opens_at", "SELECT sessionsql.opens_at($hash, $other, $hash, 'infinity', '2000-01-01')", "^true$"},
 		{"reap", "SELECT r.reaped FROM sessionsql.reap() AS r", "^2$"},
 		{"reap", "SELECT r.reaped FROM sessionsql.reap(1, 1) AS r", "^1$"},
+		{"reap_all", "CALL sessionsql.reap_all(1)", "^no row$"},
 		{"revoke", "SELECT sessionsql.revoke($id, $hash)", "^true$"},
 		{"revoke", "SELECT sessionsql.revoke($id, $other)", "^false$"},
+		{"revoke_listed", "SELECT sessionsql.revoke_listed($id, $hash, $next)", "^true$"},
+		{"revoke_listed", "SELECT sessionsql.revoke_listed($id, $other, $next)", "^false$"},
 		{"revoke_subject", "SELECT sessionsql.revoke_subject('victim')", "^2$"},
 		{"revoke_subject", "SELECT sessionsql.revoke_subject('victim', $id)", "^1$"},
 		{"rotate", "SELECT sessionsql.rotate($id, $hash, $other, '1 minute', 'victim')", "^true$"},
+		{"rotate", "SELECT sessionsql.rotate($id, $hash, $other, '0', 'victim', 1)", "^true$"},
 		{"token_hash", "SELECT sessionsql.token_hash($token)", "^$hex$"},
 		{"token_hash", "SELECT sessionsql.token_hash('no token')", "^<nil>$"},
 		{"token_id", "SELECT sessionsql.token_id($token)", "^$id$"},
@@ -743,7 +760,7 @@ func captureAttack(t *testing.T, withRoles bool) {
 		store, err := sessionsql.Open(t.Context(), dsn, nil, quiet())
 		must(t, err)
 		useEverything(t, store)
-		must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "all"))
+		must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "all", ""))
 		closeStore(t, store)
 		disarmed("Store, path " + path)
 	}

@@ -2,7 +2,6 @@ package sessionsql
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"time"
 
@@ -20,6 +19,11 @@ type RotateOptions struct {
 	// Defaults to 10 seconds, and with a Subject to not at all: who planted the anonymous token must not be logged in by it
 	// (session fixation; OWASP ASVS 5.0, 7.2.4).
 	Grace time.Duration
+
+	// MaxSessions is how many live sessions the subject may have, this one included, as for an insert. It needs a Subject.
+	//
+	// Defaults to no cap.
+	MaxSessions int32
 }
 
 const (
@@ -54,16 +58,13 @@ func (s *Store) Rotate(ctx context.Context, token Token, options ...RotateOption
 	renewed := key{id: k.id, hash: next.hash()}
 	var rotated bool
 	err = s.primary.write(ctx, "rotate", func(ctx context.Context, on Tx) (err error) {
-		rotated, err = s.queries.Rotate(ctx, on, db.RotateParams{
-			ID:            k.id,
-			SecretHash:    k.hash[:],
-			NewSecretHash: renewed.hash[:],
-			GraceSeconds:  own.Grace.Seconds(),
-			Subject:       sql.NullString{String: own.Subject, Valid: own.Subject != ""},
-		})
+		rotated, err = s.sendRotate(ctx, on, k, renewed, own)
 		return err
 	})
 	s.recent.mark(k, renewed)
+	if own.MaxSessions != 0 {
+		s.recent.markAll() // it may have ended others, whose keys are not known here
+	}
 	switch {
 	case err != nil:
 		return "", err
@@ -77,6 +78,27 @@ func (s *Store) Rotate(ctx context.Context, token Token, options ...RotateOption
 	return "", ErrConflict
 }
 
+// sendRotate sends one rotate. Without a cap it sends what an older bundle understands as well.
+func (s *Store) sendRotate(ctx context.Context, on Tx, k, renewed key, own RotateOptions) (bool, error) {
+	if own.MaxSessions == 0 {
+		return s.queries.Rotate(ctx, on, db.RotateParams{
+			ID:            k.id,
+			SecretHash:    k.hash[:],
+			NewSecretHash: renewed.hash[:],
+			GraceSeconds:  own.Grace.Seconds(),
+			Subject:       nullString(own.Subject),
+		})
+	}
+	return s.queries.RotateCapped(ctx, on, db.RotateCappedParams{
+		ID:            k.id,
+		SecretHash:    k.hash[:],
+		NewSecretHash: renewed.hash[:],
+		GraceSeconds:  own.Grace.Seconds(),
+		Subject:       own.Subject,
+		MaxSessions:   own.MaxSessions,
+	})
+}
+
 func rotateOptions(options []RotateOptions) (RotateOptions, error) {
 	if len(options) > 1 {
 		return RotateOptions{}, fmt.Errorf("sessionsql: rotate: %w: more than one RotateOptions", ErrOptions)
@@ -86,6 +108,9 @@ func rotateOptions(options []RotateOptions) (RotateOptions, error) {
 		own = options[0]
 	}
 	if err := checkSubject(own.Subject); err != nil {
+		return own, fmt.Errorf("sessionsql: rotate: %w", err)
+	}
+	if err := checkCap(own.MaxSessions, own.Subject); err != nil {
 		return own, fmt.Errorf("sessionsql: rotate: %w", err)
 	}
 	if own.Grace > maxGrace {

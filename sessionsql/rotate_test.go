@@ -197,7 +197,7 @@ func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 	if sess := mustOpen(t, store, renewed, "cart", "the new token"); sess.Subject != "ann" {
 		t.Errorf("of %q", sess.Subject)
 	}
-	if n := len(must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann"))); n != 1 {
+	if n := len(must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", ""))); n != 1 {
 		t.Errorf("ann has %d sessions, want 1", n)
 	}
 	// The subject stays at the next rotate, and a grace is given where it is asked for.

@@ -194,7 +194,7 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]fun
 			return err
 		},
 		"ListSubject": func(ctx context.Context, _ sessionsql.Token) error {
-			list, err := store.ListSubject(ctx, "ann")
+			list, err := store.ListSubject(ctx, "ann", "")
 			w.print(list)
 			return err
 		},
@@ -387,7 +387,7 @@ func (w *secrecy) workload(mode string) {
 	options.FlushInterval, options.ReapInterval = 5*time.Millisecond, 5*time.Millisecond
 	looping := w.open(settings, options)
 	live := w.session(looping, "ann")
-	for _, signature := range []string{"touch_batch(bigint[])", "reap(integer, integer)"} {
+	for _, signature := range []string{"touch_batch(bigint[], boolean)", "reap(integer, integer, boolean)"} {
 		name, _, _ := strings.Cut(signature, "(")
 		w.d.primary.MustExec("ALTER FUNCTION sessionsql." + signature + " RENAME TO hidden")
 		eventually(t, "a loop fails", func() bool {
@@ -435,12 +435,16 @@ var exported = map[string][]any{
 		db.SubjectSession{},
 		db.InsertParams{},
 		db.InsertBatchParams{},
+		db.InsertLabelledParams{},
+		db.InsertBatchLabelledParams{},
 		db.LookupParams{},
 		db.LookupBatchParams{},
 		db.ReapParams{},
 		db.RevokeParams{},
+		db.RevokeListedParams{},
 		db.RevokeSubjectParams{},
 		db.RotateParams{},
+		db.RotateCappedParams{},
 		db.UpdatePayloadParams{},
 		db.UpdatePayloadBatchParams{},
 	},

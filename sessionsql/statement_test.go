@@ -99,7 +99,7 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 		results := make(chan error)
 		for range 3 { // one on the connection, two that wait for it
 			go func() {
-				_, err := store.ListSubject(ctx, "somebody")
+				_, err := store.ListSubject(ctx, "somebody", "")
 				results <- err
 			}()
 		}

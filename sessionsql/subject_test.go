@@ -92,7 +92,7 @@ func TestSubjectsAreRefusedBeforeAnySQL(t *testing.T) {
 	for name, subject := range map[string]string{
 		"empty": "", "too long": strings.Repeat("canary", 171), "NUL": "canary\x00", "not UTF-8": "canary\xff",
 	} {
-		_, err := store.ListSubject(t.Context(), subject)
+		_, err := store.ListSubject(t.Context(), subject, "")
 		_, err2 := store.RevokeSubject(t.Context(), subject, "")
 		for _, err := range []error{err, err2} {
 			if !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
@@ -330,7 +330,7 @@ func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 	d.setExpiry(idOf(t, loginAs(t, store, "ann")), "0")
 	must(t, store.Revoke(t.Context(), loginAs(t, store, "ann")))
 
-	list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann"))
+	list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", ""))
 	var got []int64
 	for i, sess := range list {
 		got = append(got, sess.ID)
@@ -344,7 +344,7 @@ func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("listed %v, want %v", got, want)
 	}
-	if list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "nobody")); len(list) != 0 {
+	if list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "nobody", "")); len(list) != 0 {
 		t.Errorf("nobody has %v", list)
 	}
 }
@@ -382,7 +382,7 @@ func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 	mustOpen(t, store, other, "bob", "another's")
 	listed := func(when string, want int) {
 		t.Helper()
-		if n := len(must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann"))); n != want {
+		if n := len(must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", ""))); n != want {
 			t.Errorf("%d sessions %s, want %d", n, when, want)
 		}
 	}

@@ -310,14 +310,14 @@ func TestFailedFlushKeepsItsIDs(t *testing.T) {
 		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
 		must(t, store.Touch(t.Context(), token))
 	}
-	d.primary.MustExec("ALTER FUNCTION sessionsql.touch_batch(bigint[]) RENAME TO hidden")
+	d.primary.MustExec("ALTER FUNCTION sessionsql.touch_batch(bigint[], boolean) RENAME TO hidden")
 	if err := store.Flush(t.Context()); err == nil {
 		t.Error("a flush without its function succeeded")
 	}
 	if stats := store.Stats(); stats.TouchesPending != 3 || stats.FlushErrors != 1 || stats.TouchesDropped != 0 {
 		t.Errorf("after a failed flush: %+v", stats)
 	}
-	d.primary.MustExec("ALTER FUNCTION sessionsql.hidden(bigint[]) RENAME TO touch_batch")
+	d.primary.MustExec("ALTER FUNCTION sessionsql.hidden(bigint[], boolean) RENAME TO touch_batch")
 	must(t, store.Close(t.Context()))
 	if stats := store.Stats(); stats.TouchesPending != 0 || stats.TouchesSent != 3 {
 		t.Errorf("after Close: %+v", stats)

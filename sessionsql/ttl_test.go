@@ -196,7 +196,7 @@ func TestABankSessionDiesBesideOneThatIsRemembered(t *testing.T) {
 	d.catchUp(t)
 	mustBeDead(t, store, bank, "the bank's")
 	mustOpen(t, store, remembered, "remembered", "the other")
-	if list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann")); len(list) != 1 || list[0].ID != idOf(t, remembered) {
+	if list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", "")); len(list) != 1 || list[0].ID != idOf(t, remembered) {
 		t.Errorf("listed %v", list)
 	}
 	if result := must1[sessionsql.ReapResult](t)(store.Reap(t.Context())); result.Reaped != 1 {

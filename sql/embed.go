@@ -7,32 +7,56 @@ import (
 	"io/fs"
 	"path"
 	"regexp"
+	"strconv"
 	"strings"
 )
 
-// Bundle is everything that install.sql names, with install.sql itself, uninstall.sql and the optional roles.sql; the same
-// files that psql reads.
+// Bundle is everything that install.sql names, with install.sql itself and uninstall.sql; the same files that psql reads.
 //
-//go:embed install.sql uninstall.sql roles.sql grants.sql tables functions views
+//go:embed *.sql tables migrations functions views
 var Bundle embed.FS
 
 // Version is the version of the bundle, as the installed function sessionsql.version() returns it.
-var Version = version()
+var Version = constant("version", `'([^']+)'`)
 
-// include is a line of the manifest that names a file, relative to the manifest.
-var include = regexp.MustCompile(`(?m)^\\ir (\S+)$`)
+// What the functions of these names return: the limits that a client can check before it sends anything.
+var (
+	MaxTimeoutSeconds = number("max_timeout")
+	MaxSubjectBytes   = number("max_subject_bytes")
+	MaxLabelBytes     = number("max_label_bytes")
+)
 
-// Install returns install.sql with every \ir line replaced by the file that it names: one text of plain SQL.
+// Install returns the bundle as one statement of plain SQL, which any driver and any tool can send: it does what psql does
+// with install.sql, in one transaction, and leaves no setting behind.
 func Install() string {
-	return include.ReplaceAllStringFunc(read("install.sql"), func(line string) string {
-		return read(strings.TrimPrefix(line, `\ir `))
-	})
+	var block, query strings.Builder
+	block.WriteString("DO $sessionsql$\nDECLARE\n  state pg_catalog.record;\nBEGIN\n")
+	for line := range strings.Lines(read("install.sql")) {
+		command, argument, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch command {
+		case `\ir`:
+			fmt.Fprintf(&block, "EXECUTE $file$\n%s$file$;\n", read(argument))
+		case `\gset`:
+			fmt.Fprintf(&block, "SELECT q.* INTO state FROM (\n%s) AS q;\n", query.String())
+			query.Reset()
+		case `\if`:
+			_, column, _ := strings.Cut(argument, ":sessionsql_")
+			fmt.Fprintf(&block, "IF state.%s THEN\n", column)
+		case `\endif`:
+			block.WriteString("END IF;\n")
+		case "--", "":
+		default:
+			query.WriteString(line)
+		}
+	}
+	block.WriteString("END\n$sessionsql$;\n")
+	return block.String()
 }
 
 // Uninstall returns uninstall.sql.
 func Uninstall() string { return read("uninstall.sql") }
 
-// Roles returns roles.sql: least privilege, to be run after Install and in the same transaction.
+// Roles returns roles.sql: least privilege, to be run once after Install and in the same transaction.
 func Roles() string { return read("roles.sql") }
 
 // read panics on a missing file: the files are embedded, so that is a broken build and not a condition to handle.
@@ -44,10 +68,19 @@ func read(name string) string {
 	return string(text)
 }
 
-func version() string {
-	literal := regexp.MustCompile(`SELECT '([^']+)'`).FindStringSubmatch(read("functions/version.sql"))
-	if literal == nil {
-		panic("sessionsql: functions/version.sql holds no version")
+// constant returns what a function selects that selects nothing but a literal of this form.
+func constant(function, literal string) string {
+	selected := regexp.MustCompile(`(?m)^  SELECT ` + literal).FindStringSubmatch(read("functions/" + function + ".sql"))
+	if selected == nil {
+		panic(fmt.Sprintf("sessionsql: functions/%s.sql selects no literal", function))
 	}
-	return literal[1]
+	return selected[1]
+}
+
+func number(function string) int64 {
+	n, err := strconv.ParseInt(constant(function, `(\d+)`), 10, 64)
+	if err != nil {
+		panic(fmt.Sprintf("sessionsql: functions/%s.sql: %v", function, err))
+	}
+	return n
 }

@@ -2,46 +2,65 @@
 --
 --     psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql
 --
--- This manifest is the only place where order is written: one \ir line a file, and every line starts in column one.
--- Go's Install and the packaging scripts read the same lines. Run it as often as you like: it never touches a session.
+-- This manifest is the only place where order is written: one \ir line a file, and every line of psql's own
+-- starts in column one. Go's Install and the packaging scripts read the same lines. Run it as often as you
+-- like: it never touches a session, and where this version is installed it does nothing. If it ends with
+-- "canceling statement due to lock timeout", a long transaction has read the session table: nothing was
+-- changed, and it can be run again.
+\ir begin.sql
 
--- Two installs at once wait for each other instead of failing on a catalog conflict (the number is arbitrary, and fixed),
--- and no name in the bundle is looked up in a schema of the installing role.
-DO $install$
-BEGIN
-  PERFORM pg_catalog.pg_advisory_xact_lock(7309453286151577203);
-  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-END
-$install$;
+SELECT
+  s.installed = '' AS fresh,
+  NOT s.schema AS bare,
+  s.installed <> s.wanted AS due,
+  s.migrated < 1 AS before_1,
+  s.migrated < 2 AS before_2,
+  s.roles AS roles
+FROM (
+  SELECT
+    current_setting('sessionsql.installed') AS installed,
+    current_setting('sessionsql.wanted') AS wanted,
+    current_setting('sessionsql.migrated')::integer AS migrated,
+    current_setting('sessionsql.schema')::boolean AS schema,
+    current_setting('sessionsql.roles')::boolean AS roles
+) AS s
+\gset sessionsql_
 
--- Without -1 that setting is forgotten by now, and is made once more for the connection.
-DO $install$
-BEGIN
-  IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) 'pg_catalog, pg_temp' THEN
-    PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', false);
-  END IF;
-END
-$install$;
-
-CREATE SCHEMA IF NOT EXISTS sessionsql;
-
+\if :sessionsql_due
+\if :sessionsql_bare
+\ir schema.sql
+\endif
+\if :sessionsql_fresh
 \ir tables/types.sql
 \ir tables/session.sql
 \ir tables/reaper.sql
-\ir functions/version.sql
-\ir functions/next_expiry.sql
-\ir functions/is_due.sql
-\ir functions/opens.sql
 \ir views/live_session.sql
 \ir views/new_session_id.sql
 \ir views/payload_version.sql
-\ir views/subject_session.sql
 \ir views/last_reap.sql
 \ir views/node.sql
+\endif
+\if :sessionsql_before_1
+\ir tables/migration.sql
+\ir migrations/001_label.sql
+\ir views/subject_session.sql
 \ir views/health.sql
+\endif
+\ir functions/version.sql
+\ir functions/max_timeout.sql
+\ir functions/max_subject_bytes.sql
+\ir functions/max_label_bytes.sql
+\ir functions/commit_asynchronously.sql
+\ir functions/commit_synchronously.sql
+\ir functions/next_expiry.sql
 \ir functions/deadline_after.sql
+\ir functions/is_due.sql
+\ir functions/opens_at.sql
+\ir functions/opens.sql
 \ir functions/is_insertable.sql
 \ir functions/check_insert.sql
+\ir functions/lock_excess.sql
+\ir functions/end_excess.sql
 \ir functions/evict_subject.sql
 \ir functions/insert.sql
 \ir functions/insert_batch.sql
@@ -53,12 +72,22 @@ CREATE SCHEMA IF NOT EXISTS sessionsql;
 \ir functions/update_payload_batch.sql
 \ir functions/rotate.sql
 \ir functions/revoke.sql
+\ir functions/revoke_listed.sql
 \ir functions/revoke_subject.sql
 \ir functions/list_subject.sql
 \ir functions/reap.sql
+\ir functions/reap_all.sql
 \ir functions/token_id.sql
 \ir functions/token_hash.sql
 \ir functions/new_session.sql
 \ir functions/find_session.sql
 \ir functions/end_session.sql
+\if :sessionsql_before_2
+\ir migrations/002_signatures.sql
+\endif
 \ir grants.sql
+\if :sessionsql_roles
+\ir roles.sql
+\endif
+\endif
+\ir end.sql

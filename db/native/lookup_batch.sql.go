@@ -19,8 +19,9 @@ type LookupBatchParams struct {
 	SecretHashes [][]byte
 }
 
-// The same call as db.Queries.LookupBatch, for pgx without database/sql. It sends arrays in binary form, but only as arrays:
-// not as the domains which tell sqlc their Go types there. Types are qualified, because any search_path may be set.
+// The same call as db.Queries.LookupBatch, for pgx without database/sql. It sends arrays in binary form, but
+// only as arrays: not as the domains which tell sqlc their Go types there. Types are qualified, because any
+// search_path may be set.
 func (q *Queries) LookupBatch(ctx context.Context, db DBTX, arg LookupBatchParams) ([]LiveSession, error) {
 	rows, err := db.Query(ctx, lookupBatch, arg.IDs, arg.SecretHashes)
 	if err != nil {

@@ -116,7 +116,7 @@ func measure(ctx context.Context, c config, rules rules, elapsed time.Duration, 
 
 		Reaped:        stats.Reaped,
 		Backlog:       backlog,
-		HotRatio:      health.HotRatio,
+		HotRatio:      health.HotRatio.Float64,
 		ReplicaShare:  share(stats.ReplicaReads, stats.PrimaryReads),
 		ReplicaMisses: stats.ReplicaMisses,
 		Extended:      stats.SessionsExtended,

@@ -1,10 +1,10 @@
--- The absolute timeout of a session that begins now; infinity when there is none. Inlined; see is_insertable.
+-- The absolute timeout of a session that begins now; infinity when there is none. Inlined; see next_expiry.
 CREATE OR REPLACE FUNCTION sessionsql.deadline_after(lifetime_seconds double precision)
 RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+LANGUAGE sql VOLATILE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
 BEGIN ATOMIC
   SELECT COALESCE(
-    statement_timestamp() + make_interval(secs => deadline_after.lifetime_seconds),
+    clock_timestamp() + make_interval(secs => deadline_after.lifetime_seconds),
     'infinity'::timestamptz
   );
 END;

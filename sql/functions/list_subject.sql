@@ -6,9 +6,10 @@ BEGIN ATOMIC
   SELECT
     s.id,
     s.created_at,
-    date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in
+    date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
+    s.label
   FROM sessionsql.session AS s
-  WHERE s.subject = list_subject.subject
+  WHERE s.subject = list_subject.subject COLLATE "default"
     AND s.expires_at > statement_timestamp()
   ORDER BY s.created_at DESC, s.id DESC;
 END;

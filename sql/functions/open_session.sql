@@ -1,5 +1,6 @@
--- What lookup and lookup_batch return, said once: the live session that an id and a secret's hash open, for both to inline.
--- They are what is granted; this stays without SECURITY DEFINER also where roles.sql gives it to them.
+-- What lookup and lookup_batch return, said once: the live session that an id and a secret's hash open, for
+-- both to inline. They are what is granted; this stays without SECURITY DEFINER also where roles.sql gives it
+-- to them.
 CREATE OR REPLACE FUNCTION sessionsql.open_session(id bigint, secret_hash bytea)
 RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10 ROWS 1

@@ -1,17 +1,24 @@
--- Deletes expired rows: a clock hand that walks the table by ranges of pages, so that a call costs the same on a table of
--- any size and needs no index on expires_at. Returns one row; no row = another reaper is at work, and there is nothing to
--- do. Call it again while it finds work; that, and not a higher limit, is how it keeps up with any rate.
+-- Deletes expired rows: a clock hand that walks the table by ranges of pages, so that a call costs the same
+-- on a table of any size and needs no index on expires_at. Returns one row; no row = another reaper is at
+-- work, and there is nothing to do. Call it again while it finds work; that, and not a higher limit, is how
+-- it keeps up with any rate.
 --
--- Promises: deletes at most max_rows rows, reads at most max_pages pages of the table in search of them, never waits for a
--- row, never deletes a session that somebody kept alive in the meantime. A row that is locked is left for the next lap.
+-- Promises: deletes at most max_rows rows, reads at most max_pages pages of the table in search of them,
+-- never waits for a row, never deletes a session that somebody kept alive in the meantime. A row that is
+-- locked is left for the next lap.
 --
--- Commits asynchronously: a crash brings back rows that are expired all the same.
-CREATE OR REPLACE FUNCTION sessionsql.reap(max_rows integer DEFAULT 1000, max_pages integer DEFAULT 4096)
+-- Commits asynchronously unless durable, as insert does: a crash brings back rows that are expired all the
+-- same.
+CREATE OR REPLACE FUNCTION sessionsql.reap(
+  max_rows integer DEFAULT 1000,
+  max_pages integer DEFAULT 4096,
+  durable boolean DEFAULT false
+)
 RETURNS SETOF sessionsql.last_reap
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000 ROWS 1
 SET search_path = pg_catalog, pg_temp
--- The bound in pages is a Tid Range Scan's. Without statistics, or with a connection's own settings, the planner may think
--- a scan of the whole table cheaper; here it must not.
+-- The bound in pages is a Tid Range Scan's. Without statistics, or with a connection's own settings, the
+-- planner may think a scan of the whole table cheaper; here it must not.
 SET enable_tidscan = on
 SET enable_seqscan = off
 SET enable_indexscan = on
@@ -38,7 +45,7 @@ BEGIN
     RETURN;
   END IF;
 
-  PERFORM set_config('synchronous_commit', 'off', true);
+  PERFORM sessionsql.commit_asynchronously(reap.durable);
 
   table_pages := pg_relation_size('sessionsql.session'::regclass) / current_setting('block_size')::bigint;
   IF first_page >= table_pages THEN
@@ -46,9 +53,9 @@ BEGIN
   END IF;
   end_page := LEAST(first_page + reap.max_pages, table_pages);
 
-  -- Locked in the order of the scan and not of the ids: sorting would have to find every expired row of the range first,
-  -- and since nothing here waits, no order can deadlock. The outer DELETE finds its rows by id, because by ctid it would
-  -- miss or mistake a row that moved.
+  -- Locked in the order of the scan and not of the ids: sorting would have to find every expired row of the
+  -- range first, and since nothing here waits, no order can deadlock. The outer DELETE finds its rows by id,
+  -- because by ctid it would miss or mistake a row that moved.
   WITH expired AS MATERIALIZED (
     SELECT s.id, s.ctid
     FROM sessionsql.session AS s
@@ -97,5 +104,5 @@ BEGIN
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.reap(integer, integer) IS
+COMMENT ON FUNCTION sessionsql.reap(integer, integer, boolean) IS
   'Deletes expired sessions from the next range of pages; no row when another reaper is at work.';

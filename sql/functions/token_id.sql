@@ -1,13 +1,16 @@
--- The row number in a token, 32 characters of base64url over 24 bytes of which the first 8 are the id; null when the token
--- is malformed. Raises nothing: an error would carry the token into the server's log.
+-- The row number in a token, 32 characters of base64url over 24 bytes of which the first 8 are the id; null
+-- when the token is malformed. Raises nothing; see token_hash.
 CREATE OR REPLACE FUNCTION sessionsql.token_id(token text)
 RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
 BEGIN ATOMIC
   SELECT CASE
-    WHEN token_id.token ~ '^[A-Za-z0-9_-]{32}$'
+    WHEN octet_length(token_id.token) <> 32 THEN NULL
+    WHEN token_id.token COLLATE "C" ~ '^[A-Za-z0-9_-]{32}$'
       THEN NULLIF(GREATEST(
-        ('x' || encode(substr(decode(translate(token_id.token, '-_', '+/'), 'base64'), 1, 8), 'hex'))::bit(64)::bigint,
+        (
+          'x' || encode(substr(decode(translate(token_id.token, '-_', '+/'), 'base64'), 1, 8), 'hex')
+        )::bit(64)::bigint,
         0
       ), 0)
   END;

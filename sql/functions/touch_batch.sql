@@ -1,13 +1,14 @@
 -- Slides the expiry of many sessions; returns how many were extended.
 --
--- Promises: never shortens, never passes a deadline, never resurrects, writes nothing where more than the idle timeout is
--- left, and never waits for a row, so it cannot deadlock with anything under any plan. A row that another transaction has
--- locked is left out: whoever holds it is a touch, a payload write or a rotate (which slide the expiry themselves) or is
--- deleting it.
+-- Promises: never shortens, never passes a deadline, never resurrects, writes nothing where more than the
+-- idle timeout is left, and never waits for a row, so it cannot deadlock with anything under any plan. A row
+-- that another transaction has locked is left out: whoever holds it is a touch, a payload write or a rotate
+-- (which slide the expiry themselves) or is deleting it.
 --
--- Ids alone, no hashes: the caller has looked these sessions up, and sliding gives nobody access.
--- Commits asynchronously: a crash loses at most the last moments of sliding, which the next touch restores.
-CREATE OR REPLACE FUNCTION sessionsql.touch_batch(ids bigint[])
+-- Ids alone, no hashes: the caller has looked these sessions up, and sliding gives nobody access. Commits
+-- asynchronously unless durable, as insert does: a crash loses at most the last moments of sliding, which the
+-- next touch restores.
+CREATE OR REPLACE FUNCTION sessionsql.touch_batch(ids bigint[], durable boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
 SET search_path = pg_catalog, pg_temp
@@ -17,7 +18,7 @@ AS $function$
 DECLARE
   touched bigint;
 BEGIN
-  PERFORM set_config('synchronous_commit', 'off', true);
+  PERFORM sessionsql.commit_asynchronously(touch_batch.durable);
 
   WITH due AS MATERIALIZED (
     SELECT s.id
@@ -38,5 +39,5 @@ BEGIN
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.touch_batch(bigint[]) IS
+COMMENT ON FUNCTION sessionsql.touch_batch(bigint[], boolean) IS
   'Slides the expiry of the sessions that are due for it; returns how many were extended.';

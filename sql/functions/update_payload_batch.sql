@@ -1,12 +1,17 @@
--- Writes the payloads of many live sessions in one statement, one element of each array a session; returns (id, version) of
--- each that was written. Callers of an application that write at the same moment share one round trip and one commit record.
+-- Writes the payloads of many live sessions in one statement, one element of each array a session; returns
+-- (id, version) of each that was written. Callers of an application that write at the same moment share one
+-- round trip and one commit record.
 --
--- A session that is not returned was not written, and update_payload says why: there is no such live session, or it has
--- another version than the one expected (a null element expects none), or another transaction has its row locked and nothing
--- is the matter with it. Give each id once: of two writes to one session, either may be the one that is done.
+-- A session that is not returned was not written, and update_payload says why: there is no such live session,
+-- or it has another version than the one expected (a null element expects none), or another transaction has
+-- its row locked and nothing is the matter with it. Give each id once: of two writes to one session, either
+-- may be the one that is done.
 --
 -- Promises: never resurrects; never waits for a row, so it cannot deadlock with anything under any plan.
--- Commits asynchronously unless durable; the setting is local to the transaction, as for insert.
+-- Commits asynchronously unless durable, as insert does.
+--
+-- No plan may find the rows otherwise than one by one and by id: a plan that was made while the table was
+-- empty, or for arrays of another length, would compare each row with every element.
 CREATE OR REPLACE FUNCTION sessionsql.update_payload_batch(
   ids bigint[],
   secret_hashes bytea[],
@@ -19,9 +24,13 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 -- One plan for batches of any length; see lookup_batch.
 SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
 AS $function$
 BEGIN
-  -- Refused here, because a NOT NULL violation would print the row. Arrays of different lengths are padded with nulls.
+  -- Refused here, because a NOT NULL violation would print the row. Arrays of different lengths are padded
+  -- with nulls.
   IF cardinality(update_payload_batch.payloads) IS DISTINCT FROM cardinality(update_payload_batch.ids)
     OR array_position(update_payload_batch.payloads, NULL) IS NOT NULL
   THEN
@@ -29,11 +38,8 @@ BEGIN
       MESSAGE = 'sessionsql.update_payload_batch: every id needs a payload, which must not be null';
   END IF;
 
-  IF update_payload_batch.durable IS NOT TRUE THEN
-    PERFORM set_config('synchronous_commit', 'off', true);
-  END IF;
+  PERFORM sessionsql.commit_asynchronously(update_payload_batch.durable);
 
-  -- id = ANY is what finds the rows by id, whatever the table looked like when the plan was made.
   RETURN QUERY
   WITH mine AS MATERIALIZED (
     SELECT
@@ -48,9 +54,8 @@ BEGIN
       update_payload_batch.expected_versions
     ) AS w (id, secret_hash, payload, expected_version)
     JOIN sessionsql.session AS s ON s.id = w.id
-    WHERE s.id = ANY (update_payload_batch.ids)
-      AND sessionsql.opens(w.secret_hash, s.secret_hash, s.previous_hash, s.previous_until)
-      AND s.expires_at > statement_timestamp()
+    WHERE sessionsql.opens_at(w.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp())
+      AND s.expires_at > clock_timestamp()
       AND (w.expected_version IS NULL OR s.version = w.expected_version)
     ORDER BY s.id
     FOR NO KEY UPDATE OF s SKIP LOCKED
@@ -61,13 +66,12 @@ BEGIN
       expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
   FROM mine AS m
   WHERE s.id = m.id
-    AND s.id = ANY (update_payload_batch.ids)
-    AND sessionsql.opens(m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until)
-    AND s.expires_at > statement_timestamp()
+    AND sessionsql.opens_at(m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp())
+    AND s.expires_at > clock_timestamp()
     AND (m.expected_version IS NULL OR s.version = m.expected_version)
   RETURNING s.id, s.version;
 END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.update_payload_batch(bigint[], bytea[], text[], integer[], boolean) IS
-  'Writes many payloads; returns the id and new version of each that was written. Commits asynchronously unless durable.';
+  'Writes many payloads; returns id and new version of each written. Commits asynchronously unless durable.';

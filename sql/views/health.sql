@@ -1,17 +1,23 @@
--- One row for the engineer at 3 a.m. and for a dashboard: cheap, no count(*), nothing that locks. Run it on the primary;
--- another role's transactions are only seen by members of pg_read_all_stats.
+-- One row for the engineer at 3 a.m. and for a dashboard: cheap, no count(*), nothing that locks. Run it on
+-- the primary; a replica answers null for what it cannot know, because servers count their own reads and
+-- writes. Another role's transactions are only seen by members of pg_read_all_stats.
 CREATE OR REPLACE VIEW sessionsql.health AS
 SELECT
   GREATEST(c.reltuples, 0)::bigint AS estimated_rows,
   pg_catalog.pg_table_size(c.oid)::bigint AS heap_bytes,
   pg_catalog.pg_indexes_size(c.oid)::bigint AS index_bytes,
-  pg_catalog.pg_stat_get_dead_tuples(c.oid)::bigint AS dead_tuples,
-  COALESCE(
-    pg_catalog.pg_stat_get_tuples_hot_updated(c.oid)::double precision / NULLIF(pg_catalog.pg_stat_get_tuples_updated(c.oid), 0),
+  CASE
+    WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_stat_get_dead_tuples(c.oid)
+  END::bigint AS dead_tuples,
+  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN COALESCE(
+    pg_catalog.pg_stat_get_tuples_hot_updated(c.oid)::double precision
+      / NULLIF(pg_catalog.pg_stat_get_tuples_updated(c.oid), 0),
     1
-  )::double precision AS hot_ratio,
-  pg_catalog.pg_stat_get_last_autovacuum_time(c.oid) AS last_autovacuum,
-  COALESCE(
+  ) END::double precision AS hot_ratio,
+  CASE
+    WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_stat_get_last_autovacuum_time(c.oid)
+  END AS last_autovacuum,
+  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN COALESCE(
     (
       SELECT max(age(h.xmin))
       FROM (
@@ -25,7 +31,7 @@ SELECT
       ) AS h
     ),
     0
-  )::bigint AS oldest_xmin_age,
+  ) END::bigint AS oldest_xmin_age,
   r.last_lap_oldest_expired AS oldest_expired,
   r.last_lap_ended_at AS last_lap_ended_at,
   age(c.relfrozenxid)::bigint AS wraparound_age
@@ -34,14 +40,18 @@ CROSS JOIN sessionsql.reaper AS r
 WHERE c.oid = 'sessionsql.session'::regclass;
 
 COMMENT ON VIEW sessionsql.health IS 'The state of the session table in one cheap row.';
-COMMENT ON COLUMN sessionsql.health.estimated_rows IS 'Rows by the last vacuum or analyze, expired ones included.';
+COMMENT ON COLUMN sessionsql.health.estimated_rows IS
+  'Rows by the last vacuum or analyze, expired ones included.';
 COMMENT ON COLUMN sessionsql.health.heap_bytes IS 'Bytes of the table with its TOAST table.';
 COMMENT ON COLUMN sessionsql.health.index_bytes IS 'Bytes of its indexes.';
-COMMENT ON COLUMN sessionsql.health.dead_tuples IS 'Row versions that vacuum has yet to remove.';
-COMMENT ON COLUMN sessionsql.health.hot_ratio IS 'Share of updates that touched no index, 0 to 1; watch below 0.99.';
-COMMENT ON COLUMN sessionsql.health.last_autovacuum IS 'When autovacuum last finished here; null when never.';
+COMMENT ON COLUMN sessionsql.health.dead_tuples IS
+  'Row versions that vacuum has yet to remove; null on a replica.';
+COMMENT ON COLUMN sessionsql.health.hot_ratio IS
+  'Share of updates that touched no index, 0 to 1; watch below 0.99. Null on a replica.';
+COMMENT ON COLUMN sessionsql.health.last_autovacuum IS
+  'When autovacuum last finished here; null when never, and on a replica.';
 COMMENT ON COLUMN sessionsql.health.oldest_xmin_age IS
-  'Transactions since the oldest snapshot that holds vacuum back anywhere on the server.';
+  'Transactions since the oldest snapshot that holds vacuum back anywhere on the server; null on a replica.';
 COMMENT ON COLUMN sessionsql.health.oldest_expired IS
   'Earliest expires_at that the reaper met in its last whole lap; null when none was expired.';
 COMMENT ON COLUMN sessionsql.health.last_lap_ended_at IS 'When the reaper last ended a lap; null when never.';

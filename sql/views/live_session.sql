@@ -1,5 +1,5 @@
--- The sessions that are alive, as a reader may see them: no hash, no timestamps that a client could compare with a clock of
--- its own. What is left is in seconds by the server's clock.
+-- The sessions that are alive, as a reader may see them: no hash, no timestamps that a client could compare
+-- with a clock of its own. What is left is in seconds by the server's clock.
 CREATE OR REPLACE VIEW sessionsql.live_session AS
 SELECT
   s.id,

@@ -5,6 +5,7 @@ SELECT
   s.secret_hash
 FROM sessionsql.session AS s;
 
-COMMENT ON VIEW sessionsql.new_session_id IS 'A new session: its id, beside the hash that it was inserted with.';
+COMMENT ON VIEW sessionsql.new_session_id IS
+  'A new session: its id, beside the hash that it was inserted with.';
 COMMENT ON COLUMN sessionsql.new_session_id.id IS 'Row number; never a credential.';
 COMMENT ON COLUMN sessionsql.new_session_id.secret_hash IS 'SHA-256 of the token''s secret, as given.';

@@ -1,6 +1,7 @@
--- What a client has to know of the server it talks to: primary or replica, and how far its WAL has come. A write that was
--- acknowledged before the primary's position P was read is visible on every replica whose position is P or more. The
--- primary's is the insert position, because an asynchronous commit is acknowledged before it is flushed.
+-- What a client has to know of the server it talks to: primary or replica, and how far its WAL has come. A
+-- write that was acknowledged before the primary's position P was read is visible on every replica whose
+-- position is P or more. The primary's is the insert position, because an asynchronous commit is acknowledged
+-- before it is flushed.
 CREATE OR REPLACE VIEW sessionsql.node AS
 SELECT
   pg_is_in_recovery() AS in_recovery,

@@ -3,7 +3,8 @@ CREATE OR REPLACE VIEW sessionsql.subject_session AS
 SELECT
   s.id,
   s.created_at,
-  date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in
+  date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
+  s.label
 FROM sessionsql.session AS s
 WHERE s.expires_at > statement_timestamp()
   AND s.subject IS NOT NULL;
@@ -12,3 +13,5 @@ COMMENT ON VIEW sessionsql.subject_session IS 'A live session of a subject, with
 COMMENT ON COLUMN sessionsql.subject_session.id IS 'Row number; never a credential.';
 COMMENT ON COLUMN sessionsql.subject_session.created_at IS 'When the session was inserted.';
 COMMENT ON COLUMN sessionsql.subject_session.expires_in IS 'Seconds left, by the server''s clock.';
+COMMENT ON COLUMN sessionsql.subject_session.label IS
+  'What its user tells it apart by; null when none was given.';

@@ -1,0 +1,441 @@
+package sessionsql_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jmoiron/sqlx"
+
+	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/sessionsql"
+	bundle "github.com/sessionsql/postgres/sql"
+)
+
+// oldBundle makes a database with the bundle as it was at commit 3068df4.
+func oldBundle(t testing.TB) *database {
+	t.Helper()
+	text, err := os.ReadFile("testdata/bundle-0.1.0-3068df4.sql")
+	must(t, err)
+	d := emptyDatabaseIn(t, shared)
+	tx := d.primary.MustBegin()
+	tx.MustExec(string(text))
+	must(t, tx.Commit())
+	d.catchUp(t)
+	return d
+}
+
+// A ledger is what clients did to their sessions, and how long their longest call took.
+type ledger struct {
+	mu      sync.Mutex
+	alive   map[string]string // token and payload
+	dead    []string
+	calls   int
+	longest time.Duration
+}
+
+// timed runs one call of a client.
+func (l *ledger) timed(call func() error) error {
+	begin := time.Now()
+	err := call()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.calls++
+	l.longest = max(l.longest, time.Since(begin))
+	return err
+}
+
+func (l *ledger) ended(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.alive, token)
+	l.dead = append(l.dead, token)
+}
+
+func (l *ledger) lives(token, payload string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.alive[token] = payload
+}
+
+// goClient makes sessions through a Store, writes and looks them up, and ends every other one.
+func (l *ledger) goClient(ctx context.Context, store *sessionsql.Store, name string) error {
+	for i := 0; ctx.Err() == nil; i++ {
+		payload := fmt.Sprint(name, i)
+		var token sessionsql.Token
+		for _, call := range []func() error{
+			func() (err error) {
+				token, err = store.Insert(context.Background(), "new", sessionsql.InsertOptions{Subject: name})
+				return err
+			},
+			func() error { _, err := store.Update(context.Background(), token, payload, 1); return err },
+			func() error {
+				sess, err := store.Lookup(context.Background(), token)
+				if err == nil && sess.Payload != payload {
+					err = fmt.Errorf("payload %q, want %q", sess.Payload, payload)
+				}
+				return err
+			},
+			func() (err error) { token, err = store.Rotate(context.Background(), token); return err },
+			func() error { return store.Flush(context.Background()) },
+			func() error { _, err := store.Reap(context.Background()); return err },
+		} {
+			if err := l.timed(call); err != nil {
+				return err
+			}
+		}
+		l.lives(string(token), payload)
+		if i%2 == 0 {
+			continue
+		}
+		if err := l.timed(func() error { return store.Revoke(context.Background(), token) }); err != nil {
+			return err
+		}
+		l.ended(string(token))
+	}
+	return nil
+}
+
+// sqlClient does the same with nothing but SQL.
+func (l *ledger) sqlClient(ctx context.Context, pool *sqlx.DB, name string) error {
+	for i := 0; ctx.Err() == nil; i++ {
+		payload := fmt.Sprint(name, i)
+		var token, found string
+		var id int64
+		for _, call := range []func() error{
+			func() error {
+				return pool.Get(&token, "SELECT sessionsql.new_session($1, subject => $2)", payload, name)
+			},
+			func() error {
+				return pool.QueryRow("SELECT id, payload FROM sessionsql.find_session($1)", token).Scan(&id, &found)
+			},
+			func() error { _, err := pool.Exec("SELECT sessionsql.touch_batch(ARRAY[$1::bigint])", id); return err },
+			func() error { _, err := pool.Exec("SELECT * FROM sessionsql.reap()"); return err },
+			func() error { _, err := pool.Exec("SELECT id FROM sessionsql.list_subject($1)", name); return err },
+			func() error { _, err := pool.Exec("SELECT count(*) FROM sessionsql.live_session"); return err },
+		} {
+			if err := l.timed(call); err != nil {
+				return err
+			}
+		}
+		if found != payload {
+			return fmt.Errorf("payload %q, want %q", found, payload)
+		}
+		l.lives(token, payload)
+		if i%2 == 0 {
+			continue
+		}
+		ended := false
+		err := l.timed(func() error { return pool.Get(&ended, "SELECT sessionsql.end_session($1)", token) })
+		if err != nil || !ended {
+			return fmt.Errorf("end_session: %v, %w", ended, err)
+		}
+		l.ended(token)
+	}
+	return nil
+}
+
+// run has clients of every kind work until do returns, and checks that none of them noticed.
+func (l *ledger) run(t *testing.T, d *database, do func()) {
+	t.Helper()
+	l.alive = map[string]string{}
+	stores := []*sessionsql.Store{
+		d.store(t, nil),
+		must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), d.primaryDSN(), nil, &sessionsql.Options{
+			FlushInterval: 20 * time.Millisecond, ReapInterval: 20 * time.Millisecond,
+		})),
+	}
+	defer closeStore(t, stores[1])
+	// What psql sends, and what a driver does that prepares its statements.
+	pools := []*sqlx.DB{open(t, d.primaryDSN()+"&default_query_exec_mode=simple_protocol"), open(t, d.primaryDSN())}
+	ctx, stop := context.WithCancel(t.Context())
+	var wait sync.WaitGroup
+	for i := range 2 {
+		for kind, client := range map[string]func(string) error{
+			"store": func(name string) error { return l.goClient(ctx, stores[i], name) },
+			"sql":   func(name string) error { return l.sqlClient(ctx, pools[i], name) },
+		} {
+			for n := range 2 {
+				name := fmt.Sprint(kind, i, "-", n)
+				wait.Go(func() {
+					if err := client(name); err != nil {
+						t.Errorf("%s: %v", name, err)
+					}
+				})
+			}
+		}
+	}
+	func() {
+		defer wait.Wait() // also where do ends the test
+		defer stop()
+		do()
+	}()
+
+	lost := 0
+	for token, payload := range l.alive {
+		if sess, err := stores[0].Lookup(t.Context(), sessionsql.Token(token)); err != nil || sess.Payload != payload {
+			lost++
+		}
+	}
+	for _, token := range l.dead {
+		if _, err := stores[0].Lookup(t.Context(), sessionsql.Token(token)); err != sessionsql.ErrNoSession {
+			t.Errorf("a session that was ended: %v", err)
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d of %d sessions are lost", lost, len(l.alive))
+	}
+	t.Logf("%d calls, %d sessions alive and %d ended, longest call %v", l.calls, len(l.alive), len(l.dead), l.longest)
+}
+
+func TestUpgradeUnderLoadBesideALongReader(t *testing.T) {
+	const readingFor = 4 * time.Second
+	d := oldBundle(t)
+	var l ledger
+	var fromStart, fromEnd time.Duration
+	l.run(t, d, func() {
+		reader := d.primary.MustBegin()
+		get[int](t, reader, "SELECT count(*) FROM sessionsql.live_session")
+		begin := time.Now()
+		installed := make(chan error, 1)
+		go func() { installed <- sessionsql.Install(context.Background(), d.primary) }()
+		select {
+		case err := <-installed:
+			t.Errorf("Install ended beside a transaction that has read the table: %v", err)
+			installed <- err
+		case <-time.After(readingFor):
+		}
+		must(t, reader.Commit())
+		end := time.Now()
+		must(t, <-installed)
+		fromStart, fromEnd = time.Since(begin), time.Since(end)
+		time.Sleep(200 * time.Millisecond) // a while of the new bundle
+	})
+	t.Logf("upgraded in %v, %v after the reader's end", fromStart, fromEnd)
+	if got := get[string](t, d.primary, "SELECT sessionsql.version()"); got != bundle.Version {
+		t.Errorf("version %s", got)
+	}
+	// Without a lock_timeout, everybody waits until the reader is done.
+	if l.longest > readingFor/2 {
+		t.Errorf("a call took %v", l.longest)
+	}
+}
+
+// A client that has read and then writes in one transaction holds locks in the other order than an upgrade takes them.
+func TestUpgradeDeadlocksNoClient(t *testing.T) {
+	d := oldBundle(t)
+	tx := d.primary.MustBegin()
+	get[int](t, tx, "SELECT count(*) FROM sessionsql.live_session")
+	get[int](t, tx, "SELECT estimated_rows FROM sessionsql.health")
+	pid := get[int](t, tx, "SELECT pg_backend_pid()")
+	installed := make(chan error, 1)
+	go func() { installed <- sessionsql.Install(context.Background(), d.primary) }()
+	d.waitsForLock(t, pid)
+	get[string](t, tx, "SELECT sessionsql.new_session('p')")
+	must(t, tx.Commit())
+	must(t, <-installed)
+}
+
+func TestUpgradedAndFreshBundlesAreTheSame(t *testing.T) {
+	for _, roles := range []bool{false, true} {
+		fresh, upgraded := newDatabase(t), oldBundle(t)
+		must(t, sessionsql.Install(t.Context(), upgraded.primary))
+		if roles {
+			installRoles(t, fresh.primary)
+			installRoles(t, upgraded.primary)
+		}
+		want, got := fresh.catalog(t), upgraded.catalog(t)
+		for _, line := range want {
+			if !slices.Contains(got, line) {
+				t.Errorf("roles=%v: only in a fresh bundle: %s", roles, line)
+			}
+		}
+		for _, line := range got {
+			if !slices.Contains(want, line) {
+				t.Errorf("roles=%v: only in an upgraded bundle: %s", roles, line)
+			}
+		}
+		if len(want) < 100 {
+			t.Errorf("the catalog has %d lines: this test shows nothing", len(want))
+		}
+		compareDumps(t, fresh, upgraded)
+	}
+}
+
+// catalog describes everything in the schema.
+func (d *database) catalog(t *testing.T) (lines []string) {
+	t.Helper()
+	must(t, d.primary.Select(&lines, `
+		SELECT 'routine ' || pg_get_functiondef(p.oid) || ' ' || pg_get_userbyid(p.proowner) || ' ' || COALESCE(p.proacl::text, '')
+		  || ' ' || COALESCE(obj_description(p.oid, 'pg_proc'), '')
+		FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace
+		UNION ALL
+		SELECT concat_ws(' ', 'relation', c.relname, c.relkind, pg_get_userbyid(c.relowner), c.relacl::text, c.reloptions::text,
+		  obj_description(c.oid, 'pg_class'), CASE c.relkind WHEN 'v' THEN pg_get_viewdef(c.oid) WHEN 'i' THEN pg_get_indexdef(c.oid) END)
+		FROM pg_class AS c WHERE c.relnamespace = 'sessionsql'::regnamespace
+		UNION ALL
+		SELECT concat_ws(' ', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+		  a.attstattarget, a.attcompression, a.attstorage, col_description(c.oid, a.attnum), pg_get_expr(e.adbin, e.adrelid))
+		FROM pg_class AS c
+		JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
+		LEFT JOIN pg_attrdef AS e ON e.adrelid = c.oid AND e.adnum = a.attnum
+		WHERE c.relnamespace = 'sessionsql'::regnamespace
+		UNION ALL
+		SELECT concat_ws(' ', 'toast', c.relname, o.reloptions::text)
+		FROM pg_class AS c JOIN pg_class AS o ON o.oid = c.reltoastrelid WHERE c.relnamespace = 'sessionsql'::regnamespace
+		UNION ALL
+		SELECT concat_ws(' ', 'type', t.typname, t.typtype, format_type(t.typbasetype, NULL), pg_get_userbyid(t.typowner))
+		FROM pg_type AS t WHERE t.typnamespace = 'sessionsql'::regnamespace
+		UNION ALL
+		SELECT concat_ws(' ', 'migration', m.id, m.name) FROM sessionsql.migration AS m
+		ORDER BY 1`))
+	return lines
+}
+
+// compareDumps compares what pg_dump says, where the servers came with it.
+func compareDumps(t *testing.T, databases ...*database) {
+	t.Helper()
+	dir := must1[string](t)(pgcluster.FindBinaries())
+	var first string
+	for _, d := range databases {
+		dump, err := exec.Command(filepath.Join(dir, "pg_dump"), "--schema-only", "--schema=sessionsql", d.primaryDSN()).Output()
+		if errors.Is(err, os.ErrNotExist) {
+			t.Log("these servers came without pg_dump: the catalogs alone were compared")
+			return
+		}
+		must(t, err)
+		var kept []string
+		for line := range strings.Lines(string(dump)) {
+			if !strings.HasPrefix(line, `\`) { // \restrict, which is random
+				kept = append(kept, line)
+			}
+		}
+		text := strings.Join(kept, "")
+		if first == "" {
+			first = text
+		}
+		if text != first || len(text) < 10_000 {
+			t.Errorf("dumps differ, of %d and %d bytes", len(first), len(text))
+		}
+	}
+}
+
+func TestInstallOverTheSameVersionTakesNoLockAndWritesNothing(t *testing.T) {
+	d := newDatabase(t)
+	store := d.store(t, nil)
+	idle := d.primary.MustBegin() // which an installation that took a lock would wait for
+	defer func() { must(t, idle.Rollback()) }()
+	get[string](t, idle, "SELECT sessionsql.new_session('p')")
+	idle.MustExec("LOCK TABLE sessionsql.reaper, sessionsql.migration IN SHARE ROW EXCLUSIVE MODE")
+	underLoad(t, store, func() {
+		for range 100 {
+			must(t, sessionsql.Install(t.Context(), d.primary))
+		}
+	})
+
+	tx := d.primary.MustBegin()
+	defer func() { must(t, tx.Rollback()) }()
+	tx.MustExec(bundle.Install())
+	var locks []string
+	must(t, tx.Select(&locks, `
+		SELECT concat_ws(' ', l.locktype, l.relation::regclass, l.mode) FROM pg_locks AS l
+		WHERE l.pid = pg_backend_pid() AND l.mode <> 'AccessShareLock' AND l.locktype <> 'virtualxid'`))
+	if len(locks) > 0 || get[bool](t, tx, "SELECT pg_current_xact_id_if_assigned() IS NOT NULL") {
+		t.Errorf("it took %v, or wrote", locks)
+	}
+}
+
+func TestInstallNeverDowngrades(t *testing.T) {
+	d := newDatabase(t)
+	for version, tooOld := range map[string]string{"99.0.0": "program", "0.99.0": "", "0.2.10": ""} {
+		d.primary.MustExec(fmt.Sprintf(
+			"CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '%s'::text", version))
+		installing := sessionsql.Install(t.Context(), d.primary)
+		store, opening := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
+		if opening == nil {
+			closeStore(t, store)
+		}
+		for verb, err := range map[string]error{"Install": installing, "Open": opening} {
+			var versions *sessionsql.VersionError
+			switch {
+			case tooOld == "" && err != nil:
+				t.Errorf("%s beside %s: %v", verb, version, err)
+			case tooOld != "" && (!errors.As(err, &versions) || versions.TooOld != tooOld || versions.Installed != version):
+				t.Errorf("%s beside %s: %v", verb, version, err)
+			}
+		}
+		if got := get[string](t, d.primary, "SELECT sessionsql.version()"); got != version {
+			t.Errorf("%s became %s", version, got)
+		}
+		_, err := d.primary.Exec(bundle.Install())
+		if err == nil || !strings.Contains(err.Error(), "newer") {
+			t.Errorf("the file itself over %s: %v", version, err)
+		}
+	}
+}
+
+func TestInstallRefusesASchemaOfSomebodyElse(t *testing.T) {
+	d := emptyDatabaseIn(t, shared)
+	mallory := d.login(t)
+	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + mallory + "; CREATE SEQUENCE public.trapped; GRANT ALL ON SEQUENCE public.trapped TO PUBLIC")
+	open(t, asUser(t, d.primaryDSN(), mallory)).MustExec(`
+		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nextval('public.trapped')::text $$;
+		CREATE TABLE sessionsql.migration (id integer, name text);
+		CREATE TABLE sessionsql.session (id bigint)`)
+	err := sessionsql.Install(t.Context(), d.primary)
+	if sqlState(err) != "42501" || !strings.Contains(err.Error(), mallory) {
+		t.Errorf("Install: %v", err)
+	}
+	if get[bool](t, d.primary, "SELECT is_called FROM public.trapped") {
+		t.Error("a function of the schema's owner ran")
+	}
+
+	// Who may have made it: the installing role, and whoever could do anything in any case.
+	d = emptyDatabaseIn(t, shared)
+	owner := d.login(t)
+	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + owner)
+	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), owner))))
+	d = emptyDatabaseIn(t, shared)
+	owner = d.login(t)
+	d.primary.MustExec("CREATE SCHEMA sessionsql; GRANT ALL ON SCHEMA sessionsql TO " + owner)
+	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), owner))))
+}
+
+func TestInstallPutsSettingsBack(t *testing.T) {
+	settings := "SELECT concat_ws('; ', " + strings.Join([]string{
+		"current_setting('search_path')", "current_setting('lock_timeout')", "current_setting('deadlock_timeout')",
+		"current_setting('client_min_messages')",
+	}, ", ") + ")"
+	for name, text := range map[string]string{"install": bundle.Install(), "roles": bundle.Install() + bundle.Roles()} {
+		d := emptyDatabaseIn(t, shared)
+		conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+		ask := func() (answer string) { must(t, conn.GetContext(t.Context(), &answer, settings)); return answer }
+		run := func(text string) { _, err := conn.ExecContext(t.Context(), text); must(t, err) }
+		run("SET lock_timeout = '7s'")
+		before := ask()
+		for range 2 {
+			run("BEGIN")
+			run(text)
+			if got := ask(); got != before {
+				t.Errorf("%s: %s became %s in the same transaction", name, before, got)
+			}
+			run("CREATE TABLE IF NOT EXISTS mine ()")
+			run("COMMIT")
+			if got := ask(); got != before {
+				t.Errorf("%s: %s became %s", name, before, got)
+			}
+		}
+		if got := get[string](t, d.primary, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'mine'"); got != "public" {
+			t.Errorf("%s: a table made after it is in %s", name, got)
+		}
+		must(t, conn.Close())
+	}
+}

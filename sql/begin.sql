@@ -1,0 +1,97 @@
+-- The first file of an installation: it finds out what there is to do, and refuses what it must not touch.
+-- The manifest reads the answer from settings of this transaction:
+--
+--     sessionsql.installed    the version of the bundle that is there; empty when there is none
+--     sessionsql.wanted       the version of this bundle
+--     sessionsql.migrated     the number of the last migration that ran; 0 when there is none
+--     sessionsql.schema       whether the schema is there
+--     sessionsql.roles        whether roles.sql has run here
+--     sessionsql.settings     what end.sql puts back
+--
+-- When this version is there already, the installation ends here without a lock and without a write.
+DO $begin$
+DECLARE
+  -- scripts/generate.sh copies it from functions/version.sql.
+  wanted CONSTANT pg_catalog.text := '0.2.0';
+  installed pg_catalog.text := '';
+  migrated pg_catalog.text := '0';
+  owner pg_catalog.text;
+  trusted pg_catalog.bool;
+BEGIN
+  -- From here on no name is looked up in a schema of the installing role.
+  PERFORM pg_catalog.set_config(
+    'sessionsql.settings',
+    pg_catalog.json_object_agg(s.name, pg_catalog.current_setting(s.name))::pg_catalog.text,
+    true
+  )
+  FROM pg_catalog.unnest(
+    ARRAY['search_path', 'lock_timeout', 'deadlock_timeout', 'client_min_messages']
+  ) AS s (name);
+  PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  PERFORM set_config('sessionsql.wanted', wanted, true);
+
+  FOR attempt IN 1 .. 2 LOOP
+    -- Whoever owns the schema may have put anything into it, and this installation would run it.
+    SELECT
+      r.rolname,
+      r.rolsuper OR r.rolname IN (current_user, 'sessionsql_owner')
+    INTO owner, trusted
+    FROM pg_namespace AS n
+    JOIN pg_roles AS r ON r.oid = n.nspowner
+    WHERE n.nspname = 'sessionsql';
+    IF NOT trusted THEN
+      RAISE insufficient_privilege USING
+        MESSAGE = format(
+          'sessionsql: the schema sessionsql belongs to role %I, who may have put anything into it', owner
+        ),
+        HINT = 'Drop the schema, or install as its owner.';
+    END IF;
+
+    IF to_regprocedure('sessionsql.version()') IS NOT NULL THEN
+      installed := sessionsql.version();
+    END IF;
+    EXIT WHEN installed = wanted OR attempt = 2;
+
+    -- Two installations at once wait for each other instead of failing on a catalog conflict. The one that
+    -- waited looks again.
+    PERFORM pg_advisory_xact_lock(hashtextextended('sessionsql', 0));
+  END LOOP;
+
+  IF string_to_array(installed, '.')::integer[] > string_to_array(wanted, '.')::integer[] THEN
+    RAISE object_not_in_prerequisite_state USING
+      MESSAGE = format(
+        'sessionsql: bundle %s is installed, which is newer than %s: nothing was changed', installed, wanted
+      ),
+      HINT = 'An installation never puts an older bundle over a newer one.';
+  END IF;
+  IF to_regclass('sessionsql.migration') IS NOT NULL THEN
+    SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
+  END IF;
+
+  IF installed <> wanted THEN
+    -- A change of a table waits for whoever reads it, and everybody else would wait behind that. So it gives
+    -- up after a moment, and whoever installs tries again.
+    PERFORM set_config('lock_timeout', '250ms', true);
+    -- An autovacuum makes way only for who has waited for deadlock_timeout.
+    IF has_parameter_privilege('deadlock_timeout', 'SET') THEN
+      PERFORM set_config('deadlock_timeout', '100ms', true);
+    END IF;
+    -- The notices of IF EXISTS say nothing to anybody.
+    PERFORM set_config('client_min_messages', 'warning', true);
+  END IF;
+  PERFORM set_config('sessionsql.installed', installed, true);
+  PERFORM set_config('sessionsql.migrated', migrated, true);
+  PERFORM set_config('sessionsql.schema', (owner IS NOT NULL)::text, true);
+  PERFORM set_config('sessionsql.roles', COALESCE(owner = 'sessionsql_owner', false)::text, true);
+END
+$begin$;
+
+-- Outside of a transaction those settings are forgotten by now, and half of an installation is worse than
+-- none.
+DO $begin$
+BEGIN
+  IF COALESCE(pg_catalog.current_setting('sessionsql.wanted', true), '') OPERATOR(pg_catalog.=) '' THEN
+    RAISE EXCEPTION USING MESSAGE = 'sessionsql: an installation must run in one transaction: psql -1';
+  END IF;
+END
+$begin$;

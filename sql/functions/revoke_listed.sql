@@ -1,0 +1,45 @@
+-- Ends one other session of the same subject, out of the list that list_subject shows; returns whether it was
+-- alive. Whoever asks presents a live session of that subject: an id alone ends nothing (OWASP ASVS 5.0,
+-- 7.5.2).
+--
+-- Promises what revoke does. It locks the listed row before it judges the presented session, so one that was
+-- logged out while the call waited ends nothing any more.
+CREATE OR REPLACE FUNCTION sessionsql.revoke_listed(id bigint, secret_hash bytea, listed_id bigint)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  expiry timestamptz;
+BEGIN
+  PERFORM sessionsql.commit_synchronously();
+
+  PERFORM 1
+  FROM sessionsql.session AS l
+  JOIN sessionsql.session AS s ON s.subject = l.subject
+  WHERE l.id = revoke_listed.listed_id
+    AND s.id = revoke_listed.id
+    AND s.id <> l.id
+    AND sessionsql.opens_at(
+      revoke_listed.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
+    )
+  FOR UPDATE OF l;
+
+  DELETE FROM sessionsql.session AS l
+  USING sessionsql.session AS s
+  WHERE l.id = revoke_listed.listed_id
+    AND s.id = revoke_listed.id
+    AND s.id <> l.id
+    AND s.subject = l.subject
+    AND sessionsql.opens_at(
+      revoke_listed.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
+    )
+    AND s.expires_at > clock_timestamp()
+  RETURNING l.expires_at INTO expiry;
+
+  RETURN (expiry > clock_timestamp()) IS TRUE;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.revoke_listed(bigint, bytea, bigint) IS
+  'Ends another session of the subject of a live one; returns whether it was alive. Commits synchronously.';
