@@ -218,12 +218,14 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 	const (
 		revokeOwner  = "SELECT sessionsql.revoke_subject('ann', $2) WHERE $1 > 0"
 		revokeLogins = "SELECT sessionsql.revoke_subject('ann') WHERE $1 <> $2::bigint"
+		revokeListed = "SELECT sessionsql.revoke_listed($2, sha256('2'), $1)"
 		touchBoth    = "SELECT sessionsql.touch_batch(ARRAY[$2, $1]::bigint[])"
 		reapAll      = "SELECT count(*) FROM sessionsql.reap() WHERE $1::bigint <> $2::bigint"
 		saveFirst    = "SELECT sessionsql.update_payload($1, sha256('1'), 'late') WHERE $2 > 0"
 		login        = "SELECT sessionsql.insert(sha256('3'), 'new', subject => 'ann', max_sessions => 2) WHERE $1 <> $2::bigint"
 	)
 	revokes := transaction{"revoke", []string{"BEGIN", revokeOwner, "COMMIT"}}
+	listed := transaction{"revoke", []string{"BEGIN", revokeListed, "COMMIT"}}
 	touches := transaction{"touch", []string{"BEGIN", touchBoth, touchBoth, "COMMIT"}}
 	reaps := transaction{"reap", []string{"BEGIN", reapAll, "COMMIT"}}
 	saves := transaction{"save", []string{"BEGIN", saveFirst, "COMMIT"}}
@@ -234,7 +236,10 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'") // of the rows that fill makes
 	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
 	count := 0
-	for _, pair := range [][2]transaction{{revokes, touches}, {revokes, saves}, {revokes, revokes}, {revokes, reaps}, {revokes, evicts}} {
+	for _, pair := range [][2]transaction{
+		{revokes, touches}, {revokes, saves}, {revokes, revokes}, {revokes, reaps}, {revokes, evicts},
+		{listed, touches}, {listed, saves}, {listed, revokes}, {listed, reaps}, {listed, listed},
+	} {
 		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
 			plan := plans[count%len(plans)]
 			count++
