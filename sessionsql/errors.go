@@ -157,7 +157,8 @@ func serialization(err error) bool {
 		return false
 	}
 	switch state.SQLState() {
-	case "40001", "40P01", "25000": // serialization_failure, deadlock_detected, invalid_transaction_state
+	case "40001", "40P01", "25000", // serialization_failure, deadlock_detected, invalid_transaction_state
+		"0A000": // feature_not_supported: serializable on a replica; a plan that was made before an upgrade
 		return true
 	}
 	return false

@@ -58,6 +58,9 @@ func (n *node) read(ctx context.Context, op string, run func(context.Context, Tx
 		n.dropIdle(ctx)
 		err = n.statement(ctx, run)
 	}
+	if serialization(err) && ctx.Err() == nil {
+		err = n.statement(ctx, atReadCommitted(run))
+	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
@@ -86,7 +89,7 @@ func (n *node) write(ctx context.Context, op string, run func(context.Context, T
 }
 
 // atReadCommitted gives a statement a transaction of its own. The others run at the isolation level that the database or
-// its pool has by default, where a stricter one refuses a write to what was written meanwhile.
+// its pool has by default, where a stricter one refuses what others do at the same time.
 func atReadCommitted(run func(context.Context, Tx) error) func(context.Context, Tx) error {
 	return func(ctx context.Context, on Tx) error {
 		begin := on.(interface {

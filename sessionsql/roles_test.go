@@ -535,7 +535,7 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 	for _, row := range [][3]string{
 		{"check_insert", "SELECT sessionsql.check_insert($hash, 'p', 60, 60, 's', 1, 'l')", "^$"},
 		{"commit_asynchronously", "SELECT sessionsql.commit_asynchronously(false)", "^off$"},
-		{"commit_synchronously", "SELECT sessionsql.commit_synchronously()", "^<nil>$"},
+		{"commit_synchronously", "SELECT sessionsql.commit_synchronously()", "^$"},
 		{"deadline_after", "SELECT sessionsql.deadline_after(60)", "^20"},
 		{"deadline_after", "SELECT sessionsql.deadline_after(NULL)", "^infinity$"},
 		{"end_session", "SELECT sessionsql.end_session($token)", "^true$"},

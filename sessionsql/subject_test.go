@@ -237,8 +237,16 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
 	count := 0
 	for _, pair := range [][2]transaction{
-		{revokes, touches}, {revokes, saves}, {revokes, revokes}, {revokes, reaps}, {revokes, evicts},
-		{listed, touches}, {listed, saves}, {listed, revokes}, {listed, reaps}, {listed, listed},
+		{revokes, touches},
+		{revokes, saves},
+		{revokes, revokes},
+		{revokes, reaps},
+		{revokes, evicts},
+		{listed, touches},
+		{listed, saves},
+		{listed, revokes},
+		{listed, reaps},
+		{listed, listed},
 	} {
 		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
 			plan := plans[count%len(plans)]

@@ -44,6 +44,11 @@ BEGIN
   PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('sessionsql', 0));
   PERFORM pg_catalog.set_config('sessionsql.roles_path', pg_catalog.current_setting('search_path'), true);
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+  -- Bodies are copied out of the catalog below, and are to be as they stand in functions/.
+  PERFORM pg_catalog.set_config(
+    'sessionsql.roles_quoting', pg_catalog.current_setting('quote_all_identifiers'), true
+  );
+  PERFORM pg_catalog.set_config('quote_all_identifiers', 'off', true);
 END
 $roles$;
 
@@ -228,6 +233,9 @@ GRANT SELECT ON TABLE sessionsql.health, sessionsql.last_reap TO sessionsql_moni
 
 DO $roles$
 BEGIN
+  PERFORM pg_catalog.set_config(
+    'quote_all_identifiers', pg_catalog.current_setting('sessionsql.roles_quoting'), true
+  );
   PERFORM pg_catalog.set_config('search_path', pg_catalog.current_setting('sessionsql.roles_path'), true);
 END
 $roles$;

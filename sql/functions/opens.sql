@@ -1,4 +1,5 @@
--- Whether a presented hash opens a row, for readers: at their statement's time. No SET clause and not STRICT: inlined.
+-- Whether a presented hash opens a row, for readers: at their statement's time. No SET clause and not STRICT,
+-- so that it is inlined.
 CREATE OR REPLACE FUNCTION sessionsql.opens(
   presented_hash bytea,
   secret_hash bytea,

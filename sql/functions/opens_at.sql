@@ -1,5 +1,5 @@
 -- Whether a presented hash opens a row: it is the current one, or the one before it while the grace after a
--- rotate lasts. Writers, which may have waited for the row, ask for clock_timestamp(), and readers call opens.
+-- rotate lasts. Writers, which may have waited for the row, ask for clock_timestamp(); readers call opens.
 --
 -- Comparing hashes needs no constant time: to learn one byte of a stored hash, an attacker would have to
 -- choose the bytes of a SHA-256 digest. No SET clause and not STRICT: inlined.

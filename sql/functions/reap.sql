@@ -37,6 +37,9 @@ BEGIN
     RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.reap: max_rows and max_pages must be positive';
   END IF;
 
+  -- First, because the lock below counts as a write.
+  PERFORM sessionsql.commit_asynchronously(reap.durable);
+
   SELECT r.next_page INTO first_page
   FROM sessionsql.reaper AS r
   WHERE r.singleton
@@ -44,8 +47,6 @@ BEGIN
   IF NOT FOUND THEN
     RETURN;
   END IF;
-
-  PERFORM sessionsql.commit_asynchronously(reap.durable);
 
   table_pages := pg_relation_size('sessionsql.session'::regclass) / current_setting('block_size')::bigint;
   IF first_page >= table_pages THEN

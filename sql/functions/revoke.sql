@@ -9,18 +9,34 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  expiry timestamptz;
+  locked record;
 BEGIN
   PERFORM sessionsql.commit_synchronously();
 
-  DELETE FROM sessionsql.session AS s
+  -- Locked before it is judged: the grace of an old secret may end while this waits for the row.
+  SELECT
+    s.expires_at,
+    s.secret_hash,
+    s.previous_hash,
+    s.previous_until
+  INTO locked
+  FROM sessionsql.session AS s
   WHERE s.id = revoke.id
     AND sessionsql.opens_at(
       revoke.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
     )
-  RETURNING s.expires_at INTO expiry;
+  FOR UPDATE OF s;
+  IF NOT FOUND
+    OR sessionsql.opens_at(
+      revoke.secret_hash, locked.secret_hash, locked.previous_hash, locked.previous_until, clock_timestamp()
+    ) IS NOT TRUE
+  THEN
+    RETURN false;
+  END IF;
 
-  RETURN (expiry > clock_timestamp()) IS TRUE;
+  DELETE FROM sessionsql.session AS s
+  WHERE s.id = revoke.id;
+  RETURN locked.expires_at > clock_timestamp();
 END
 $function$;
 

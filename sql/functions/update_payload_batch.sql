@@ -54,7 +54,9 @@ BEGIN
       update_payload_batch.expected_versions
     ) AS w (id, secret_hash, payload, expected_version)
     JOIN sessionsql.session AS s ON s.id = w.id
-    WHERE sessionsql.opens_at(w.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp())
+    WHERE sessionsql.opens_at(
+        w.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
+      )
       AND s.expires_at > clock_timestamp()
       AND (w.expected_version IS NULL OR s.version = w.expected_version)
     ORDER BY s.id
@@ -66,7 +68,9 @@ BEGIN
       expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
   FROM mine AS m
   WHERE s.id = m.id
-    AND sessionsql.opens_at(m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp())
+    AND sessionsql.opens_at(
+      m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
+    )
     AND s.expires_at > clock_timestamp()
     AND (m.expected_version IS NULL OR s.version = m.expected_version)
   RETURNING s.id, s.version;
