@@ -164,6 +164,8 @@ func newRunner(t *testing.T, d *database, plan string) *runner {
 	must(t, conn.GetContext(t.Context(), &r.pid, "SELECT pg_backend_pid()"))
 	_, err := conn.ExecContext(t.Context(), "RESET ALL")
 	must(t, err)
+	_, err = conn.ExecContext(t.Context(), "SET jit = off") // which a plan without the usual joins seems to be worth
+	must(t, err)
 	for setting := range strings.SplitSeq(plan, ",") {
 		if setting != "" {
 			_, err := conn.ExecContext(t.Context(), "SET "+setting+" = off")
