@@ -246,7 +246,7 @@ func TestContainers(t *testing.T) {
 	}()
 	insert := func(t *testing.T) sessionsql.Token {
 		t.Helper()
-		token, err := store.Insert(t.Context(), "payload")
+		token, err := store.Insert(t.Context(), "payload", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

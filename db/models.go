@@ -57,12 +57,24 @@ type NewSessionID struct {
 	SecretHash []byte
 }
 
-// The server that answers: its role, and its position in the WAL.
+// The server that answers: its role, its position in the WAL, and its clock.
 type Node struct {
 	// True on a replica.
 	InRecovery bool
 	// Bytes of WAL written (primary) or replayed (replica).
 	WalPosition int64
+	// Bytes of WAL on disk (primary) or replayed (replica).
+	FlushedPosition int64
+	// Timeline that a primary writes on; 0 on a replica.
+	Timeline int32
+	// Timeline that was last noted, as far as this server knows.
+	NotedTimeline int32
+	// The same on a primary and all its replicas, and on no other.
+	SystemIdentifier int64
+	// When the server was started, in seconds since 1970: no two have it the same.
+	StartedAt float64
+	// Seconds since 1970 by the server's clock.
+	Clock float64
 }
 
 // A session whose payload was written: its id, and the version that it has now.

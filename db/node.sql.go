@@ -9,14 +9,37 @@ import (
 	"context"
 )
 
+const inRecovery = `-- name: InRecovery :one
+SELECT pg_catalog.pg_is_in_recovery() AS in_recovery
+`
+
+// Needs no bundle, and so no version of it.
+func (q *Queries) InRecovery(ctx context.Context, db DBTX) (bool, error) {
+	row := db.QueryRowContext(ctx, inRecovery)
+	var in_recovery bool
+	err := row.Scan(&in_recovery)
+	return in_recovery, err
+}
+
 const node = `-- name: Node :one
-SELECT n.in_recovery, n.wal_position
+SELECT
+  n.in_recovery, n.wal_position, n.flushed_position, n.timeline, n.noted_timeline, n.system_identifier,
+  n.started_at, n.clock
 FROM sessionsql.node AS n
 `
 
 func (q *Queries) Node(ctx context.Context, db DBTX) (Node, error) {
 	row := db.QueryRowContext(ctx, node)
 	var i Node
-	err := row.Scan(&i.InRecovery, &i.WalPosition)
+	err := row.Scan(
+		&i.InRecovery,
+		&i.WalPosition,
+		&i.FlushedPosition,
+		&i.Timeline,
+		&i.NotedTimeline,
+		&i.SystemIdentifier,
+		&i.StartedAt,
+		&i.Clock,
+	)
 	return i, err
 }

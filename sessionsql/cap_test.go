@@ -88,7 +88,7 @@ var logins = map[string]login{
 	"InsertTx": func(d *database, store *sessionsql.Store, limit int32) error {
 		return inTransaction(d, limit, func(tx *sqlx.Tx) (found int, err error) {
 			own := sessionsql.InsertOptions{Subject: "ann", MaxSessions: limit}
-			token, err := store.InsertTx(context.Background(), tx, "p", own)
+			token, err := store.InsertTx(context.Background(), tx, "p", &own)
 			if err == nil {
 				err = tx.Get(&found, countFound, string(token))
 			}
@@ -97,14 +97,14 @@ var logins = map[string]login{
 	},
 	"Insert": func(_ *database, store *sessionsql.Store, limit int32) error {
 		own := sessionsql.InsertOptions{Subject: "ann", MaxSessions: limit}
-		_, err := store.Insert(context.Background(), "p", own)
+		_, err := store.Insert(context.Background(), "p", &own)
 		return err
 	},
 	"Rotate": func(_ *database, store *sessionsql.Store, limit int32) error {
-		token, err := store.Insert(context.Background(), "p")
+		token, err := store.Insert(context.Background(), "p", nil)
 		if err == nil {
 			own := sessionsql.RotateOptions{Subject: "ann", MaxSessions: limit}
-			_, err = store.Rotate(context.Background(), token, own)
+			_, err = store.Rotate(context.Background(), token, &own)
 		}
 		return err
 	},
@@ -186,7 +186,7 @@ func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
 	kept := loginAs(t, store, "ann")
-	anonymous := newToken(t)(store.Insert(t.Context(), "p"))
+	anonymous := newToken(t)(store.Insert(t.Context(), "p", nil))
 	id := idOf(t, anonymous)
 	calls := map[string]func(*sqlx.Tx) error{
 		"insert": func(tx *sqlx.Tx) error {
@@ -204,7 +204,7 @@ func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 		},
 		"InsertTx": func(tx *sqlx.Tx) error {
 			own := sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}
-			_, err := store.InsertTx(t.Context(), tx, "canary", own)
+			_, err := store.InsertTx(t.Context(), tx, "canary", &own)
 			return err
 		},
 	}
@@ -227,7 +227,7 @@ func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 		}
 		// Without a cap, every level will do.
 		tx := must1[*sqlx.Tx](t)(d.primary.BeginTxx(t.Context(), &sql.TxOptions{Isolation: level}))
-		newToken(t)(store.InsertTx(t.Context(), tx, "p", sessionsql.InsertOptions{Subject: "ann"}))
+		newToken(t)(store.InsertTx(t.Context(), tx, "p", &sessionsql.InsertOptions{Subject: "ann"}))
 		must(t, tx.Rollback())
 	}
 	mustOpen(t, store, kept, "ann", "after refused logins")
@@ -293,13 +293,13 @@ func contend(
 	switch n := random.IntN(100); {
 	case n < 5 || token == "":
 		return "Insert", mine.renew(token, func() (sessionsql.Token, error) {
-			return store.Insert(ctx, "p", sessionsql.InsertOptions{Subject: "ann", MaxSessions: limit})
+			return store.Insert(ctx, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: limit})
 		})
 	case n < 20:
 		own := sessionsql.RotateOptions{Subject: "ann", MaxSessions: limit}
-		return "Rotate with a cap", mine.set(store.Rotate(ctx, token, own))
+		return "Rotate with a cap", mine.set(store.Rotate(ctx, token, &own))
 	case n < 35:
-		return "Rotate", mine.set(store.Rotate(ctx, token))
+		return "Rotate", mine.set(store.Rotate(ctx, token, nil))
 	case n < 60:
 		_, err = store.Update(ctx, token, "q", sessionsql.AnyVersion)
 		return "Update", err
@@ -366,7 +366,8 @@ func TestStoreWorksAtAnyDefaultIsolationLevel(t *testing.T) {
 							mu.Lock()
 							did[verb]++
 							mu.Unlock()
-						case errors.Is(err, sessionsql.ErrNoSession), errors.Is(err, sessionsql.ErrConflict):
+						case errors.Is(err, sessionsql.ErrNoSession), errors.Is(err, sessionsql.ErrConflict),
+							errors.Is(err, sessionsql.ErrRotated):
 						default:
 							t.Errorf("%s: %v", verb, err)
 						}
@@ -383,7 +384,7 @@ func TestStoreWorksAtAnyDefaultIsolationLevel(t *testing.T) {
 			}
 			for range limit + 1 {
 				own := sessionsql.InsertOptions{Subject: "ann", MaxSessions: limit}
-				mustOpen(t, store, newToken(t)(store.Insert(t.Context(), "p", own)), "p", "a login")
+				mustOpen(t, store, newToken(t)(store.Insert(t.Context(), "p", &own)), "p", "a login")
 			}
 			if n := liveOf(t, d.primary, "ann"); n != limit {
 				t.Errorf("%d sessions are alive in the end", n)
@@ -481,14 +482,14 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	rotate := func(token sessionsql.Token, limit int32) sessionsql.Token {
 		t.Helper()
 		own := sessionsql.RotateOptions{Subject: "ann", MaxSessions: limit}
-		return newToken(t)(store.Rotate(t.Context(), token, own))
+		return newToken(t)(store.Rotate(t.Context(), token, &own))
 	}
 	tokens[0] = rotate(tokens[0], 4) // as many as there are
 	check("a cap of 4", true, true, true, true)
 	tokens[0] = rotate(tokens[0], 2) // the oldest one itself
 	check("a cap of 2", true, false, false, true)
 
-	anonymous := newToken(t)(store.Insert(t.Context(), "p"))
+	anonymous := newToken(t)(store.Insert(t.Context(), "p", nil))
 	d.setAge(idOf(t, anonymous), 24)
 	tokens = append(tokens, rotate(anonymous, 2))
 	check("a login by rotate", false, false, false, true, true)
@@ -500,7 +501,7 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	// It leaves its old subject for the new one, whose sessions alone are counted.
 	loginAs(t, store, "ann")
 	own := sessionsql.RotateOptions{Subject: "bob", MaxSessions: 2}
-	tokens[4] = newToken(t)(store.Rotate(t.Context(), tokens[4], own))
+	tokens[4] = newToken(t)(store.Rotate(t.Context(), tokens[4], &own))
 	check("another's", false, false, false, false, true)
 	if n, m := liveOf(t, d.primary, "ann"), liveOf(t, d.primary, "bob"); n != 1 || m != 2 {
 		t.Errorf("%d sessions of ann and %d of bob are alive", n, m)
@@ -511,21 +512,21 @@ func TestAFailedRotateEvictsNobody(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
 	tokens := []sessionsql.Token{loginAs(t, store, "ann"), loginAs(t, store, "ann")}
-	anonymous := newToken(t)(store.Insert(t.Context(), "p"))
-	expired := newToken(t)(store.Insert(t.Context(), "p"))
+	anonymous := newToken(t)(store.Insert(t.Context(), "p", nil))
+	expired := newToken(t)(store.Insert(t.Context(), "p", nil))
 	d.setExpiry(idOf(t, expired), "0")
-	revoked := newToken(t)(store.Insert(t.Context(), "p"))
+	revoked := newToken(t)(store.Insert(t.Context(), "p", nil))
 	must(t, store.Revoke(t.Context(), revoked))
-	grace := newToken(t)(store.Insert(t.Context(), "p"))
-	newToken(t)(store.Rotate(t.Context(), grace, sessionsql.RotateOptions{Grace: time.Hour}))
+	grace := newToken(t)(store.Insert(t.Context(), "p", nil))
+	newToken(t)(store.Rotate(t.Context(), grace, &sessionsql.RotateOptions{Grace: time.Hour}))
 	attempts := hostileTokens(anonymous)
 	attempts["hostile, of ann"] = hostileTokens(tokens[0])["same id, wrong secret"]
 	attempts["expired"], attempts["revoked"], attempts["rotated before"] = expired, revoked, grace
 	const rows = "SELECT string_agg(s::text, E'\n' ORDER BY s.id) FROM sessionsql.session AS s"
 	before := get[string](t, d.primary, rows)
 	for name, token := range attempts {
-		_, err := store.Rotate(t.Context(), token, sessionsql.RotateOptions{Subject: "ann", MaxSessions: 1})
-		if want := errors.Is(err, sessionsql.ErrConflict); want != (name == "rotated before") ||
+		_, err := store.Rotate(t.Context(), token, &sessionsql.RotateOptions{Subject: "ann", MaxSessions: 1})
+		if want := errors.Is(err, sessionsql.ErrRotated); want != (name == "rotated before") ||
 			!want && err != sessionsql.ErrNoSession {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -41,7 +41,7 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 	store := d.store(t, nil)
 	insert := func(kind string) (tokens []sessionsql.Token) {
 		for i := range 300 {
-			tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(kind, i))))
+			tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(kind, i), nil)))
 		}
 		return tokens
 	}
@@ -56,7 +56,7 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 	must(t, cluster.Primary.Kill())
 	must(t, cluster.Primary.Start(t.Context()))
 	eventually(t, "the restarted server is used", func() bool {
-		_, err := store.Insert(t.Context(), "first") // finds out that its connection is dead
+		_, err := store.Insert(t.Context(), "first", nil) // finds out that its connection is dead
 		return err == nil
 	})
 	fresh := insert("fresh")
@@ -109,9 +109,9 @@ func TestRevokeSurvivesACrash(t *testing.T) {
 	defer func() { _ = store.Close(t.Context()) }()
 	var revoked []sessionsql.Token
 	for range 50 {
-		revoked = append(revoked, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p")))
+		revoked = append(revoked, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil)))
 	}
-	live := must1[sessionsql.Token](t)(store.Insert(t.Context(), "live"))
+	live := must1[sessionsql.Token](t)(store.Insert(t.Context(), "live", nil))
 	flush(d.primary)
 	must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 	for _, token := range revoked {
@@ -135,7 +135,7 @@ func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 	store := d.store(t, nil)
 	var tokens []sessionsql.Token
 	for range 20 {
-		tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p")))
+		tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil)))
 	}
 	d.catchUp(t)
 
@@ -172,7 +172,7 @@ func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 	})
 	for name, call := range map[string]func() error{
 		"Lookup": func() error { _, err := store.Lookup(t.Context(), tokens[0]); return err },
-		"Insert": func() error { _, err := store.Insert(t.Context(), "p"); return err },
+		"Insert": func() error { _, err := store.Insert(t.Context(), "p", nil); return err },
 		"Update": func() error { _, err := store.Update(t.Context(), tokens[0], "p", 1); return err },
 		"Revoke": func() error { return store.Revoke(t.Context(), tokens[0]) },
 		"Flush":  func() error { return store.Flush(t.Context()) },
@@ -200,8 +200,8 @@ func TestReplicaServesWhileThePrimaryIsDown(t *testing.T) {
 	cluster := ownCluster(t, 1)
 	d := newDatabaseIn(t, cluster)
 	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
-	unknown := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	unknown := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	must(t, store.Revoke(t.Context(), unknown))
 	d.catchUp(t)
 	must(t, cluster.Primary.Kill())
@@ -220,7 +220,7 @@ func TestCloseUnderAHungQueryEndsWithinItsContext(t *testing.T) {
 		FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond,
 	})
 	must(t, err)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	blocker := d.primary.MustBegin()
 	blocker.MustExec("LOCK TABLE sessionsql.session IN ACCESS EXCLUSIVE MODE")
 	defer func() { must(t, blocker.Rollback()) }()

@@ -33,7 +33,7 @@
 //		}
 //		defer store.Close(ctx)
 //
-//		token, err := store.Insert(ctx, `{"user": 7}`) // string(token) goes into the cookie
+//		token, err := store.Insert(ctx, `{"user": 7}`, nil) // string(token) goes into the cookie
 //		if err != nil {
 //			log.Fatal(err)
 //		}

@@ -9,11 +9,12 @@ import (
 	"io"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Of a session.
+// Errors that session methods return.
 var (
 	// ErrNoSession says that there is no live session for a token: it is malformed or unknown, its secret is wrong, or the
 	// session is expired or revoked. These cannot be told apart, on purpose. It unwraps to [sql.ErrNoRows].
@@ -22,9 +23,13 @@ var (
 	// ErrConflict says that the session has another version than the caller expected: somebody else wrote it. Look it up
 	// again, merge, and update with the new version.
 	ErrConflict = errors.New("sessionsql: version conflict: the session was written in the meantime")
+
+	// ErrRotated says that another request has rotated the session first, and that the token that was presented is good for
+	// the grace only. The session lives, and that request's response carries the new token: there is nothing to do.
+	ErrRotated = errors.New("sessionsql: the session was rotated by another request")
 )
 
-// Of the database.
+// Errors of the database.
 var (
 	// ErrUnavailable says that no server could answer: connection refused or lost, shutting down, out of connections, or too
 	// late. It says nothing about the session.
@@ -34,8 +39,7 @@ var (
 	ErrReadOnly = fmt.Errorf("%w: the primary is read-only; point its DSN at the server that accepts writes "+
 		"(with several hosts in it, add target_session_attrs=read-write)", ErrUnavailable)
 
-	// ErrNotInstalled says that the database does not hold the bundle, that the role may not see it, or that it is older
-	// than this call needs.
+	// ErrNotInstalled says that the database does not hold the bundle, or one that is older than this call needs.
 	ErrNotInstalled = errors.New("the SQL bundle is not installed in this database, or older than this call needs; " +
 		"call sessionsql.Install, or run: psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql")
 
@@ -44,12 +48,12 @@ var (
 		`"postgres://user:password@host:5432/database" or "host=... user=... dbname=..."`)
 )
 
-// Of the call.
+// Errors of the call.
 var (
 	// ErrClosed says that the Store was closed.
 	ErrClosed = errors.New("sessionsql: store is closed")
 
-	// ErrOptions says that an option, a subject or a timeout is out of its range.
+	// ErrOptions says that an option, a subject, a label, a timeout or a version is out of its range.
 	ErrOptions = errors.New("invalid option")
 )
 
@@ -79,6 +83,7 @@ type Error struct {
 
 	kind   error  // ErrUnavailable, ErrReadOnly, ErrNotInstalled, or nil
 	detail string // what may be shown of the cause
+	cause  error  // a lateError, or nil
 }
 
 // Error implements error.
@@ -97,8 +102,16 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns ErrUnavailable, ErrReadOnly, ErrNotInstalled, or nil for any other refusal of the server.
-func (e *Error) Unwrap() error { return e.kind }
+// Unwrap returns ErrUnavailable, ErrReadOnly or ErrNotInstalled; none for any other refusal of the server.
+func (e *Error) Unwrap() []error {
+	var chain []error
+	for _, err := range []error{e.kind, e.cause} {
+		if err != nil {
+			chain = append(chain, err)
+		}
+	}
+	return chain
+}
 
 // databaseError turns what a driver returned into what a caller may see. ctx is the caller's: only its own end is reported
 // as such, and a deadline met below it (a connect timeout, say) means that the database is unavailable.
@@ -106,10 +119,34 @@ func databaseError(ctx context.Context, op string, n *node, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
+	case expired(ctx):
+		var late *lateError
+		if cause := context.Cause(ctx); errors.As(cause, &late) { // a batch's, which is no caller's
+			return n.databaseError(op, late)
+		}
 		return contextError(ctx, op)
 	}
+	return n.databaseError(op, err)
+}
+
+// expired also finds a deadline that has come though its timer has not fired yet: a driver may be faster.
+func expired(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
+}
+
+// databaseError is for what runs for no caller.
+func (n *node) databaseError(op string, err error) error {
 	e := &Error{Op: op, Node: n.name}
+	var late *lateError
+	switch {
+	case errors.As(err, &late):
+		e.kind, e.detail, e.cause = ErrUnavailable, late.Error(), late
+		return e
+	case errors.Is(err, errStandby):
+		e.kind = ErrReadOnly
+		return e
+	}
 	var state interface{ SQLState() string } // pgx and lib/pq alike
 	if !errors.As(err, &state) {
 		e.kind, e.detail = ErrUnavailable, connectionDetail(err)
@@ -123,9 +160,16 @@ func databaseError(ctx context.Context, op string, n *node, err error) error {
 	return e
 }
 
-// contextError is what a caller whose context ended gets.
+// contextError is what a caller whose context ended gets: the context's error and, where it has one, its cause.
 func contextError(ctx context.Context, op string) error {
-	return fmt.Errorf("sessionsql: %s: %w", op, context.Cause(ctx))
+	err, cause := ctx.Err(), context.Cause(ctx)
+	switch {
+	case err == nil: // see expired
+		return fmt.Errorf("sessionsql: %s: %w", op, context.DeadlineExceeded)
+	case cause == err:
+		return fmt.Errorf("sessionsql: %s: %w", op, err)
+	}
+	return fmt.Errorf("sessionsql: %s: %w: %w", op, err, cause)
 }
 
 // refused reports whether the server refused what was sent, and may do so for the fault of one item of a batch: nothing was
@@ -139,14 +183,24 @@ func refused(err error) bool {
 func connectionLost(err error) bool {
 	var network *net.OpError
 	var connect *pgconn.ConnectError
+	var late *lateError
 	var state interface{ SQLState() string }
 	switch {
-	case err == nil, errors.As(err, &connect):
+	case err == nil, errors.As(err, &connect), errors.As(err, &late):
 		return false
 	case errors.As(err, &state):
 		return strings.HasPrefix(state.SQLState(), "57P0") // terminated by an administrator, or by a crash
 	}
 	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, driver.ErrBadConn)
+}
+
+// neverBegun reports whether a write met a connection that the server had ended before, so that it was not done.
+func neverBegun(err error) bool {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		return state.SQLState() == "57P05" // idle_session_timeout
+	}
+	return err != nil && pgconn.SafeToRetry(err)
 }
 
 // serialization reports whether the server refused a statement for what others do at the same time, or because its
@@ -171,6 +225,8 @@ func kindOf(state string) error {
 		return ErrReadOnly
 	case "3F000", "42883", "42P01", "42703", "42704": // no such schema, function, table, column or type
 		return ErrNotInstalled
+	case "42P05", "26000": // duplicate_prepared_statement, invalid_sql_statement_name
+		return errPooler
 	case "57014", // query_canceled: by statement_timeout or by an operator
 		"40001", "40P01": // on a replica, a conflict with recovery
 		return ErrUnavailable
@@ -186,6 +242,10 @@ func kindOf(state string) error {
 	}
 	return nil
 }
+
+// errPooler is met behind a pooler that gives each transaction another connection.
+var errPooler = fmt.Errorf("%w: a pooler does not keep prepared statements; add default_query_exec_mode=exec to the DSN",
+	ErrUnavailable)
 
 // serverDetail is the server's message, where its class does not repeat data: a bad value (22) or a violated constraint
 // (23) may print what was sent.
@@ -214,6 +274,8 @@ func connectionDetail(err error) string {
 		return "connection lost"
 	case errors.Is(err, sql.ErrConnDone), errors.Is(err, sql.ErrTxDone):
 		return "connection already closed"
+	case err.Error() == "sql: database is closed": // database/sql has no value for it
+		return "the connection pool is closed"
 	}
 	return fmt.Sprintf("%T", err)
 }

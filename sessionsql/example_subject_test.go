@@ -15,12 +15,12 @@ func ExampleStore_Rotate() {
 	store := openStore(ctx)
 	defer store.Close(ctx)
 
-	anonymous, err := store.Insert(ctx, `{"cart": [1]}`)
+	anonymous, err := store.Insert(ctx, `{"cart": [1]}`, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	// At login the session keeps its cart, and gets an owner and a new token. Whoever knew the old one is not logged in.
-	token, err := store.Rotate(ctx, anonymous, sessionsql.RotateOptions{Subject: "ann"})
+	token, err := store.Rotate(ctx, anonymous, &sessionsql.RotateOptions{Subject: "ann"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -30,14 +30,14 @@ func ExampleStore_Rotate() {
 	fmt.Println(err)
 
 	// Every so often it gets another one. What is under way with the old one ends well.
-	renewed, err := store.Rotate(ctx, token)
+	renewed, err := store.Rotate(ctx, token, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	_, err = store.Lookup(ctx, token)
 	fmt.Println("old, within 10 seconds:", err)
-	_, err = store.Rotate(ctx, token)
-	fmt.Println("rotated at the same moment elsewhere:", errors.Is(err, sessionsql.ErrConflict))
+	_, err = store.Rotate(ctx, token, nil)
+	fmt.Println("rotated at the same moment elsewhere:", errors.Is(err, sessionsql.ErrRotated))
 	_, err = store.Lookup(ctx, renewed)
 	fmt.Println("new:", err)
 	// Output:
@@ -54,7 +54,7 @@ func ExampleStore_RevokeSubject() {
 	defer store.Close(ctx)
 
 	login := func(payload string) sessionsql.Token {
-		token, err := store.Insert(ctx, payload, sessionsql.InsertOptions{Subject: "bob"})
+		token, err := store.Insert(ctx, payload, &sessionsql.InsertOptions{Subject: "bob"})
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func ExampleStore_ListSubject() {
 		{Subject: "eve", Label: "Chrome on Windows", IdleTimeout: 15 * time.Minute},
 		{Subject: "eve", Label: "Firefox on Linux", MaxSessions: 2}, // of at most two, so the oldest ends
 	} {
-		token, err := store.Insert(ctx, "p", own)
+		token, err := store.Insert(ctx, "p", &own)
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -33,7 +33,7 @@ func Example() {
 	defer store.Close(ctx)
 
 	login := func(w http.ResponseWriter, r *http.Request) {
-		token, err := store.Insert(r.Context(), `{"user": "ann"}`)
+		token, err := store.Insert(r.Context(), `{"user": "ann"}`, nil)
 		if err != nil {
 			http.Error(w, "try again", http.StatusServiceUnavailable)
 			return
@@ -101,7 +101,7 @@ func ExampleOpenDB() {
 	}
 	defer replica.Close()
 
-	store, err := sessionsql.OpenDB(primary, []*sql.DB{replica}, nil)
+	store, err := sessionsql.OpenDB(primary, []sessionsql.DB{replica}, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func ExampleOpenDB_sqlx() {
 	tx := app.MustBegin()
 	defer tx.Rollback()
 	tx.MustExec(`INSERT INTO login VALUES (now(), 'ann')`)
-	token, err := store.InsertTx(ctx, tx, "ann")
+	token, err := store.InsertTx(ctx, tx, "ann", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -158,21 +158,21 @@ func ExampleStore_Insert() {
 	store := openStore(ctx)
 	defer store.Close(ctx)
 
-	token, err := store.Insert(ctx, `{"theme": "dark"}`)
+	token, err := store.Insert(ctx, `{"theme": "dark"}`, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println(len(string(token)), "characters for the cookie")
 	fmt.Println(token) // never prints itself
 
-	_, err = store.Insert(ctx, "remembered", sessionsql.InsertOptions{
+	_, err = store.Insert(ctx, "remembered", &sessionsql.InsertOptions{
 		Subject:     "user:7",
 		IdleTimeout: 14 * 24 * time.Hour,
 		Lifetime:    90 * 24 * time.Hour,
 	})
 	fmt.Println(err)
 
-	_, err = store.Insert(ctx, "a\x00b")
+	_, err = store.Insert(ctx, "a\x00b", nil)
 	fmt.Println(err)
 	// Output:
 	// 32 characters for the cookie
@@ -198,7 +198,7 @@ func ExampleStore_InsertTx() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	token, err := store.InsertTx(ctx, tx, "p")
+	token, err := store.InsertTx(ctx, tx, "p", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func ExampleStore_Lookup() {
 	store := openStore(ctx)
 	defer store.Close(ctx)
 
-	token, err := store.Insert(ctx, "payload", sessionsql.InsertOptions{Subject: "user:7"})
+	token, err := store.Insert(ctx, "payload", &sessionsql.InsertOptions{Subject: "user:7"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -237,7 +237,7 @@ func ExampleStore_Update() {
 	store := openStore(ctx)
 	defer store.Close(ctx)
 
-	token, err := store.Insert(ctx, "one")
+	token, err := store.Insert(ctx, "one", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func ExampleStore_Revoke() {
 	store := openStore(ctx)
 	defer store.Close(ctx)
 
-	token, err := store.Insert(ctx, "p")
+	token, err := store.Insert(ctx, "p", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func ExampleStore_Touch() {
 	store := openStore(ctx)
 	defer store.Close(ctx)
 
-	token, err := store.Insert(ctx, "p")
+	token, err := store.Insert(ctx, "p", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func ExampleStore_Flush() {
 	store := openStore(ctx)
 	defer store.Close(ctx)
 
-	token, err := store.Insert(ctx, "p")
+	token, err := store.Insert(ctx, "p", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -334,7 +334,7 @@ func ExampleStore_Stats() {
 	store := openStore(ctx)
 	defer store.Close(ctx)
 
-	token, err := store.Insert(ctx, "p")
+	token, err := store.Insert(ctx, "p", nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -355,7 +355,7 @@ func ExampleStore_Close() {
 	fmt.Println(store.Close(closing))
 	_, err := store.Lookup(ctx, "any")
 	fmt.Println(err)
-	_, err = store.Insert(ctx, "p")
+	_, err = store.Insert(ctx, "p", nil)
 	fmt.Println(err)
 	// Output:
 	// <nil>

@@ -21,7 +21,7 @@ func TestEveryExecMode(t *testing.T) {
 			for i := range 64 { // enough to travel in batches
 				wait.Go(func() {
 					payload := payloads[i%len(payloads)]
-					own := sessionsql.InsertOptions{Subject: strings.Repeat("it's", i%2)}
+					own := &sessionsql.InsertOptions{Subject: strings.Repeat("it's", i%2)}
 					token, err := store.Insert(t.Context(), payload, own)
 					if err != nil {
 						t.Error(err)

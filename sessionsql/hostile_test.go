@@ -89,7 +89,7 @@ func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 	const hostile, wellFormed, malformedCallers, forgingCallers = 1_000_000, 50_000, 4, 64
 	good := make([]sessionsql.Token, 8)
 	for i := range good {
-		good[i] = newToken(t)(store.Insert(t.Context(), "p"))
+		good[i] = newToken(t)(store.Insert(t.Context(), "p", nil))
 	}
 	d.catchUp(t)
 
@@ -152,7 +152,7 @@ func TestHostileTokensMoveNoVerb(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	good := newToken(t)(store.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "ann"}))
+	good := newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann"}))
 	var tokens []sessionsql.Token
 	for range 100 {
 		tokens = append(tokens, forged(random, good), malformed(random, good, nil))

@@ -25,7 +25,7 @@ type InsertOptions struct {
 	// IdleTimeout is this session's idle timeout ("remember me"). Defaults to [Options.IdleTimeout].
 	IdleTimeout time.Duration
 
-	// Lifetime is this session's absolute timeout. Defaults to [Options.Lifetime].
+	// Lifetime is this session's absolute timeout; NoLifetime is none. Defaults to [Options.Lifetime].
 	Lifetime time.Duration
 
 	// MaxSessions is how many live sessions the subject may have, this one included: the oldest beyond it are ended, in the
@@ -34,6 +34,9 @@ type InsertOptions struct {
 	// Defaults to no cap.
 	MaxSessions int32
 }
+
+// NoLifetime gives a session no absolute timeout, in a Store that has one.
+const NoLifetime time.Duration = -1
 
 // newSession is what an insert sends, but for the secret itself.
 type newSession struct {
@@ -46,26 +49,26 @@ type newSession struct {
 	max      sql.NullInt32
 }
 
-// Insert makes a new session and returns the token that opens it. At most one InsertOptions may be given.
+// Insert makes a new session and returns the token that opens it. Nil options are the same as the zero value.
 //
 // The commit is asynchronous: a crash of the server within about half a second may lose the session, whole, and its token
 // then opens nothing. Concurrent calls share round trips.
 //
 // It returns a *[PayloadError] or ErrOptions for bad input, and ErrUnavailable.
-func (s *Store) Insert(ctx context.Context, payload string, options ...InsertOptions) (Token, error) {
+func (s *Store) Insert(ctx context.Context, payload string, options *InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (int64, error) {
 		if session.max.Valid {
-			defer s.recent.markAll() // it may have ended others, whose keys are not known here
+			defer s.recent.markSubject(session.subject.String) // it may have ended others
 			return s.insertOne(ctx, session)
 		}
-		return s.inserts.do(ctx, session)
+		return s.inserts.Do(ctx, session)
 	})
 }
 
 // InsertTx is Insert within the caller's transaction: the session exists when, and only when, tx commits, as durable as
-// tx is. When tx commits the Store cannot know: sessions that MaxSessions ended in it may be found on a replica for up to
-// [Options.MaxReplicaLag].
-func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options ...InsertOptions) (Token, error) {
+// tx is. The Store does not see the commit, so sessions that MaxSessions ended may be read from a replica for up to
+// [Options.MaxReplicaLag]. MaxSessions needs a tx of isolation level read committed.
+func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options *InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (int64, error) {
 		id, err := s.sendInsert(ctx, tx, session, true)
 		return id, databaseError(ctx, "insert", s.primary, err)
@@ -73,7 +76,7 @@ func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options ...
 }
 
 // insert checks the input and makes the secret; send inserts the row and returns its id.
-func (s *Store) insert(payload string, options []InsertOptions, send func(newSession) (int64, error)) (Token, error) {
+func (s *Store) insert(payload string, options *InsertOptions, send func(newSession) (int64, error)) (Token, error) {
 	session, err := s.newSession(payload, options)
 	if err != nil {
 		return "", err
@@ -86,22 +89,22 @@ func (s *Store) insert(payload string, options []InsertOptions, send func(newSes
 	defer s.calls.leave()
 	id, err := send(session)
 	if err != nil {
-		return "", err
+		return "", s.failed("insert", err)
 	}
 	s.stats.inserts.Add(1)
 	return secret.token(id), nil
 }
 
-func (s *Store) newSession(payload string, options []InsertOptions) (newSession, error) {
-	if len(options) > 1 {
-		return newSession{}, fmt.Errorf("sessionsql: insert: %w: more than one InsertOptions", ErrOptions)
-	}
+func (s *Store) newSession(payload string, options *InsertOptions) (newSession, error) {
 	var own InsertOptions
-	if len(options) == 1 {
-		own = options[0]
+	if options != nil {
+		own = *options
 	}
 	idle := orDefault(own.IdleTimeout, s.options.IdleTimeout)
 	lifetime := orDefault(own.Lifetime, s.options.Lifetime)
+	if lifetime == NoLifetime {
+		lifetime = 0
+	}
 	if err := checkTimeouts(idle, lifetime); err != nil {
 		return newSession{}, fmt.Errorf("sessionsql: insert: %w", err)
 	}

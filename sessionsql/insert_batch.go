@@ -5,18 +5,19 @@ import (
 	"database/sql"
 
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/coalesce"
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
 // insertMany inserts what callers gathered, in one statement. It is all or nothing: when the server refuses the batch, each
 // session is tried apart, so that the one that is at fault fails alone. When the server did not answer, nobody knows whether
 // it committed, and nothing is sent twice.
-func (s *Store) insertMany(ctx context.Context, calls []*call[newSession, int64]) {
+func (s *Store) insertMany(ctx context.Context, calls []*coalesce.Call[newSession, int64]) {
 	var params db.InsertBatchParams
 	var labels pgtext.Subjects
 	labelled := false
 	for _, each := range calls {
-		session := &each.question
+		session := &each.Question
 		params.SecretHashes = append(params.SecretHashes, session.hash)
 		params.Payloads = append(params.Payloads, session.payload)
 		params.IdleSeconds = append(params.IdleSeconds, sql.NullFloat64{Float64: session.idle, Valid: true})
@@ -43,7 +44,7 @@ func (s *Store) insertMany(ctx context.Context, calls []*call[newSession, int64]
 	})
 	if refused(err) {
 		for _, each := range calls {
-			each.apart = true
+			each.Err = coalesce.ErrAlone
 		}
 		return
 	}
@@ -52,10 +53,10 @@ func (s *Store) insertMany(ctx context.Context, calls []*call[newSession, int64]
 		ids[hash(row.SecretHash)] = row.ID
 	}
 	for _, each := range calls {
-		id, inserted := ids[each.question.hash]
-		each.answer, each.err = id, err
+		id, inserted := ids[each.Question.hash]
+		each.Answer, each.Err = id, err
 		if err == nil && !inserted {
-			each.err = &Error{Op: "insert", Node: s.primary.name, detail: "the server returned no id"}
+			each.Err = &Error{Op: "insert", Node: s.primary.name, detail: "the server returned no id"}
 		}
 	}
 }

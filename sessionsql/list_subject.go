@@ -42,7 +42,7 @@ func (s *Store) ListSubject(ctx context.Context, subject string, current Token) 
 	if current != "" {
 		id, err := s.idOf(ctx, subject, current)
 		if err != nil {
-			return nil, err
+			return nil, s.failed("list subject", err)
 		}
 		currentID = id
 	}
@@ -52,7 +52,7 @@ func (s *Store) ListSubject(ctx context.Context, subject string, current Token) 
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, s.failed("list subject", err)
 	}
 	sessions := make([]SubjectSession, len(rows))
 	for i, row := range rows {

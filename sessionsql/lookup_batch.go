@@ -2,85 +2,64 @@ package sessionsql
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/coalesce"
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-type lookupCall = call[key, db.LiveSession]
+type lookupCall = coalesce.Call[key, db.LiveSession]
 
-// lookupMany answers what callers gathered for node n. What a replica does not have, or all of it when the replica fails, is
-// asked again on the primary in one batch.
+// lookupMany answers what callers gathered for node n. What a replica does not have, each caller asks the primary itself: no
+// other has to wait for that.
 func (s *Store) lookupMany(ctx context.Context, n *node, calls []*lookupCall) {
-	if len(calls) == 1 { // the one that a replica did not have
-		calls[0].answer, calls[0].err = s.lookupOne(ctx, n, calls[0].question)
+	missed, err := s.lookupBatch(ctx, n, calls)
+	if len(missed) == 0 {
 		return
 	}
-	missed, err := s.lookupBatch(ctx, n, calls)
 	switch {
-	case err == nil && !n.replica:
-		for _, each := range missed {
-			each.err = ErrNoSession
-		}
+	case n.replica:
+		err = s.failedReplica(ctx, n, int64(len(missed)), err)
+	case errors.Is(err, sql.ErrNoRows):
 		s.countRead(n, int64(len(missed)))
-	case err == nil && len(missed) > 0:
-		s.stats.replicaMisses.Add(int64(len(missed)))
-		s.lookupMany(ctx, s.primary, missed)
-	case err != nil && n.replica && ctx.Err() == nil:
-		n.fail(err)
-		s.lookupMany(ctx, s.primary, missed)
+		err = ErrNoSession
 	case refused(err):
-		for _, each := range missed {
-			each.apart = true
-		}
-	case err != nil:
-		for _, each := range missed {
-			each.err = err
-		}
+		err = coalesce.ErrAlone
+	}
+	for _, each := range missed {
+		each.Err = err
 	}
 }
 
-// lookupBatch asks one node, answers the calls that it has a session for, and returns the others. A row carries its id and
-// not which of two secrets opened it, so two secrets for one id never travel in one statement: one would get the other's
-// answer.
+// lookupBatch asks one node, answers the calls that it has a session for, and returns the others with the reason:
+// sql.ErrNoRows when it has none for them. A row carries its id and not which of two secrets opened it, so two secrets for
+// one id never travel in one statement: one would get the other's answer.
 func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (missed []*lookupCall, err error) {
 	for len(calls) > 0 {
-		var later []*lookupCall
-		params := db.LookupBatchParams{IDs: make(pgtext.IDs, 0, len(calls)), SecretHashes: make(pgtext.Hashes, 0, len(calls))}
-		asked := make(map[int64]int, len(calls)) // where in params an id is
-		now := make([]*lookupCall, 0, len(calls))
-		for _, each := range calls {
-			k := each.question
-			switch i, dup := asked[k.id]; {
-			case !dup:
-				asked[k.id] = len(params.IDs)
-				params.IDs = append(params.IDs, k.id)
-				params.SecretHashes = append(params.SecretHashes, k.hash)
-				now = append(now, each)
-			case params.SecretHashes[i] == k.hash:
-				now = append(now, each)
-			default:
-				later = append(later, each)
-			}
-		}
+		now, later, params := distinct(calls)
 		var rows []db.LiveSession
-		err := n.read(ctx, "lookup", func(ctx context.Context, on Tx) (err error) {
+		ask := func(ctx context.Context, on Tx) (err error) {
 			rows, err = s.lookupRows(ctx, on, params)
 			return err
-		})
-		if err != nil {
+		}
+		if err := n.read(ctx, "lookup", ask); err != nil {
 			return append(append(missed, now...), later...), err
 		}
-		found := make([]*db.LiveSession, len(params.IDs))
-		for i := range rows {
-			if at, ok := asked[rows[i].ID]; ok {
-				found[at] = &rows[i]
+		if len(rows) < len(params.IDs) && !n.replica && !n.certain.Load() {
+			if err := s.confirm(ctx, n, ask); err != nil {
+				return append(append(missed, now...), later...), err
 			}
+		}
+		found := make(map[int64]*db.LiveSession, len(rows))
+		for i := range rows {
+			found[rows[i].ID] = &rows[i]
 		}
 		answered := int64(0)
 		for _, each := range now {
-			if row := found[asked[each.question.id]]; row != nil {
-				each.answer = *row
+			if row := found[each.Question.id]; row != nil {
+				each.Answer = *row
 				answered++
 			} else {
 				missed = append(missed, each)
@@ -89,5 +68,28 @@ func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (
 		s.countRead(n, answered)
 		calls = later
 	}
-	return missed, nil
+	return missed, sql.ErrNoRows
+}
+
+// distinct divides calls into those that can travel in one statement, with its parameters, and the others.
+func distinct(calls []*lookupCall) (now, later []*lookupCall, params db.LookupBatchParams) {
+	params.IDs = make(pgtext.IDs, 0, len(calls))
+	params.SecretHashes = make(pgtext.Hashes, 0, len(calls))
+	asked := make(map[int64]int, len(calls)) // where in params an id is
+	now = make([]*lookupCall, 0, len(calls))
+	for _, each := range calls {
+		k := each.Question
+		switch i, dup := asked[k.id]; {
+		case !dup:
+			asked[k.id] = len(params.IDs)
+			params.IDs = append(params.IDs, k.id)
+			params.SecretHashes = append(params.SecretHashes, k.hash)
+			now = append(now, each)
+		case params.SecretHashes[i] == k.hash:
+			now = append(now, each)
+		default:
+			later = append(later, each)
+		}
+	}
+	return now, later, params
 }

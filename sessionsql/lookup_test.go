@@ -116,7 +116,7 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 func TestLookupReadsFromTheReplica(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	d.catchUp(t)
 	for range 10 {
 		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
@@ -133,7 +133,7 @@ func TestReplicaMissIsAskedAgainOnThePrimary(t *testing.T) {
 	defer d.replica.MustExec("SELECT pg_wal_replay_resume()")
 	tokens := make([]sessionsql.Token, 200)
 	for i := range tokens {
-		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i)))
+		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i), nil))
 	}
 	var wait sync.WaitGroup
 	for i, token := range tokens {
@@ -152,8 +152,8 @@ func TestReplicaMissIsAskedAgainOnThePrimary(t *testing.T) {
 func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	kept := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old"))
-	ended := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old"))
+	kept := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old", nil))
+	ended := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old", nil))
 	d.catchUp(t)
 	must1[sessionsql.Session](t)(store.Lookup(t.Context(), kept))
 
@@ -186,7 +186,7 @@ func TestTwoSecretsForOneIDNeverCross(t *testing.T) {
 	store := d.store(t, nil)
 	tokens := make([]sessionsql.Token, 8)
 	for i := range tokens {
-		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i)))
+		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i), nil))
 	}
 	d.catchUp(t)
 	picks := make([][]int, 64)
@@ -219,7 +219,7 @@ func TestTwoSecretsForOneIDNeverCross(t *testing.T) {
 func TestExpiredSessionsAreInvisibleAtOnce(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = clock_timestamp()")
 	d.catchUp(t)
 	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {

@@ -2,9 +2,41 @@ package sessionsql
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 )
+
+// A condition is whether something in the background works. Its changes are logged, a line each.
+type condition struct {
+	what   string
+	failed bool
+}
+
+func (c *condition) note(log *slog.Logger, err error) {
+	switch {
+	case err != nil && !c.failed:
+		log.Warn("sessionsql: "+c.what+" failed, and is tried again", slog.Any("err", err))
+	case err == nil && c.failed:
+		log.Info("sessionsql: " + c.what + " works again")
+	}
+	c.failed = err != nil
+}
+
+var errPanic = errors.New("sessionsql: panic")
+
+// recovered turns a panic, of a hook that the application gave its driver, into an error: in the background there is nobody
+// else to meet it.
+func recovered(run func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errPanic, p)
+		}
+	}()
+	return run()
+}
 
 // jitter varies an interval by a tenth either way, so that many programs do not work in step.
 func jitter(interval time.Duration) time.Duration {

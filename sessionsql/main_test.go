@@ -147,7 +147,7 @@ func underLoad(t testing.TB, store *sessionsql.Store, do func()) {
 	for range 8 {
 		wait.Go(func() {
 			for ctx.Err() == nil {
-				token, err := store.Insert(t.Context(), "p")
+				token, err := store.Insert(t.Context(), "p", nil)
 				if err == nil {
 					_, err = store.Lookup(t.Context(), token)
 				}

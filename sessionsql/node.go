@@ -6,10 +6,15 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/coalesce"
 )
 
 // A node is one server: the primary or a replica.
@@ -17,18 +22,45 @@ type node struct {
 	name    string
 	db      DB
 	replica bool
-	lookups *coalescer[key, db.LiveSession]
-	state   atomic.Pointer[replicaState] // of a replica
+	limit   time.Duration // bounds each statement
+	log     *slog.Logger
+	lookups *coalesce.Group[key, db.LiveSession]
+	state   atomic.Pointer[nodeState]
+
+	certain atomic.Bool // every connection of its pool leads to a primary; see acceptPrimary
+
+	mu      sync.Mutex
+	flight  *flight   // what is under way on a replica
+	renewed time.Time // when idle connections were last closed
 }
 
-// replicaState is what is known of a replica. Only a usable one is read from.
-type replicaState struct {
-	usable bool
+// nodeState is what is known of a server.
+type nodeState struct {
+	usable bool // a replica is read from; the primary answers
 	lag    time.Duration
-	err    error // why it is not usable; nil when it is
+	err    error // why it is not usable
+	since  time.Time
 }
 
-var errNotSeenYet = errors.New("sessionsql: replica has not been checked yet")
+// A flight is what ends together when a replica is left out.
+type flight struct {
+	ctx context.Context
+	end context.CancelFunc
+}
+
+const (
+	// readBudget is how long a replica may take. Then the primary is asked, and the replica is left out.
+	readBudget = 300 * time.Millisecond
+
+	// renewInterval is how often idle connections are closed at most: all of them are closed for one that fails.
+	renewInterval = time.Second
+
+	// maxDeadConnections is how many connections a statement tries that turn out to be dead. A restarted server leaves a
+	// pool full of them.
+	maxDeadConnections = 32
+)
+
+var errNotSeenYet = errors.New("sessionsql: not known yet: it takes a look at the server and one at the primary")
 
 func nodeName(i int) string {
 	if i == 0 {
@@ -38,24 +70,80 @@ func nodeName(i int) string {
 }
 
 func (s *Store) newNode(i int, pool DB) *node {
-	n := &node{name: nodeName(i), db: pool, replica: i > 0}
-	n.state.Store(&replicaState{err: errNotSeenYet})
-	n.lookups = newCoalescer("lookup",
-		func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
-		func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
-		s.batchContext)
+	n := &node{name: nodeName(i), db: pool, replica: i > 0, limit: s.options.Timeout, log: s.options.Logger}
+	if n.replica {
+		n.limit = min(readBudget, s.options.Timeout)
+		n.takeOff()
+	}
+	n.state.Store(&nodeState{err: errNotSeenYet, since: time.Now()})
+	n.lookups = coalesce.New(coalesce.Config[key, db.LiveSession]{
+		One:     func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
+		Many:    func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
+		Context: func(values context.Context) (context.Context, func()) { return s.detached(values, 2*n.limit) },
+		Left:    func(ctx context.Context) error { return contextError(ctx, "lookup") },
+	})
 	return n
 }
 
-// fail leaves a replica out until the next look at it finds it well.
-func (n *node) fail(err error) { n.state.Store(&replicaState{err: err}) }
+// acceptPrimary accepts a connection to a server that is not in recovery, which it says by itself at the start. It becomes a
+// standby only by a restart, which ends the connection. Behind a pooler nobody says so, and nothing is certain.
+func (n *node) acceptPrimary(_ context.Context, conn *pgconn.PgConn) error {
+	switch conn.ParameterStatus("in_hot_standby") {
+	case "on":
+		return errStandby
+	case "":
+		n.certain.Store(false)
+	}
+	return nil
+}
 
-// read runs one statement that may be run again. A server that was restarted leaves connections in the pool that are dead
-// without knowing it: the first one that shows takes the idle ones with it, and the statement is tried once more.
+// takeOff begins a new flight.
+func (n *node) takeOff() *flight {
+	ctx, end := context.WithCancel(context.Background())
+	n.flight = &flight{ctx, end}
+	return n.flight
+}
+
+// fail leaves a replica out until a look at it finds it well, and ends what is under way on it: whatever hangs there is
+// asked on the primary.
+func (n *node) fail(err error) {
+	n.become(nodeState{lag: n.state.Load().lag, err: err})
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.flight.end()
+	n.takeOff()
+}
+
+// become notes the state of a server, and logs a line when it has changed.
+func (n *node) become(now nodeState) {
+	before := n.state.Load()
+	now.since = before.since
+	changed := now.usable != before.usable
+	if changed {
+		now.since = time.Now()
+	}
+	if !n.state.CompareAndSwap(before, &now) {
+		return // somebody else has just noted something newer
+	}
+	worse, better := "sessionsql: primary does not answer", "sessionsql: primary answers again"
+	if n.replica {
+		worse, better = "sessionsql: replica left out", "sessionsql: replica is read from again"
+	}
+	switch {
+	case now.usable && changed && before.err != errNotSeenYet:
+		n.log.Info(better, slog.String("node", n.name), slog.Duration("after", now.since.Sub(before.since)))
+	case !now.usable && (changed || before.err == errNotSeenYet):
+		n.log.Warn(worse, slog.String("node", n.name), slog.Any("err", now.err))
+	}
+}
+
+// read runs one statement that may be run again, until it meets a connection that is not dead.
 func (n *node) read(ctx context.Context, op string, run func(context.Context, Tx) error) error {
 	err := n.statement(ctx, run)
-	if connectionLost(err) && ctx.Err() == nil {
-		n.dropIdle(ctx)
+	for range maxDeadConnections {
+		if !connectionLost(err) || ctx.Err() != nil {
+			break
+		}
 		err = n.statement(ctx, run)
 	}
 	if serialization(err) && ctx.Err() == nil {
@@ -74,17 +162,22 @@ func (n *node) read(ctx context.Context, op string, run func(context.Context, Tx
 // is refused as read-only was not done: it is tried once more on whatever the DSN leads to now.
 func (n *node) write(ctx context.Context, op string, run func(context.Context, Tx) error) error {
 	err := n.statement(ctx, run)
+	for range maxDeadConnections {
+		if !neverBegun(err) || ctx.Err() != nil {
+			break
+		}
+		err = n.statement(ctx, run)
+	}
 	if serialization(err) && ctx.Err() == nil {
 		err = n.statement(ctx, atReadCommitted(run))
 	}
 	if connectionLost(err) {
-		n.dropIdle(ctx)
+		n.renew(ctx, (*sql.Conn).PingContext)
 	}
 	failed := databaseError(ctx, op, n, err)
-	if !errors.Is(failed, ErrReadOnly) {
+	if !errors.Is(failed, ErrReadOnly) || !n.renew(ctx, discard) {
 		return failed
 	}
-	n.dropIdle(ctx)
 	return databaseError(ctx, op, n, n.statement(ctx, run))
 }
 
@@ -107,27 +200,48 @@ func atReadCommitted(run func(context.Context, Tx) error) func(context.Context, 
 	}
 }
 
-// dropIdle closes the connections that are idle now.
-func (n *node) dropIdle(ctx context.Context) {
+// discard is the test that no connection passes.
+func discard(*sql.Conn, context.Context) error { return driver.ErrBadConn }
+
+// renew closes the idle connections that fail a test, unless it did so a moment ago; it reports whether it did. They are
+// taken out of the pool together, so that each is tested once.
+func (n *node) renew(ctx context.Context, test func(*sql.Conn, context.Context) error) bool {
+	n.mu.Lock()
+	if time.Since(n.renewed) < renewInterval {
+		n.mu.Unlock()
+		return false
+	}
+	n.renewed = time.Now()
+	n.mu.Unlock()
+
+	ctx, cancel := context.WithTimeout(ctx, renewInterval)
+	defer cancel()
+	var idle []*sql.Conn
 	for range n.db.Stats().Idle {
 		conn, err := n.db.Conn(ctx)
 		if err != nil {
-			return
+			break
 		}
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		idle = append(idle, conn)
+	}
+	for _, conn := range idle {
+		if test(conn, ctx) != nil {
+			_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		}
 		_ = conn.Close()
 	}
+	return true
 }
 
 // readFrom chooses the server for a lookup: the replicas that are usable in turn, else the primary; and the primary for what
 // this Store wrote so lately that a replica may not have it.
 func (s *Store) readFrom(k key) *node {
-	if len(s.reads) == 0 || s.recent.has(k) {
+	if len(s.replicas) == 0 || s.recent.has(k) {
 		return s.primary
 	}
 	turn := s.next.Add(1)
-	for i := range uint64(len(s.reads)) {
-		n := s.reads[(turn+i)%uint64(len(s.reads))]
+	for i := range uint64(len(s.replicas)) {
+		n := s.replicas[(turn+i)%uint64(len(s.replicas))]
 		if n.state.Load().usable {
 			return n
 		}

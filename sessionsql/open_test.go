@@ -67,7 +67,7 @@ func TestOperationsSayThatTheBundleIsMissing(t *testing.T) {
 	store, err := sessionsql.OpenDB(emptyDatabaseIn(t, shared).primary, nil, quiet())
 	must(t, err)
 	defer func() { must(t, store.Close(t.Context())) }()
-	if _, err := store.Insert(t.Context(), "p"); !errors.Is(err, sessionsql.ErrNotInstalled) {
+	if _, err := store.Insert(t.Context(), "p", nil); !errors.Is(err, sessionsql.ErrNotInstalled) {
 		t.Errorf("Insert: %v", err)
 	}
 	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err, sessionsql.ErrNotInstalled) {
@@ -87,7 +87,7 @@ func TestInstallIsIdempotentAndConcurrent(t *testing.T) {
 	}
 	wait.Wait()
 	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	must(t, sessionsql.Install(t.Context(), d.primary))
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
 		t.Errorf("after installing again: %q, %v", sess.Payload, err)
@@ -181,7 +181,7 @@ func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 	usable := func() bool { return store.Stats().Replicas[0].Usable }
 	eventually(t, "the replica is read from", usable)
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	eventually(t, "the lagging replica is left out", func() bool { return !usable() })
 	if replica := store.Stats().Replicas[0]; replica.Err == nil || replica.Lag == 0 {
 		t.Errorf("%+v", replica)
@@ -204,7 +204,7 @@ func TestAPrimaryIsNoReplica(t *testing.T) {
 	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), []string{d.primaryDSN()}, quiet())
 	must(t, err)
 	defer func() { must(t, store.Close(t.Context())) }()
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
 	if stats := store.Stats(); stats.Replicas[0].Usable || stats.PrimaryReads != 1 {
 		t.Errorf("%+v", stats)

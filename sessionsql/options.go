@@ -21,10 +21,22 @@ type Options struct {
 	// Defaults to none.
 	Lifetime time.Duration
 
+	// Timeout bounds every statement whose context has no nearer deadline, and Close. After it a call returns
+	// ErrUnavailable. A replica gets less: what it does not answer at once is asked on the primary. Flush and Reap, which
+	// may have much to do, get 30 seconds.
+	//
+	// Defaults to 5 seconds.
+	Timeout time.Duration
+
 	// MaxPayloadBytes is the largest payload that Insert and Update accept.
 	//
 	// Defaults to 1 MiB.
 	MaxPayloadBytes int
+
+	// MaxBatchBytes is how many bytes of payloads share a round trip: a large one holds up no others.
+	//
+	// Defaults to 1 MiB.
+	MaxBatchBytes int
 
 	// FlushInterval is how often the sessions that were looked up since are kept alive in the database, together. What a
 	// crash of the program can lose is the keepalive of that time. Negative: only by Flush and Close.
@@ -45,14 +57,15 @@ type Options struct {
 	// Defaults to 10 seconds.
 	ReapInterval time.Duration
 
-	// MaxReplicaLag is how far a replica may be behind and still be read from, and with that how long after a logout
-	// another program may still see the session. Lag is measured once a second.
+	// MaxReplicaLag bounds how far a replica is behind that is read from, and with that how long after a logout another
+	// program may still see the session, while the primary can be reached. While it cannot, replicas go on serving as
+	// they are. Lag is measured once a second, or ten times in this time where that is more often.
 	//
 	// Defaults to 5 seconds.
 	MaxReplicaLag time.Duration
 
-	// Logger receives what happens in the background, as warnings: a flush, a reap or a replica that fails. No line holds a
-	// token or a payload.
+	// Logger receives a line when something in the background changes for the worse, and one when it is well again: a
+	// server that does not answer, keepalive or reaping that fails. No line holds a token or a payload.
 	//
 	// Defaults to slog.Default().
 	Logger *slog.Logger
@@ -65,6 +78,8 @@ func (o *Options) withDefaults() (Options, error) {
 		c = *o
 	}
 	c.IdleTimeout = orDefault(c.IdleTimeout, 30*time.Minute)
+	c.Timeout = orDefault(c.Timeout, 5*time.Second)
+	c.MaxBatchBytes = orDefault(c.MaxBatchBytes, 1<<20)
 	c.MaxPayloadBytes = orDefault(c.MaxPayloadBytes, 1<<20)
 	c.FlushInterval = orDefault(c.FlushInterval, min(30*time.Second, c.IdleTimeout/10))
 	c.MaxPendingTouches = orDefault(c.MaxPendingTouches, 1_000_000)
@@ -75,6 +90,10 @@ func (o *Options) withDefaults() (Options, error) {
 		return c, err
 	}
 	switch {
+	case c.Timeout < 0:
+		return c, fmt.Errorf("%w: Timeout is negative", ErrOptions)
+	case c.MaxBatchBytes < 0:
+		return c, fmt.Errorf("%w: MaxBatchBytes is negative", ErrOptions)
 	case c.MaxPayloadBytes < 0:
 		return c, fmt.Errorf("%w: MaxPayloadBytes is negative", ErrOptions)
 	case c.MaxPendingTouches < 0:

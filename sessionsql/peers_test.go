@@ -25,7 +25,7 @@ import (
 func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	d := newDatabase(t)
 	request, logout := d.store(t, nil), d.store(t, nil)
-	token := newToken(t)(request.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "ann"}))
+	token := newToken(t)(request.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann"}))
 	d.catchUp(t)
 	sess := must1[sessionsql.Session](t)(request.Lookup(t.Context(), token)) // and a touch is pending
 	must(t, logout.Revoke(t.Context(), token))
@@ -43,7 +43,7 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	revokeSubject(t, logout, "ann", "")
 	mustBeDead(t, request, token, "after RevokeSubject elsewhere")
 	token = loginAs(t, request, "ann")
-	latest := newToken(t)(logout.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
+	latest := newToken(t)(logout.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
 	if _, err := request.Update(t.Context(), token, "late", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
 		t.Errorf("the save of an evicted session: %v", err)
 	}
@@ -54,7 +54,7 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 func TestKeepingAliveNeverRevivesAnExpiredSession(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	token := newToken(t)(store.Insert(t.Context(), "p"))
+	token := newToken(t)(store.Insert(t.Context(), "p", nil))
 	must(t, store.Touch(t.Context(), token)) // alive now, and pending
 	d.setExpiry(idOf(t, token), "0")
 	must(t, store.Flush(t.Context()))
@@ -93,7 +93,7 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 	var tokens []sessionsql.Token
 	first := d.store(t, nil)
 	for range sessions {
-		tokens = append(tokens, newToken(t)(first.Insert(t.Context(), "p")))
+		tokens = append(tokens, newToken(t)(first.Insert(t.Context(), "p", nil)))
 	}
 	var work []func(*rand.Rand) error
 	for range nodes {
@@ -142,7 +142,7 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 		tokens = append(tokens, loginAs(t, store, fmt.Sprint("subject", i%10)))
 	}
 	gone := func(err error) error {
-		if errors.Is(err, sessionsql.ErrNoSession) || errors.Is(err, sessionsql.ErrConflict) {
+		if errors.Is(err, sessionsql.ErrNoSession) || errors.Is(err, sessionsql.ErrRotated) {
 			return nil
 		}
 		return err
@@ -173,7 +173,7 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 		return store.Flush(ctx)
 	})
 	repeat(2, func(random *rand.Rand) error {
-		_, err := store.Rotate(ctx, tokens[random.IntN(sessions)], sessionsql.RotateOptions{Grace: time.Hour})
+		_, err := store.Rotate(ctx, tokens[random.IntN(sessions)], &sessionsql.RotateOptions{Grace: time.Hour})
 		return gone(err)
 	})
 	repeat(1, func(random *rand.Rand) error {
@@ -181,7 +181,7 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 		return err
 	})
 	repeat(2, func(random *rand.Rand) error {
-		_, err := store.Insert(ctx, "p", sessionsql.InsertOptions{Subject: fmt.Sprint("subject", random.IntN(10)), MaxSessions: 15})
+		_, err := store.Insert(ctx, "p", &sessionsql.InsertOptions{Subject: fmt.Sprint("subject", random.IntN(10)), MaxSessions: 15})
 		return err
 	})
 	repeat(1, func(random *rand.Rand) error { // time goes by for some
@@ -197,7 +197,7 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	store := d.store(t, nil)
 	var tokens []sessionsql.Token
 	for i := range 5 {
-		tokens = append(tokens, newToken(t)(store.Insert(t.Context(), fmt.Sprint("own", i))))
+		tokens = append(tokens, newToken(t)(store.Insert(t.Context(), fmt.Sprint("own", i), nil)))
 	}
 	// A restore, a failover or an operator set the sequence back. (The CACHE of each connection hides that until it reconnects.)
 	d.primary.MustExec(fmt.Sprintf("ALTER TABLE sessionsql.session ALTER COLUMN id RESTART WITH %d", idOf(t, tokens[0])))
@@ -206,7 +206,7 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	defer func() { must(t, again.Close(context.Background())) }()
 	refused := 0
 	for range 20 {
-		token, err := again.Insert(t.Context(), "canary")
+		token, err := again.Insert(t.Context(), "canary", nil)
 		var failed *sessionsql.Error
 		switch {
 		case err == nil:
@@ -246,9 +246,9 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 		must(t, err)
 		defer func() { must(t, writer.Close(context.Background())) }()
 		for _, idle := range lifetimes {
-			newToken(t)(writer.Insert(t.Context(), "alive", sessionsql.InsertOptions{IdleTimeout: idle, Lifetime: idle}))
-			newToken(t)(writer.Insert(t.Context(), "alive", sessionsql.InsertOptions{IdleTimeout: idle}))
-			expired := newToken(t)(writer.Insert(t.Context(), "expired", sessionsql.InsertOptions{IdleTimeout: idle}))
+			newToken(t)(writer.Insert(t.Context(), "alive", &sessionsql.InsertOptions{IdleTimeout: idle, Lifetime: idle}))
+			newToken(t)(writer.Insert(t.Context(), "alive", &sessionsql.InsertOptions{IdleTimeout: idle}))
+			expired := newToken(t)(writer.Insert(t.Context(), "expired", &sessionsql.InsertOptions{IdleTimeout: idle}))
 			d.setExpiry(idOf(t, expired), "-1 second")
 		}
 	}
@@ -280,7 +280,7 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 func TestTouchNeverWritesBackOldData(t *testing.T) {
 	d := newDatabase(t)
 	reader, writer := d.store(t, nil), d.store(t, nil)
-	token := newToken(t)(writer.Insert(t.Context(), "old"))
+	token := newToken(t)(writer.Insert(t.Context(), "old", nil))
 	d.setExpiry(idOf(t, token), "1 minute")
 	d.catchUp(t)
 	mustOpen(t, reader, token, "old", "before the save")
@@ -315,7 +315,7 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	tokens := map[string]sessionsql.Token{}
 	for name, store := range stores {
 		defer func() { must(t, store.Close(context.Background())) }()
-		tokens[name] = newToken(t)(store.Insert(t.Context(), name))
+		tokens[name] = newToken(t)(store.Insert(t.Context(), name, nil))
 		// Several connections, all kept.
 		var wait sync.WaitGroup
 		for range 32 {
@@ -345,7 +345,7 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 		var wait sync.WaitGroup
 		for i := range 32 {
 			wait.Go(func() {
-				token, err := store.Insert(t.Context(), fmt.Sprint(i))
+				token, err := store.Insert(t.Context(), fmt.Sprint(i), nil)
 				if err != nil {
 					t.Errorf("%s: Insert: %v", name, err)
 					return
@@ -369,8 +369,8 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 func TestTheStoredHashIsNoToken(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	token := newToken(t)(store.Insert(t.Context(), "p"))
-	renewed := newToken(t)(store.Rotate(t.Context(), token)) // so that there are two hashes
+	token := newToken(t)(store.Insert(t.Context(), "p", nil))
+	renewed := newToken(t)(store.Rotate(t.Context(), token, nil)) // so that there are two hashes
 	raw := must1[[]byte](t)(base64.RawURLEncoding.DecodeString(string(renewed)))
 	type row struct {
 		Secret   []byte `db:"secret_hash"`

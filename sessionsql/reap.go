@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"log/slog"
 	"time"
 
 	"github.com/sessionsql/postgres/db"
@@ -48,16 +47,22 @@ func (s *Store) reap(ctx context.Context) (ReapResult, error) {
 		return ReapResult{}, err
 	}
 	s.stats.reaped.Add(row.Reaped)
+	now(&s.stats.lastReap)
 	return ReapResult{Reaped: row.Reaped, Pages: row.Pages, LapDone: row.LapDone, Busy: busy}, nil
 }
 
 // reapLoop reaps at every interval.
 func (s *Store) reapLoop(ctx context.Context) {
+	reaping := condition{what: "reaping"}
 	for s.sleep(ctx, jitter(s.options.ReapInterval)) {
-		if err := s.reapRound(ctx, s.options.ReapInterval/2); err != nil && !s.stopped() {
-			s.stats.reapErrors.Add(1)
-			s.options.Logger.Warn("sessionsql: reaping failed, and will be tried again", slog.Any("err", err))
+		err := recovered(func() error { return s.reapRound(ctx, s.options.ReapInterval/2) })
+		if s.stopped() {
+			return
 		}
+		if err != nil {
+			s.stats.reapErrors.Add(1)
+		}
+		reaping.note(s.options.Logger, err)
 	}
 }
 

@@ -37,7 +37,7 @@ func (s *Store) revoke(ctx context.Context, op string, ended key, send func(cont
 	s.recent.mark(ended)
 	switch {
 	case err != nil:
-		return err
+		return s.failed(op, err)
 	case !revoked:
 		return ErrNoSession
 	}

@@ -17,7 +17,7 @@ func TestListSubjectTellsSessionsApart(t *testing.T) {
 	labels := []string{"Firefox on Linux", "", strings.Repeat("é", 128)}
 	var tokens []sessionsql.Token
 	for _, label := range labels {
-		token := newToken(t)(store.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "ann", Label: label}))
+		token := newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", Label: label}))
 		tokens = append(tokens, token)
 	}
 	list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", tokens[1]))
@@ -28,7 +28,7 @@ func TestListSubjectTellsSessionsApart(t *testing.T) {
 		}
 	}
 	for name, current := range map[string]sessionsql.Token{
-		"another's": loginAs(t, store, "bob"), "anonymous": newToken(t)(store.Insert(t.Context(), "p")), "malformed": "x",
+		"another's": loginAs(t, store, "bob"), "anonymous": newToken(t)(store.Insert(t.Context(), "p", nil)), "malformed": "x",
 	} {
 		if _, err := store.ListSubject(t.Context(), "ann", current); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: %v", name, err)
@@ -37,7 +37,7 @@ func TestListSubjectTellsSessionsApart(t *testing.T) {
 	for name, label := range map[string]string{
 		"too long": strings.Repeat("canary", 43), "NUL": "canary\x00", "not UTF-8": "canary\xff",
 	} {
-		_, err := store.Insert(t.Context(), "p", sessionsql.InsertOptions{Label: label})
+		_, err := store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Label: label})
 		if !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -56,7 +56,7 @@ func TestConcurrentInsertsKeepTheirOwnLabels(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range tokens {
 		wait.Go(func() {
-			own := sessionsql.InsertOptions{Subject: "ann"}
+			own := &sessionsql.InsertOptions{Subject: "ann"}
 			if i%3 > 0 {
 				own.Label = strings.Repeat("l", i)
 			}
@@ -83,7 +83,7 @@ func TestRevokeListedEndsOneOtherSessionOfItsSubject(t *testing.T) {
 	store := d.store(t, nil)
 	mine, other, third := loginAs(t, store, "ann"), loginAs(t, store, "ann"), loginAs(t, store, "ann")
 	bob := loginAs(t, store, "bob")
-	anonymous := []sessionsql.Token{newToken(t)(store.Insert(t.Context(), "p")), newToken(t)(store.Insert(t.Context(), "p"))}
+	anonymous := []sessionsql.Token{newToken(t)(store.Insert(t.Context(), "p", nil)), newToken(t)(store.Insert(t.Context(), "p", nil))}
 	refused := func(what string, token sessionsql.Token, id int64) {
 		t.Helper()
 		if err := store.RevokeListed(t.Context(), token, id); err != sessionsql.ErrNoSession {
@@ -114,7 +114,7 @@ func TestRevokeListedEndsOneOtherSessionOfItsSubject(t *testing.T) {
 
 	// Within the grace of a rotate, a page that is open still works.
 	next := loginAs(t, store, "ann")
-	renewed := newToken(t)(store.Rotate(t.Context(), mine, sessionsql.RotateOptions{Grace: time.Minute}))
+	renewed := newToken(t)(store.Rotate(t.Context(), mine, &sessionsql.RotateOptions{Grace: time.Minute}))
 	must(t, store.RevokeListed(t.Context(), mine, idOf(t, next)))
 	mustBeDead(t, store, next, "ended by the token before")
 	mustOpen(t, store, renewed, "ann", "the rotated one")

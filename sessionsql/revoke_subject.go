@@ -27,7 +27,7 @@ func (s *Store) RevokeSubject(ctx context.Context, subject string, except Token)
 	if except != "" {
 		id, err := s.idOf(ctx, subject, except)
 		if err != nil {
-			return 0, err
+			return 0, s.failed("revoke subject", err)
 		}
 		keep = sql.NullInt64{Int64: id, Valid: true}
 	}
@@ -36,9 +36,9 @@ func (s *Store) RevokeSubject(ctx context.Context, subject string, except Token)
 		revoked, err = s.queries.RevokeSubject(ctx, on, db.RevokeSubjectParams{Subject: subject, KeepID: keep})
 		return err
 	})
-	s.recent.markAll()
+	s.recent.markSubject(subject)
 	if err != nil {
-		return 0, err
+		return 0, s.failed("revoke subject", err)
 	}
 	s.stats.revokes.Add(revoked)
 	return revoked, nil

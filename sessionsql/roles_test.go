@@ -81,7 +81,7 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 	var wait sync.WaitGroup
 	for i := range tokens {
 		wait.Go(func() {
-			token, err := store.Insert(ctx, fmt.Sprint("p", i), sessionsql.InsertOptions{Subject: "all", Lifetime: time.Hour})
+			token, err := store.Insert(ctx, fmt.Sprint("p", i), &sessionsql.InsertOptions{Subject: "all", Lifetime: time.Hour})
 			if err != nil {
 				t.Errorf("Insert: %v", err)
 				return
@@ -100,7 +100,7 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 		return
 	}
 
-	one := sessionsql.InsertOptions{Subject: "one", MaxSessions: 1}
+	one := &sessionsql.InsertOptions{Subject: "one", MaxSessions: 1}
 	evicted := must1[sessionsql.Token](t)(store.Insert(ctx, "first", one))
 	token := must1[sessionsql.Token](t)(store.Insert(ctx, "second", one))
 	if _, err := store.Lookup(ctx, evicted); !errors.Is(err, sessionsql.ErrNoSession) {
@@ -112,7 +112,7 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 	if _, err := store.Update(ctx, token, "lost", 1); !errors.Is(err, sessionsql.ErrConflict) {
 		t.Errorf("Update of an old version: %v", err)
 	}
-	token = must1[sessionsql.Token](t)(store.Rotate(ctx, token, sessionsql.RotateOptions{Subject: "two"}))
+	token = must1[sessionsql.Token](t)(store.Rotate(ctx, token, &sessionsql.RotateOptions{Subject: "two"}))
 	if sess, err := store.Lookup(ctx, token); err != nil || sess.Payload != "third" || sess.Subject != "two" {
 		t.Errorf("after Rotate: %v, %v", sess, err)
 	}
@@ -149,7 +149,7 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	useEverything(t, store)
 
 	// From a replica, where the reader may do nothing else.
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "who"}))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "who"}))
 	d.catchUp(t)
 	reads := store.Stats().ReplicaReads
 	eventually(t, "the replica answers", func() bool {
@@ -176,7 +176,7 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 // granted is all that roles.sql gives; what is not here, nobody has.
 var granted = map[string][]string{
 	"sessionsql_app": {
-		"end_session", "find_session", "insert", "insert_batch", "lookup", "lookup_batch", "new_session", "node", "reap",
+		"end_session", "find_session", "insert", "insert_batch", "lookup", "lookup_batch", "new_session", "node", "note_timeline", "reap",
 		"reap_all", "revoke", "revoke_listed", "revoke_subject", "rotate", "token_hash", "token_id", "touch_batch", "update_payload",
 		"update_payload_batch", "version",
 	},
@@ -289,7 +289,7 @@ func TestUpgradeKeepsTheRoles(t *testing.T) {
 	d := newDatabase(t)
 	store, app := d.appStore(t)
 	defer closeStore(t, store)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 
 	d.pretendOlder()
 	if err := sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), app))); sqlState(err) != "42501" {
@@ -565,6 +565,7 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 		{"next_expiry", "SELECT sessionsql.next_expiry(60, '1999-12-31 12:00+00')", "^1999-12-31"},
 		{"open_session", "SELECT o.payload FROM sessionsql.open_session($id, $hash) AS o", "^mine$"},
 		{"open_session", "SELECT o.expires_in FROM sessionsql.open_session($id, $hash) AS o", "^1199"},
+		{"note_timeline", "SELECT sessionsql.note_timeline()", "^<nil>$"},
 		{"opens", "SELECT sessionsql.opens($hash, $other, $hash, 'infinity')", "^true$"},
 		{"opens_at", "SELECT sessionsql.opens_at($hash, $hash, NULL, NULL, '2000-01-01')", "^true$"},
 		{"opens_at", "SELECT sessionsql.opens_at($hash, $other, $hash, 'infinity', '2000-01-01')", "^true$"},

@@ -32,15 +32,15 @@ const (
 )
 
 // Rotate gives a session a new secret and returns the new token; the session itself, its payload and its version stay. The
-// commit is synchronous. At most one RotateOptions may be given.
+// commit is synchronous. Nil options are the same as the zero value.
 //
-// Of two calls at once with the same token one wins. The other returns ErrConflict, as does one whose token was rotated
+// Of two calls at once with the same token one wins. The other returns ErrRotated, as does one whose token was rotated
 // within the grace: the session lives, the winner's response carries the new token, and there is nothing to do. Without a
 // grace the other's token is as dead as after a logout, and it gets ErrNoSession.
 //
-// It returns ErrNoSession, ErrConflict, ErrOptions, or ErrUnavailable; after the latter, the token that was presented works
-// at least until the grace has passed.
-func (s *Store) Rotate(ctx context.Context, token Token, options ...RotateOptions) (Token, error) {
+// It returns ErrNoSession, ErrRotated, ErrOptions, or ErrUnavailable; after the latter, the token that was presented works
+// until the grace has passed, if there is one.
+func (s *Store) Rotate(ctx context.Context, token Token, options *RotateOptions) (Token, error) {
 	own, err := rotateOptions(options)
 	if err != nil {
 		return "", err
@@ -63,19 +63,19 @@ func (s *Store) Rotate(ctx context.Context, token Token, options ...RotateOption
 	})
 	s.recent.mark(k, renewed)
 	if own.MaxSessions != 0 {
-		s.recent.markAll() // it may have ended others, whose keys are not known here
+		s.recent.markSubject(own.Subject) // it may have ended others
 	}
 	switch {
 	case err != nil:
-		return "", err
+		return "", s.failed("rotate", err)
 	case rotated:
 		s.stats.rotates.Add(1)
 		return next.token(k.id), nil
 	}
 	if _, err := s.lookupOne(ctx, s.primary, k); err != nil {
-		return "", err
+		return "", s.failed("rotate", err)
 	}
-	return "", ErrConflict
+	return "", ErrRotated
 }
 
 // sendRotate sends one rotate. Without a cap it sends what an older bundle understands as well.
@@ -99,13 +99,10 @@ func (s *Store) sendRotate(ctx context.Context, on Tx, k, renewed key, own Rotat
 	})
 }
 
-func rotateOptions(options []RotateOptions) (RotateOptions, error) {
-	if len(options) > 1 {
-		return RotateOptions{}, fmt.Errorf("sessionsql: rotate: %w: more than one RotateOptions", ErrOptions)
-	}
+func rotateOptions(options *RotateOptions) (RotateOptions, error) {
 	var own RotateOptions
-	if len(options) == 1 {
-		own = options[0]
+	if options != nil {
+		own = *options
 	}
 	if err := checkSubject(own.Subject); err != nil {
 		return own, fmt.Errorf("sessionsql: rotate: %w", err)

@@ -36,7 +36,7 @@ func mustBeDead(t *testing.T, store *sessionsql.Store, token sessionsql.Token, w
 			_, err := store.Update(ctx, token, "late", sessionsql.AnyVersion)
 			return err
 		},
-		"Rotate": func(ctx context.Context) error { _, err := store.Rotate(ctx, token); return err },
+		"Rotate": func(ctx context.Context) error { _, err := store.Rotate(ctx, token, nil); return err },
 		"Revoke": func(ctx context.Context) error { return store.Revoke(ctx, token) },
 	} {
 		if err := call(t.Context()); err != sessionsql.ErrNoSession {
@@ -60,7 +60,7 @@ func newToken(t *testing.T) func(sessionsql.Token, error) sessionsql.Token {
 func TestRotateKeepsTheRowAndChangesTheSecret(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	old := newToken(t)(store.Insert(t.Context(), "1", sessionsql.InsertOptions{Subject: "ann", Lifetime: time.Hour}))
+	old := newToken(t)(store.Insert(t.Context(), "1", &sessionsql.InsertOptions{Subject: "ann", Lifetime: time.Hour}))
 	must1[int32](t)(store.Update(t.Context(), old, "2", 1))
 	kept := func() string {
 		return get[string](t, d.primary, `
@@ -68,7 +68,7 @@ func TestRotateKeepsTheRowAndChangesTheSecret(t *testing.T) {
 			FROM sessionsql.session AS s`) // fails if there is more than one row
 	}
 	before := kept()
-	renewed := newToken(t)(store.Rotate(t.Context(), old))
+	renewed := newToken(t)(store.Rotate(t.Context(), old, nil))
 	if after := kept(); after != before {
 		t.Errorf("the row was %s and is %s", before, after)
 	}
@@ -98,8 +98,8 @@ func TestRotateKeepsTheRowAndChangesTheSecret(t *testing.T) {
 func TestLogoutWithTheOldTokenEndsTheRotatedSession(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	old := newToken(t)(store.Insert(t.Context(), "p"))
-	renewed := newToken(t)(store.Rotate(t.Context(), old))
+	old := newToken(t)(store.Insert(t.Context(), "p", nil))
+	renewed := newToken(t)(store.Rotate(t.Context(), old, nil))
 	must(t, store.Revoke(t.Context(), old))
 	mustBeDead(t, store, old, "old")
 	mustBeDead(t, store, renewed, "new")
@@ -108,18 +108,18 @@ func TestLogoutWithTheOldTokenEndsTheRotatedSession(t *testing.T) {
 func TestRotatingTwiceLeavesTheUserLoggedIn(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	first := newToken(t)(store.Insert(t.Context(), "p"))
-	second := newToken(t)(store.Rotate(t.Context(), first))
+	first := newToken(t)(store.Insert(t.Context(), "p", nil))
+	second := newToken(t)(store.Rotate(t.Context(), first, nil))
 
 	// With the same token again, as a request that was sent before the response to the first came.
-	if _, err := store.Rotate(t.Context(), first); !errors.Is(err, sessionsql.ErrConflict) {
+	if _, err := store.Rotate(t.Context(), first, nil); !errors.Is(err, sessionsql.ErrRotated) {
 		t.Errorf("rotating the old token again: %v", err)
 	}
 	mustOpen(t, store, first, "p", "old, after the conflict")
 	mustOpen(t, store, second, "p", "new, after the conflict")
 
 	// With the new one: one grace at a time.
-	third := newToken(t)(store.Rotate(t.Context(), second))
+	third := newToken(t)(store.Rotate(t.Context(), second, nil))
 	mustOpen(t, store, third, "p", "third")
 	mustOpen(t, store, second, "p", "second, within its grace")
 	mustBeDead(t, store, first, "first, whose grace the second rotate ended")
@@ -133,16 +133,16 @@ func TestOfConcurrentRotatesExactlyOneWins(t *testing.T) {
 	store := d.store(t, nil)
 	const rounds, callers = 20, 16
 	for round := range rounds {
-		old := newToken(t)(store.Insert(t.Context(), "p"))
+		old := newToken(t)(store.Insert(t.Context(), "p", nil))
 		won := make(chan sessionsql.Token, callers)
 		var lost atomic.Int64
 		var wait sync.WaitGroup
 		for range callers {
 			wait.Go(func() {
-				switch renewed, err := store.Rotate(t.Context(), old); {
+				switch renewed, err := store.Rotate(t.Context(), old, nil); {
 				case err == nil:
 					won <- renewed
-				case errors.Is(err, sessionsql.ErrConflict) && renewed == "":
+				case errors.Is(err, sessionsql.ErrRotated) && renewed == "":
 					lost.Add(1)
 				default:
 					t.Errorf("round %d: %v", round, err)
@@ -161,21 +161,21 @@ func TestOfConcurrentRotatesExactlyOneWins(t *testing.T) {
 func TestRotateNeverResurrects(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	expired := newToken(t)(store.Insert(t.Context(), "p"))
+	expired := newToken(t)(store.Insert(t.Context(), "p", nil))
 	d.setExpiry(idOf(t, expired), "0")
-	revoked := newToken(t)(store.Insert(t.Context(), "p"))
+	revoked := newToken(t)(store.Insert(t.Context(), "p", nil))
 	must(t, store.Revoke(t.Context(), revoked))
 	before := get[string](t, d.primary, "SELECT s::text FROM sessionsql.session AS s")
 	for when, token := range map[string]sessionsql.Token{"expired": expired, "revoked": revoked} {
 		for _, own := range []sessionsql.RotateOptions{{}, {Subject: "ann"}, {Grace: time.Hour}, {Grace: -1}} {
-			if renewed, err := store.Rotate(t.Context(), token, own); err != sessionsql.ErrNoSession || renewed != "" {
+			if renewed, err := store.Rotate(t.Context(), token, &own); err != sessionsql.ErrNoSession || renewed != "" {
 				t.Errorf("%s: %v", when, err)
 			}
 		}
 	}
-	live := newToken(t)(store.Insert(t.Context(), "live"))
+	live := newToken(t)(store.Insert(t.Context(), "live", nil))
 	for name, token := range hostileTokens(live) {
-		if _, err := store.Rotate(t.Context(), token); err != sessionsql.ErrNoSession {
+		if _, err := store.Rotate(t.Context(), token, nil); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -189,10 +189,10 @@ func TestRotateNeverResurrects(t *testing.T) {
 func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	planted := newToken(t)(store.Insert(t.Context(), "cart"))
+	planted := newToken(t)(store.Insert(t.Context(), "cart", nil))
 	d.catchUp(t)
 	must1[sessionsql.Session](t)(store.Lookup(t.Context(), planted))
-	renewed := newToken(t)(store.Rotate(t.Context(), planted, sessionsql.RotateOptions{Subject: "ann"}))
+	renewed := newToken(t)(store.Rotate(t.Context(), planted, &sessionsql.RotateOptions{Subject: "ann"}))
 	mustBeDead(t, store, planted, "the planted token")
 	if sess := mustOpen(t, store, renewed, "cart", "the new token"); sess.Subject != "ann" {
 		t.Errorf("of %q", sess.Subject)
@@ -201,11 +201,11 @@ func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 		t.Errorf("ann has %d sessions, want 1", n)
 	}
 	// The subject stays at the next rotate, and a grace is given where it is asked for.
-	next := newToken(t)(store.Rotate(t.Context(), renewed))
+	next := newToken(t)(store.Rotate(t.Context(), renewed, nil))
 	if sess := mustOpen(t, store, next, "cart", "rotated again"); sess.Subject != "ann" {
 		t.Errorf("rotated again: of %q", sess.Subject)
 	}
-	last := newToken(t)(store.Rotate(t.Context(), next, sessionsql.RotateOptions{Subject: "root", Grace: time.Minute}))
+	last := newToken(t)(store.Rotate(t.Context(), next, &sessionsql.RotateOptions{Subject: "root", Grace: time.Minute}))
 	mustOpen(t, store, next, "cart", "the token before, with a grace that was asked for")
 	if sess := mustOpen(t, store, last, "cart", "of another subject"); sess.Subject != "root" {
 		t.Errorf("of %q, want root", sess.Subject)
@@ -215,8 +215,8 @@ func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 func TestRotateWithoutGraceEndsTheOldTokenAtOnce(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	old := newToken(t)(store.Insert(t.Context(), "p"))
-	renewed := newToken(t)(store.Rotate(t.Context(), old, sessionsql.RotateOptions{Grace: -1}))
+	old := newToken(t)(store.Insert(t.Context(), "p", nil))
+	renewed := newToken(t)(store.Rotate(t.Context(), old, &sessionsql.RotateOptions{Grace: -1}))
 	mustBeDead(t, store, old, "old")
 	mustOpen(t, store, renewed, "p", "new")
 }
@@ -246,11 +246,11 @@ func forgetRecentWrites(t *testing.T, store *sessionsql.Store, token sessionsql.
 func TestOwnRotateIsNeverReadBackOlder(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	old := newToken(t)(store.Insert(t.Context(), "p"))
+	old := newToken(t)(store.Insert(t.Context(), "p", nil))
 	d.catchUp(t)
 	forgetRecentWrites(t, store, old)
 	d.pauseReplay(t)
-	renewed := newToken(t)(store.Rotate(t.Context(), old, sessionsql.RotateOptions{Grace: -1}))
+	renewed := newToken(t)(store.Rotate(t.Context(), old, &sessionsql.RotateOptions{Grace: -1}))
 	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.find_session($1)", string(old)); n != 1 {
 		t.Fatal("the replica is not behind: this test shows nothing")
 	}
@@ -279,14 +279,14 @@ func TestOwnWritesThroughTheNewTokenAreNeverReadBackOlderThroughTheOldOne(t *tes
 			return err
 		},
 		"Rotate": func(token sessionsql.Token) error {
-			_, err := store.Rotate(t.Context(), token, sessionsql.RotateOptions{Grace: -1})
+			_, err := store.Rotate(t.Context(), token, &sessionsql.RotateOptions{Grace: -1})
 			return err
 		},
 	}
 	old, renewed := map[string]sessionsql.Token{}, map[string]sessionsql.Token{}
 	for name := range writes {
-		old[name] = newToken(t)(store.Insert(t.Context(), "old"))
-		renewed[name] = newToken(t)(store.Rotate(t.Context(), old[name], sessionsql.RotateOptions{Grace: time.Hour}))
+		old[name] = newToken(t)(store.Insert(t.Context(), "old", nil))
+		renewed[name] = newToken(t)(store.Rotate(t.Context(), old[name], &sessionsql.RotateOptions{Grace: time.Hour}))
 	}
 	d.catchUp(t)
 	for name := range writes {
@@ -313,12 +313,12 @@ func TestRotateSurvivesACrash(t *testing.T) {
 	defer func() { _ = store.Close(t.Context()) }()
 	var old, renewed []sessionsql.Token
 	for range 50 {
-		old = append(old, newToken(t)(store.Insert(t.Context(), "p")))
+		old = append(old, newToken(t)(store.Insert(t.Context(), "p", nil)))
 	}
 	flush(d.primary)
 	must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 	for i, token := range old {
-		own := sessionsql.RotateOptions{Grace: -1}
+		own := &sessionsql.RotateOptions{Grace: -1}
 		if i%2 == 1 {
 			own.Subject = "ann"
 		}
@@ -342,19 +342,20 @@ func TestRotateRefusesBadOptionsBeforeAnySQL(t *testing.T) {
 	must(t, err)
 	defer func() { must(t, store.Close(t.Context())) }()
 	const wellFormed = "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"
-	for name, options := range map[string][]sessionsql.RotateOptions{
-		"grace too long":      {{Grace: time.Hour + 1}},
-		"subject too long":    {{Subject: strings.Repeat("canary", 171)}},
-		"NUL in subject":      {{Subject: "canary\x00"}},
-		"subject not UTF-8":   {{Subject: "canary\xff"}},
-		"more than one":       {{}, {}},
-		"everything is wrong": {{Subject: "canary\x00", Grace: 2 * time.Hour}},
+	for name, options := range map[string]*sessionsql.RotateOptions{
+		"grace too long":      {Grace: time.Hour + 1},
+		"subject too long":    {Subject: strings.Repeat("canary", 171)},
+		"NUL in subject":      {Subject: "canary\x00"},
+		"subject not UTF-8":   {Subject: "canary\xff"},
+		"a negative cap":      {MaxSessions: -1, Subject: "canary"},
+		"a cap for nobody":    {MaxSessions: 1},
+		"everything is wrong": {Subject: "canary\x00", Grace: 2 * time.Hour},
 	} {
-		if _, err := store.Rotate(t.Context(), wellFormed, options...); !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
+		if _, err := store.Rotate(t.Context(), wellFormed, options); !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := store.Rotate(t.Context(), wellFormed, sessionsql.RotateOptions{Grace: time.Hour}); !errors.Is(err, sessionsql.ErrUnavailable) {
+	if _, err := store.Rotate(t.Context(), wellFormed, &sessionsql.RotateOptions{Grace: time.Hour}); !errors.Is(err, sessionsql.ErrUnavailable) {
 		t.Errorf("good options: %v", err)
 	}
 }

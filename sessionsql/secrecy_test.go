@@ -169,12 +169,12 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]fun
 	pool := open(w.t, w.d.primaryDSN()+settings)
 	return map[string]func(context.Context, sessionsql.Token) error{
 		"Insert": func(ctx context.Context, _ sessionsql.Token) error {
-			token, err := store.Insert(ctx, w.payload())
+			token, err := store.Insert(ctx, w.payload(), nil)
 			w.keep(token, nil)
 			return err
 		},
 		"Insert with a cap": func(ctx context.Context, _ sessionsql.Token) error {
-			token, err := store.Insert(ctx, w.payload(), sessionsql.InsertOptions{Subject: "ann", MaxSessions: 50})
+			token, err := store.Insert(ctx, w.payload(), &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 50})
 			w.keep(token, nil)
 			return err
 		},
@@ -189,7 +189,7 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]fun
 			return err
 		},
 		"Rotate": func(ctx context.Context, token sessionsql.Token) error {
-			renewed, err := store.Rotate(ctx, token, sessionsql.RotateOptions{Grace: time.Hour})
+			renewed, err := store.Rotate(ctx, token, &sessionsql.RotateOptions{Grace: time.Hour})
 			w.keep(renewed, nil)
 			return err
 		},
@@ -212,7 +212,7 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]fun
 				return nil // the application's own
 			}
 			defer func() { _ = tx.Rollback() }()
-			token, err := store.InsertTx(ctx, tx, w.payload())
+			token, err := store.InsertTx(ctx, tx, w.payload(), nil)
 			w.keep(token, nil)
 			return err
 		},
@@ -260,7 +260,7 @@ func (w *secrecy) printError(err error) {
 // session makes one for a verb to work on.
 func (w *secrecy) session(store *sessionsql.Store, subject string) sessionsql.Token {
 	w.t.Helper()
-	return w.keep(newToken(w.t)(store.Insert(w.t.Context(), w.payload(), sessionsql.InsertOptions{Subject: subject})), nil)
+	return w.keep(newToken(w.t)(store.Insert(w.t.Context(), w.payload(), &sessionsql.InsertOptions{Subject: subject})), nil)
 }
 
 // forge keeps a token with a secret that is wrong in one bit, and so opens nothing; it must not be seen either.
@@ -307,12 +307,12 @@ func (w *secrecy) workload(mode string) {
 	must1[int32](t)(store.Update(ctx, good, w.payload(), 1))
 	_, err := store.Update(ctx, good, w.payload(), 1)
 	w.failed(err)
-	renewed := w.keep(newToken(t)(store.Rotate(ctx, good)), nil)
-	w.keep(store.Rotate(ctx, good))
+	renewed := w.keep(newToken(t)(store.Rotate(ctx, good, nil)), nil)
+	w.keep(store.Rotate(ctx, good, nil))
 
 	// Payloads and options that are refused here, by the server, or by a constraint that somebody added to the table.
 	twin := w.payload()
-	w.keep(newToken(t)(store.Insert(ctx, twin)), nil)
+	w.keep(newToken(t)(store.Insert(ctx, twin, nil)), nil)
 	for i := range 8 {
 		own := w.session(store, "ann")
 		payload := []string{twin, canaryText + strings.Repeat("x", 3_001), w.payload()}[i%3]
@@ -321,20 +321,20 @@ func (w *secrecy) workload(mode string) {
 				w.failed(err)
 			}
 		})
-		wait.Go(func() { w.keep(store.Insert(ctx, twin)) })
-		wait.Go(func() { w.keep(store.Insert(ctx, canaryText+strings.Repeat("x", 3_001))) })
-		wait.Go(func() { w.keep(store.Insert(ctx, w.payload())) })
+		wait.Go(func() { w.keep(store.Insert(ctx, twin, nil)) })
+		wait.Go(func() { w.keep(store.Insert(ctx, canaryText+strings.Repeat("x", 3_001), nil)) })
+		wait.Go(func() { w.keep(store.Insert(ctx, w.payload(), nil)) })
 	}
 	wait.Wait()
 	for _, payload := range []string{twin, canaryText + strings.Repeat("x", 3_001), canaryText + strings.Repeat("x", 5_001), canaryText + "\x00", canaryText + "\xff"} {
-		w.keep(store.Insert(ctx, payload))
+		w.keep(store.Insert(ctx, payload, nil))
 		_, err := store.Update(ctx, renewed, payload, sessionsql.AnyVersion)
 		w.failed(err)
 		tx := w.d.primary.MustBegin()
-		w.keep(store.InsertTx(ctx, tx, payload))
-		w.keep(store.InsertTx(ctx, tx, payload)) // in a transaction that has failed
+		w.keep(store.InsertTx(ctx, tx, payload, nil))
+		w.keep(store.InsertTx(ctx, tx, payload, nil)) // in a transaction that has failed
 		must(t, tx.Rollback())
-		w.keep(store.InsertTx(ctx, tx, payload)) // in one that has ended
+		w.keep(store.InsertTx(ctx, tx, payload, nil)) // in one that has ended
 	}
 
 	// A lock that nobody gets: cancelled, timed out, and killed.
@@ -458,9 +458,11 @@ var exported = map[string][]any{
 		sessionsql.SubjectSession{},
 		sessionsql.InsertOptions{},
 		sessionsql.RotateOptions{},
+		sessionsql.ErrorKey{},
+		sessionsql.Health{},
 		sessionsql.Options{},
 		sessionsql.Stats{},
-		sessionsql.ReplicaStats{},
+		sessionsql.ServerStats{},
 		sessionsql.Error{},
 		sessionsql.PayloadError{},
 		sessionsql.VersionError{},

@@ -268,6 +268,7 @@ var endingCalls = []string{
 	"SELECT r.reaped FROM sessionsql.reap(3, 100) AS r",
 	"SELECT r.reaped FROM sessionsql.last_reap AS r",
 	"SELECT r.reaped FROM sessionsql.reap(0, 1) AS r",
+	"SELECT sessionsql.note_timeline()",
 	"CALL sessionsql.reap_all()",
 	"CALL sessionsql.reap_all(0)",
 }
@@ -529,7 +530,7 @@ func storeUnder(t *testing.T, d *database, dsn string) {
 
 // keepsText has a Store insert, update, look up and list one session.
 func keepsText(t *testing.T, store *sessionsql.Store, payload string, own sessionsql.InsertOptions) {
-	token, err := store.Insert(t.Context(), payload, own)
+	token, err := store.Insert(t.Context(), payload, &own)
 	if err != nil {
 		t.Errorf("Insert of %q: %v", payload, err)
 		return

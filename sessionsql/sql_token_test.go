@@ -39,7 +39,7 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 	must1[int32](t)(store.Update(t.Context(), token, "written in Go", 1))
-	renewed := newToken(t)(store.Rotate(t.Context(), token, sessionsql.RotateOptions{Grace: -1}))
+	renewed := newToken(t)(store.Rotate(t.Context(), token, &sessionsql.RotateOptions{Grace: -1}))
 	if got := d.found(t, renewed); len(got) != 1 || got[0] != "written in Go" {
 		t.Errorf("find_session of a token that Go rotated: %q", got)
 	}
@@ -52,7 +52,7 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	}
 
 	// Made in Go, used in SQL.
-	token = newToken(t)(store.Insert(t.Context(), "go"))
+	token = newToken(t)(store.Insert(t.Context(), "go", nil))
 	if got := d.found(t, token); len(got) != 1 || got[0] != "go" {
 		t.Errorf("find_session of Go's token: %q", got)
 	}
@@ -129,7 +129,7 @@ func malformedTokens(good string) []string {
 func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	good := newToken(t)(store.Insert(t.Context(), "p"))
+	good := newToken(t)(store.Insert(t.Context(), "p", nil))
 	tokens := malformedTokens(string(good))
 	if len(tokens) < 1000 {
 		t.Fatalf("only %d kinds", len(tokens))
@@ -180,7 +180,7 @@ func TestSecretsAreDistinctAndEveryBitIsBalanced(t *testing.T) {
 		for caller := range callers {
 			wait.Go(func() {
 				for i := caller; i < n; i += callers {
-					token, err := store.Insert(t.Context(), "p")
+					token, err := store.Insert(t.Context(), "p", nil)
 					if err != nil {
 						t.Error(err)
 					}

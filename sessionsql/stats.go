@@ -1,6 +1,11 @@
 package sessionsql
 
 import (
+	"context"
+	"database/sql"
+	"errors"
+	"maps"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -24,14 +29,28 @@ type Stats struct {
 	Reaped           int64 // expired rows deleted by this Store
 	ReapErrors       int64 // failed rounds of the reaper loop
 
-	Replicas []ReplicaStats // in the order given to Open
+	LastFlush time.Time // when a flush last ended well; zero when none has
+	LastReap  time.Time // the same of reaping
+
+	Errors map[ErrorKey]int64 // failed calls; ErrNoSession, ErrConflict and ErrRotated are answers, and not counted
+
+	Primary  ServerStats
+	Replicas []ServerStats // in the order given to Open
 }
 
-// ReplicaStats is the state of one replica.
-type ReplicaStats struct {
-	Usable bool          // it is read from
-	Lag    time.Duration // how old the first write is that it does not have; 0 when it has all
+// An ErrorKey is what failed calls are counted by.
+type ErrorKey struct {
+	Op   string // "lookup", "insert"
+	Kind string // "unavailable", "read-only", "not installed", "context", "closed", "refused"
+}
+
+// ServerStats is the state of one server.
+type ServerStats struct {
+	Usable bool          // a replica is read from; the primary answers
+	Since  time.Time     // when that last changed
+	Lag    time.Duration // of a replica: how old the first write is that it does not have; 0 when it has all
 	Err    error         // why it is not usable
+	Pool   sql.DBStats   // its connections
 }
 
 type counters struct {
@@ -39,6 +58,42 @@ type counters struct {
 	inserts, updates, rotates, revokes                         atomic.Int64
 	touchesSent, touchesDropped, sessionsExtended, flushErrors atomic.Int64
 	reaped, reapErrors                                         atomic.Int64
+	lastFlush, lastReap                                        atomic.Pointer[time.Time]
+
+	mu     sync.Mutex
+	errors map[ErrorKey]int64
+}
+
+// failed counts a failed call, and returns its error.
+func (s *Store) failed(op string, err error) error {
+	kind := "refused"
+	switch {
+	case errors.Is(err, ErrNoSession):
+		return err
+	case errors.Is(err, ErrReadOnly):
+		kind = "read-only"
+	case errors.Is(err, ErrClosed):
+		kind = "closed"
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		kind = "context"
+	case errors.Is(err, ErrUnavailable):
+		kind = "unavailable"
+	case errors.Is(err, ErrNotInstalled):
+		kind = "not installed"
+	}
+	s.stats.mu.Lock()
+	defer s.stats.mu.Unlock()
+	if s.stats.errors == nil {
+		s.stats.errors = map[ErrorKey]int64{}
+	}
+	s.stats.errors[ErrorKey{op, kind}]++
+	return err
+}
+
+// now notes the present time.
+func now(at *atomic.Pointer[time.Time]) {
+	t := time.Now()
+	at.Store(&t)
 }
 
 // Stats returns the counters. It costs next to nothing, and works on a closed Store.
@@ -60,9 +115,23 @@ func (s *Store) Stats() Stats {
 		Reaped:           s.stats.reaped.Load(),
 		ReapErrors:       s.stats.reapErrors.Load(),
 	}
-	for _, n := range s.reads {
-		state := n.state.Load()
-		stats.Replicas = append(stats.Replicas, ReplicaStats{Usable: state.usable, Lag: state.lag, Err: state.err})
+	if at := s.stats.lastFlush.Load(); at != nil {
+		stats.LastFlush = *at
+	}
+	if at := s.stats.lastReap.Load(); at != nil {
+		stats.LastReap = *at
+	}
+	s.stats.mu.Lock()
+	stats.Errors = maps.Clone(s.stats.errors)
+	s.stats.mu.Unlock()
+	stats.Primary = s.primary.serverStats()
+	for _, n := range s.replicas {
+		stats.Replicas = append(stats.Replicas, n.serverStats())
 	}
 	return stats
+}
+
+func (n *node) serverStats() ServerStats {
+	state := n.state.Load()
+	return ServerStats{Usable: state.usable, Since: state.since, Lag: state.lag, Err: state.err, Pool: n.db.Stats()}
 }

@@ -19,7 +19,7 @@ import (
 // loginAs makes a session of a subject.
 func loginAs(t *testing.T, store *sessionsql.Store, subject string) sessionsql.Token {
 	t.Helper()
-	return newToken(t)(store.Insert(t.Context(), subject, sessionsql.InsertOptions{Subject: subject}))
+	return newToken(t)(store.Insert(t.Context(), subject, &sessionsql.InsertOptions{Subject: subject}))
 }
 
 func revokeSubject(t *testing.T, store *sessionsql.Store, subject string, except sessionsql.Token) int64 {
@@ -34,7 +34,7 @@ func TestRevokeSubjectEndsAllSessionsButTheKeptOne(t *testing.T) {
 	for range 5 {
 		anns = append(anns, loginAs(t, store, "ann"))
 	}
-	others := []sessionsql.Token{loginAs(t, store, "anna"), loginAs(t, store, "Ann"), loginAs(t, store, "an%"), newToken(t)(store.Insert(t.Context(), ""))}
+	others := []sessionsql.Token{loginAs(t, store, "anna"), loginAs(t, store, "Ann"), loginAs(t, store, "an%"), newToken(t)(store.Insert(t.Context(), "", nil))}
 	expired := loginAs(t, store, "ann")
 	d.setExpiry(idOf(t, expired), "0")
 
@@ -72,14 +72,14 @@ func TestRevokeSubjectSparesOnlyWhoShowsTheSecret(t *testing.T) {
 	tokens := hostileTokens(ann)
 	delete(tokens, "empty") // which means nobody
 	tokens["another's"] = bob
-	tokens["anonymous"] = newToken(t)(store.Insert(t.Context(), ""))
+	tokens["anonymous"] = newToken(t)(store.Insert(t.Context(), "", nil))
 	for name, except := range tokens {
 		if _, err := store.RevokeSubject(t.Context(), "ann", except); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	mustOpen(t, store, ann, "ann", "after refused calls")
-	if n := revokeSubject(t, store, "ann", newToken(t)(store.Rotate(t.Context(), ann))); n != 0 {
+	if n := revokeSubject(t, store, "ann", newToken(t)(store.Rotate(t.Context(), ann, nil))); n != 0 {
 		t.Errorf("%d sessions ended, want none but the kept", n)
 	}
 	mustOpen(t, store, ann, "ann", "rotated, and kept")
@@ -103,7 +103,7 @@ func TestSubjectsAreRefusedBeforeAnySQL(t *testing.T) {
 	for name, own := range map[string]sessionsql.InsertOptions{
 		"a cap without a subject": {MaxSessions: 1}, "a negative cap": {MaxSessions: -1, Subject: "canary"},
 	} {
-		if _, err := store.Insert(t.Context(), "p", own); !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
+		if _, err := store.Insert(t.Context(), "p", &own); !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -160,7 +160,7 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	// An eviction is a logout too, though an insert is not durable.
 	var latest sessionsql.Token
 	crashAfter(func() {
-		latest = newToken(t)(store.Insert(t.Context(), "capped", sessionsql.InsertOptions{Subject: "capped", MaxSessions: 1}))
+		latest = newToken(t)(store.Insert(t.Context(), "capped", &sessionsql.InsertOptions{Subject: "capped", MaxSessions: 1}))
 	})
 	ended(capped)
 	mustOpen(t, store, kept, "subject0", "the kept one")
@@ -316,7 +316,7 @@ func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	// The same for an eviction, by a Store that does not remember the above.
 	store = d.store(t, nil)
 	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
-	latest := newToken(t)(store.Insert(t.Context(), "bob", sessionsql.InsertOptions{Subject: "bob", MaxSessions: 1}))
+	latest := newToken(t)(store.Insert(t.Context(), "bob", &sessionsql.InsertOptions{Subject: "bob", MaxSessions: 1}))
 	check(latest, "bob", evicted...)
 	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.live_session"); n != 4 {
 		t.Errorf("the replica has %d sessions, want the 4 old ones: this test showed nothing", n)
@@ -339,7 +339,7 @@ func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 	for _, other := range []string{"anna", "Ann", "bob"} {
 		loginAs(t, store, other)
 	}
-	newToken(t)(store.Insert(t.Context(), "anonymous"))
+	newToken(t)(store.Insert(t.Context(), "anonymous", nil))
 	d.setExpiry(idOf(t, loginAs(t, store, "ann")), "0")
 	must(t, store.Revoke(t.Context(), loginAs(t, store, "ann")))
 
@@ -382,7 +382,7 @@ func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 	d.setExpiry(idOf(t, expired), "0") // does not count
 	var tokens []sessionsql.Token
 	for i := range 6 {
-		token := newToken(t)(store.Insert(t.Context(), fmt.Sprint(i), sessionsql.InsertOptions{Subject: "ann", MaxSessions: 3}))
+		token := newToken(t)(store.Insert(t.Context(), fmt.Sprint(i), &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 3}))
 		tokens = append(tokens, token)
 		for j, token := range tokens {
 			if j > i-3 {
@@ -400,14 +400,14 @@ func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 		}
 	}
 	// A cap that shrank ends as many as it takes, and one that grew none.
-	newToken(t)(store.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
+	newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
 	listed("with a cap of 1", 1)
-	newToken(t)(store.Insert(t.Context(), "p", sessionsql.InsertOptions{Subject: "ann", MaxSessions: 5}))
+	newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 5}))
 	get[string](t, d.primary, "SELECT sessionsql.new_session('p', subject => 'ann', max_sessions => 5)")
 	listed("with a cap of 5", 3)
 	// In the caller's transaction, the eviction is the transaction's.
 	tx := d.primary.MustBegin()
-	newToken(t)(store.InsertTx(t.Context(), tx, "p", sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
+	newToken(t)(store.InsertTx(t.Context(), tx, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
 	must(t, tx.Rollback())
 	listed("after a login that was rolled back", 3)
 }
@@ -425,7 +425,7 @@ func TestMaxSessionsHoldsUnderConcurrentLogins(t *testing.T) {
 		var wait sync.WaitGroup
 		for i := range tokens {
 			wait.Go(func() {
-				own := sessionsql.InsertOptions{Subject: subject, MaxSessions: limit}
+				own := &sessionsql.InsertOptions{Subject: subject, MaxSessions: limit}
 				token, err := store.Insert(t.Context(), subject, own)
 				if err != nil {
 					t.Error(err)

@@ -17,7 +17,7 @@ import (
 
 func TestTokenIs32CharactersOfBase64URL(t *testing.T) {
 	store := newDatabase(t).store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	raw, err := base64.RawURLEncoding.DecodeString(string(token))
 	must(t, err)
 	if len(token) != 32 || len(raw) != 24 {
@@ -92,7 +92,7 @@ func hostileTokens(good sessionsql.Token) map[string]sessionsql.Token {
 
 func TestHostileTokensAreOneAndTheSameError(t *testing.T) {
 	store := newDatabase(t).store(t, nil)
-	good := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	good := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	for name, token := range hostileTokens(good) {
 		_, err := store.Lookup(t.Context(), token)
 		if err != sessionsql.ErrNoSession {
@@ -133,7 +133,7 @@ func FuzzTokenIsOpenedOnlyByItsOwnSpelling(f *testing.F) {
 	store, err := sessionsql.OpenDB(pool, nil, quiet())
 	must(f, err)
 	f.Cleanup(func() { _ = store.Close(f.Context()) })
-	good := must1[sessionsql.Token](f)(store.Insert(f.Context(), "p"))
+	good := must1[sessionsql.Token](f)(store.Insert(f.Context(), "p", nil))
 	for _, token := range hostileTokens(good) {
 		f.Add(string(token))
 	}

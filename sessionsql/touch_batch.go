@@ -2,7 +2,6 @@ package sessionsql
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -20,6 +19,7 @@ type touchBuffer struct {
 
 	mu      sync.Mutex
 	pending map[int64]struct{}
+	hurried map[int64]struct{} // what has been urgent since the last flush: once is enough
 	sending int                // ids that a flush has taken and not sent yet
 	soon    map[int64]struct{} // what cannot wait for the next flush
 	chunk   int                // ids in one statement
@@ -36,6 +36,7 @@ func (b *touchBuffer) init(maxPending int) {
 	b.max = maxPending
 	b.pending = map[int64]struct{}{}
 	b.soon = map[int64]struct{}{}
+	b.hurried = map[int64]struct{}{}
 	b.chunk = maxChunk
 }
 
@@ -60,9 +61,10 @@ func (b *touchBuffer) add(ids ...int64) (dropped int) {
 func (b *touchBuffer) addUrgent(id int64) (taken bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.soon) >= min(b.max, maxChunk) {
+	if _, done := b.hurried[id]; done || len(b.hurried) >= min(b.max, maxChunk) {
 		return false
 	}
+	b.hurried[id] = struct{}{}
 	b.soon[id] = struct{}{}
 	select {
 	case b.urgent <- struct{}{}:
@@ -85,6 +87,7 @@ func (b *touchBuffer) take() map[int64]struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	ids := b.pending
+	clear(b.hurried)
 	b.pending = map[int64]struct{}{}
 	b.sending = len(ids)
 	return ids
@@ -217,6 +220,7 @@ func (s *Store) touch(ctx context.Context, ids []int64) error {
 		s.stats.flushErrors.Add(1)
 		return err
 	}
+	now(&s.stats.lastFlush)
 	s.stats.touchesSent.Add(int64(len(ids)))
 	s.stats.sessionsExtended.Add(extended)
 	return nil
@@ -224,11 +228,17 @@ func (s *Store) touch(ctx context.Context, ids []int64) error {
 
 // keepAliveLoop flushes at every interval, and in between what cannot wait.
 func (s *Store) keepAliveLoop() {
+	keepalive := condition{what: "keepalive"}
 	round := func(flush func(context.Context) error) {
-		ctx, cancel := s.detached()
+		ctx, cancel := s.detached(context.Background(), backgroundTimeout)
 		defer cancel()
-		if err := flush(ctx); err != nil && !s.stopped() {
-			s.options.Logger.Warn("sessionsql: keepalive failed, and will be tried again", slog.Any("err", err))
+		err := recovered(func() error { return flush(ctx) })
+		if s.stopped() {
+			return
+		}
+		keepalive.note(s.options.Logger, err)
+		if err != nil {
+			s.sleep(ctx, time.Second) // a primary that is away is not asked at every lookup
 		}
 	}
 	timer := time.NewTimer(jitter(s.options.FlushInterval))

@@ -274,7 +274,7 @@ func TestExpiryIsTheSameInEveryTimeZone(t *testing.T) {
 func TestLookupKeepsAliveAtTheNextFlush(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '1 minute'")
 	d.catchUp(t)
 	sess := must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
@@ -296,7 +296,7 @@ func TestLookupKeepsAliveAtTheNextFlush(t *testing.T) {
 func TestLookupKeepsAliveAtOnceWhenLittleIsLeft(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, &sessionsql.Options{FlushInterval: time.Hour, IdleTimeout: 24 * time.Hour, ReapInterval: -1})
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '119 minutes'")
 	d.catchUp(t)
 	must(t, store.Touch(t.Context(), token))
@@ -307,7 +307,7 @@ func TestFailedFlushKeepsItsIDs(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
 	for range 3 {
-		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 		must(t, store.Touch(t.Context(), token))
 	}
 	d.primary.MustExec("ALTER FUNCTION sessionsql.touch_batch(bigint[], boolean) RENAME TO hidden")
@@ -329,7 +329,7 @@ func TestTouchBufferIsBoundedAndDeduplicated(t *testing.T) {
 	store := d.store(t, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxPendingTouches: 2})
 	var tokens []sessionsql.Token
 	for range 3 {
-		tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p")))
+		tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil)))
 	}
 	for range 5 {
 		for _, token := range tokens[:2] {

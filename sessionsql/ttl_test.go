@@ -62,16 +62,16 @@ func TestEveryVerbKeepsEachSessionsOwnTimeouts(t *testing.T) {
 	store := d.store(t, ttlOptions())
 	inserts := map[string]func(own sessionsql.InsertOptions) sessionsql.Token{
 		"Insert": func(own sessionsql.InsertOptions) sessionsql.Token {
-			return newToken(t)(store.Insert(t.Context(), "p", own))
+			return newToken(t)(store.Insert(t.Context(), "p", &own))
 		},
 		"InsertTx": func(own sessionsql.InsertOptions) sessionsql.Token {
 			tx := d.primary.MustBegin()
 			defer func() { must(t, tx.Commit()) }()
-			return newToken(t)(store.InsertTx(t.Context(), tx, "p", own))
+			return newToken(t)(store.InsertTx(t.Context(), tx, "p", &own))
 		},
 		"Insert with a cap": func(own sessionsql.InsertOptions) sessionsql.Token {
 			own.Subject, own.MaxSessions = "ann", 1000
-			return newToken(t)(store.Insert(t.Context(), "p", own))
+			return newToken(t)(store.Insert(t.Context(), "p", &own))
 		},
 		"new_session": func(own sessionsql.InsertOptions) sessionsql.Token {
 			whole := ttl{idle: own.IdleTimeout, lifetime: own.Lifetime}.whole()
@@ -91,9 +91,9 @@ func TestEveryVerbKeepsEachSessionsOwnTimeouts(t *testing.T) {
 		"Update": func(token *sessionsql.Token) {
 			must1[int32](t)(store.Update(t.Context(), *token, "p", sessionsql.AnyVersion))
 		},
-		"Rotate": func(token *sessionsql.Token) { *token = newToken(t)(store.Rotate(t.Context(), *token)) },
+		"Rotate": func(token *sessionsql.Token) { *token = newToken(t)(store.Rotate(t.Context(), *token, nil)) },
 		"Rotate at login": func(token *sessionsql.Token) {
-			*token = newToken(t)(store.Rotate(t.Context(), *token, sessionsql.RotateOptions{Subject: "ann"}))
+			*token = newToken(t)(store.Rotate(t.Context(), *token, &sessionsql.RotateOptions{Subject: "ann"}))
 		},
 	}
 	for how, insert := range inserts {
@@ -129,11 +129,11 @@ func TestNoVerbPassesTheDeadline(t *testing.T) {
 		"Update": func(token sessionsql.Token) {
 			must1[int32](t)(store.Update(t.Context(), token, "p", sessionsql.AnyVersion))
 		},
-		"Rotate": func(token sessionsql.Token) { newToken(t)(store.Rotate(t.Context(), token)) },
+		"Rotate": func(token sessionsql.Token) { newToken(t)(store.Rotate(t.Context(), token, nil)) },
 	}
 	for _, own := range []ttl{{"bank", 15 * time.Minute, time.Hour}, {"remember me", 30 * 24 * time.Hour, 60 * 24 * time.Hour}} {
 		for verb, use := range uses {
-			token := newToken(t)(store.Insert(t.Context(), "p", sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime}))
+			token := newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime}))
 			// Its life is nearly over, and its idle timeout would reach far beyond.
 			d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() + interval '2 minutes', deadline = now() + interval '5 minutes'
 				WHERE id = $1`, idOf(t, token))
@@ -160,7 +160,7 @@ func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 	for i := range tokens {
 		wait.Go(func() {
 			own := ttls[i%len(ttls)]
-			token, err := store.Insert(t.Context(), "p", sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime})
+			token, err := store.Insert(t.Context(), "p", &sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime})
 			if err != nil {
 				t.Error(err)
 			}
@@ -189,8 +189,8 @@ func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 func TestABankSessionDiesBesideOneThatIsRemembered(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	bank := newToken(t)(store.Insert(t.Context(), "bank", sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 15 * time.Minute}))
-	remembered := newToken(t)(store.Insert(t.Context(), "remembered", sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 30 * 24 * time.Hour}))
+	bank := newToken(t)(store.Insert(t.Context(), "bank", &sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 15 * time.Minute}))
+	remembered := newToken(t)(store.Insert(t.Context(), "remembered", &sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 30 * 24 * time.Hour}))
 	// 21 minutes go by without a use: longer than four thirds of 15.
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = expires_at - interval '21 minutes', created_at = created_at - interval '21 minutes'")
 	d.catchUp(t)

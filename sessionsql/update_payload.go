@@ -3,21 +3,22 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
 // AnyVersion makes Update write whatever the session's version is: the last writer wins.
-const AnyVersion int32 = 0
+const AnyVersion int32 = -1
 
 // Update writes a session's payload if the session still has the version that the caller read, and returns the new version.
-// It keeps the session alive, as a lookup does. It never brings a session back: after a logout it returns ErrNoSession.
+// A version of 0, which no session has, is refused: it was forgotten. It keeps the session alive, as a lookup does. It never brings a session back: after a logout it returns ErrNoSession.
 //
 // The commit is asynchronous, as Insert's. Concurrent calls share round trips. A call waits where somebody has the session's
 // row locked; calls for other sessions may wait with it for a tenth of a second.
 //
-// It returns ErrConflict, ErrNoSession, a *[PayloadError], or ErrUnavailable; after the last, or when ctx ends, the write may
+// It returns ErrConflict, ErrNoSession, ErrOptions, a *[PayloadError], or ErrUnavailable; after the last, or when ctx ends, the write may
 // or may not have been done, and the version tells.
 func (s *Store) Update(ctx context.Context, token Token, payload string, version int32) (int32, error) {
 	k, ok := token.key()
@@ -27,18 +28,21 @@ func (s *Store) Update(ctx context.Context, token Token, payload string, version
 	if err := s.checkPayload(payload); err != nil {
 		return 0, err
 	}
+	if version < 1 && version != AnyVersion {
+		return 0, fmt.Errorf("sessionsql: update: %w: version %d; it must be that of a Lookup, or AnyVersion", ErrOptions, version)
+	}
 	if !s.calls.enter() {
 		return 0, ErrClosed
 	}
 	defer s.calls.leave()
-	outcome, err := s.updates.do(ctx, payloadWrite{
+	outcome, err := s.updates.Do(ctx, payloadWrite{
 		key:             k,
 		payload:         payload,
 		expectedVersion: sql.NullInt32{Int32: version, Valid: version != AnyVersion},
 	})
 	switch {
 	case err != nil:
-		return 0, err
+		return 0, s.failed("update", err)
 	case outcome > 0:
 		s.stats.updates.Add(1)
 		return outcome, nil

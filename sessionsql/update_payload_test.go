@@ -25,7 +25,7 @@ import (
 func TestUpdateTellsUpdatedConflictAndGoneApart(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "1"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "1", nil))
 	if version, err := store.Update(t.Context(), token, "2", 1); err != nil || version != 2 {
 		t.Errorf("updated: %d, %v", version, err)
 	}
@@ -52,7 +52,7 @@ func TestUpdateTellsUpdatedConflictAndGoneApart(t *testing.T) {
 func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "0"))
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "0", nil))
 	const callers, rounds = 16, 20
 	var wait sync.WaitGroup
 	for range callers {
@@ -137,7 +137,7 @@ func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
 	stores := []*sessionsql.Store{d.store(t, nil), d.store(t, nil)}
 	tokens := make([]sessionsql.Token, 40)
 	for i := range tokens {
-		tokens[i] = must1[sessionsql.Token](t)(stores[0].Insert(t.Context(), "0"))
+		tokens[i] = must1[sessionsql.Token](t)(stores[0].Insert(t.Context(), "0", nil))
 	}
 	const callers, rounds = 64, 30
 	var written [40]atomic.Int64
@@ -183,7 +183,7 @@ func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
 func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
-	locked := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+	locked := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 	lock := d.primary.MustBegin()
 	defer func() { _ = lock.Rollback() }()
 	lock.MustExec("SELECT FROM sessionsql.session WHERE id = $1 FOR UPDATE", idOf(t, locked))
@@ -205,7 +205,7 @@ func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 		var wait sync.WaitGroup
 		for range 20 {
 			wait.Go(func() {
-				token, err := store.Insert(t.Context(), "p")
+				token, err := store.Insert(t.Context(), "p", nil)
 				if err == nil {
 					_, err = store.Update(t.Context(), token, "q", 1)
 				}
@@ -238,7 +238,7 @@ func TestOneBadUpdateFailsAlone(t *testing.T) {
 	d := newDatabase(t)
 	store := d.store(t, nil)
 	badFailsAlone(t, d, func() func(string) error {
-		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p"))
+		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 		return func(payload string) error {
 			_, err := store.Update(t.Context(), token, payload, sessionsql.AnyVersion)
 			return err

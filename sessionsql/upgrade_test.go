@@ -73,7 +73,7 @@ func (l *ledger) goClient(ctx context.Context, store *sessionsql.Store, name str
 		var token sessionsql.Token
 		for _, call := range []func() error{
 			func() (err error) {
-				token, err = store.Insert(context.Background(), "new", sessionsql.InsertOptions{Subject: name})
+				token, err = store.Insert(context.Background(), "new", &sessionsql.InsertOptions{Subject: name})
 				return err
 			},
 			func() error { _, err := store.Update(context.Background(), token, payload, 1); return err },
@@ -84,7 +84,7 @@ func (l *ledger) goClient(ctx context.Context, store *sessionsql.Store, name str
 				}
 				return err
 			},
-			func() (err error) { token, err = store.Rotate(context.Background(), token); return err },
+			func() (err error) { token, err = store.Rotate(context.Background(), token, nil); return err },
 			func() error { return store.Flush(context.Background()) },
 			func() error { _, err := store.Reap(context.Background()); return err },
 		} {

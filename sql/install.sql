@@ -15,6 +15,7 @@ SELECT
   s.installed <> s.wanted AS due,
   s.migrated < 1 AS before_1,
   s.migrated < 2 AS before_2,
+  s.migrated < 3 AS before_3,
   s.roles AS roles
 FROM (
   SELECT
@@ -38,13 +39,16 @@ FROM (
 \ir views/new_session_id.sql
 \ir views/payload_version.sql
 \ir views/last_reap.sql
-\ir views/node.sql
 \endif
 \if :sessionsql_before_1
 \ir tables/migration.sql
 \ir migrations/001_label.sql
 \ir views/subject_session.sql
 \ir views/health.sql
+\endif
+\if :sessionsql_before_2
+\ir tables/timeline.sql
+\ir views/node.sql
 \endif
 \ir functions/version.sql
 \ir functions/max_timeout.sql
@@ -75,6 +79,7 @@ FROM (
 \ir functions/revoke_listed.sql
 \ir functions/revoke_subject.sql
 \ir functions/list_subject.sql
+\ir functions/note_timeline.sql
 \ir functions/reap.sql
 \ir functions/reap_all.sql
 \ir functions/token_id.sql
@@ -83,7 +88,10 @@ FROM (
 \ir functions/find_session.sql
 \ir functions/end_session.sql
 \if :sessionsql_before_2
-\ir migrations/002_signatures.sql
+\ir migrations/002_timeline.sql
+\endif
+\if :sessionsql_before_3
+\ir migrations/003_signatures.sql
 \endif
 \ir grants.sql
 \if :sessionsql_roles

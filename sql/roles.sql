@@ -149,6 +149,7 @@ ALTER FUNCTION sessionsql.revoke_listed SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_subject SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_subject SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
+ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
 
 -- See the cost, above.
 DO $roles$
@@ -217,6 +218,9 @@ GRANT EXECUTE ON FUNCTION
 
 -- Ids alone, but sliding an expiry shows nothing and opens nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.touch_batch TO sessionsql_app;
+
+-- A Store does it after a failover; it takes nothing and shows nothing.
+GRANT EXECUTE ON FUNCTION sessionsql.note_timeline TO sessionsql_app;
 
 -- A Store reaps by itself; sessionsql_reaper is for a scheduler.
 GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.reap_all TO sessionsql_app, sessionsql_reaper;

@@ -36,7 +36,7 @@ func (o *ours) lookup(ctx context.Context, slot int) error {
 }
 
 func (o *ours) insert(ctx context.Context) error {
-	_, err := o.store.Insert(ctx, payload)
+	_, err := o.store.Insert(ctx, payload, nil)
 	return err
 }
 
@@ -56,7 +56,7 @@ func (o *ours) page(ctx context.Context, v view) error {
 		if err := o.store.Revoke(ctx, o.tokens[v.slot]); err != nil {
 			return err
 		}
-		if o.tokens[v.slot], err = o.store.Insert(ctx, payload); err != nil {
+		if o.tokens[v.slot], err = o.store.Insert(ctx, payload, nil); err != nil {
 			return err
 		}
 	}

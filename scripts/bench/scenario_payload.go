@@ -105,7 +105,7 @@ func (b *bench) racePayload(ctx context.Context, tables []*payloadTable, kind st
 		inserts = append(inserts, contestant{
 			name: table.compression, cpu: b.servers.postgresMeter(),
 			op: func(ctx context.Context, c *caller) error {
-				token, err := table.store.Insert(ctx, samples[c.rng.IntN(len(samples))])
+				token, err := table.store.Insert(ctx, samples[c.rng.IntN(len(samples))], nil)
 				table.mu.Lock()
 				defer table.mu.Unlock()
 				table.tokens = append(table.tokens, token)

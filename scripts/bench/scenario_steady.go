@@ -127,7 +127,7 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 		})
 	}
 	offer(pacing{rate: b.steadySession, workers: 16, duration: b.steady}, func(ctx context.Context, _ *caller) error {
-		token, err := store.Insert(ctx, payload)
+		token, err := store.Insert(ctx, payload, nil)
 		if err == nil {
 			used.add(token)
 		}

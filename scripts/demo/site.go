@@ -120,7 +120,7 @@ func (s *site) account(w http.ResponseWriter, r *http.Request) {
 func (s *site) welcome(w http.ResponseWriter, r *http.Request) {
 	switch _, err := s.store.Lookup(r.Context(), presented(r)); {
 	case errors.Is(err, sessionsql.ErrNoSession):
-		token, err := s.store.Insert(r.Context(), "{}")
+		token, err := s.store.Insert(r.Context(), "{}", nil)
 		if err != nil {
 			s.fail(w, err)
 			return
@@ -157,12 +157,12 @@ func (s *site) enter(ctx context.Context, old sessionsql.Token, v visitor) (sess
 		return "", err
 	}
 	if err == nil && !v.Public && !was.Public {
-		token, err := s.store.Rotate(ctx, old, sessionsql.RotateOptions{Subject: v.Name})
+		token, err := s.store.Rotate(ctx, old, &sessionsql.RotateOptions{Subject: v.Name})
 		if err == nil {
 			_, err = s.save(ctx, token, v, sessionsql.AnyVersion)
 			return token, err
 		}
-		if !errors.Is(err, sessionsql.ErrNoSession) && !errors.Is(err, sessionsql.ErrConflict) {
+		if !errors.Is(err, sessionsql.ErrNoSession) && !errors.Is(err, sessionsql.ErrRotated) {
 			return "", err
 		}
 	}
@@ -173,7 +173,7 @@ func (s *site) enter(ctx context.Context, old sessionsql.Token, v visitor) (sess
 	if err != nil {
 		return "", err
 	}
-	options := sessionsql.InsertOptions{Subject: v.Name}
+	options := &sessionsql.InsertOptions{Subject: v.Name}
 	if v.Public {
 		options.Lifetime = s.rules.lifetime
 	}

@@ -1,7 +1,10 @@
--- What a client has to know of the server it talks to: primary or replica, and how far its WAL has come. A
--- write that was acknowledged before the primary's position P was read is visible on every replica whose
--- position is P or more. The primary's is the insert position, because an asynchronous commit is acknowledged
--- before it is flushed.
+-- What a client has to know of the server it talks to: whether it is primary or replica, of which cluster and
+-- timeline, how far its WAL has come, and what its clock says.
+--
+-- A write that was acknowledged before the primary's wal_position was read is visible on every replica whose
+-- wal_position is that or more. It is the primary's insert position, because an asynchronous commit is
+-- acknowledged before it is flushed. Replicas receive only what is flushed, so a replica's lag is measured
+-- against flushed_position.
 CREATE OR REPLACE VIEW sessionsql.node AS
 SELECT
   pg_is_in_recovery() AS in_recovery,
@@ -10,8 +13,36 @@ SELECT
       THEN COALESCE(pg_last_wal_replay_lsn(), '0/0'::pg_lsn)
       ELSE pg_current_wal_insert_lsn()
     END - '0/0'::pg_lsn
-  )::bigint AS wal_position;
+  )::bigint AS wal_position,
+  (
+    CASE WHEN pg_is_in_recovery()
+      THEN COALESCE(pg_last_wal_replay_lsn(), '0/0'::pg_lsn)
+      ELSE pg_current_wal_flush_lsn()
+    END - '0/0'::pg_lsn
+  )::bigint AS flushed_position,
+  -- The first eight digits of a WAL file's name are its timeline.
+  (
+    CASE WHEN pg_is_in_recovery()
+      THEN 0
+      ELSE ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))::bit(32)::integer
+    END
+  )::integer AS timeline,
+  t.noted AS noted_timeline,
+  (pg_control_system()).system_identifier::bigint AS system_identifier,
+  date_part('epoch', pg_postmaster_start_time())::double precision AS started_at,
+  date_part('epoch', clock_timestamp())::double precision AS clock
+FROM sessionsql.timeline AS t;
 
-COMMENT ON VIEW sessionsql.node IS 'The server that answers: its role, and its position in the WAL.';
+COMMENT ON VIEW sessionsql.node IS
+  'The server that answers: its role, its position in the WAL, and its clock.';
 COMMENT ON COLUMN sessionsql.node.in_recovery IS 'True on a replica.';
 COMMENT ON COLUMN sessionsql.node.wal_position IS 'Bytes of WAL written (primary) or replayed (replica).';
+COMMENT ON COLUMN sessionsql.node.flushed_position IS 'Bytes of WAL on disk (primary) or replayed (replica).';
+COMMENT ON COLUMN sessionsql.node.timeline IS 'Timeline that a primary writes on; 0 on a replica.';
+COMMENT ON COLUMN sessionsql.node.noted_timeline IS
+  'Timeline that was last noted, as far as this server knows.';
+COMMENT ON COLUMN sessionsql.node.system_identifier IS
+  'The same on a primary and all its replicas, and on no other.';
+COMMENT ON COLUMN sessionsql.node.started_at IS
+  'When the server was started, in seconds since 1970: no two have it the same.';
+COMMENT ON COLUMN sessionsql.node.clock IS 'Seconds since 1970 by the server''s clock.';

@@ -1,0 +1,566 @@
+package sessionsql_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sessionsql/postgres/internal/faultproxy"
+	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// A faulty database is reached through proxies, which can do to connections what networks do.
+type faulty struct {
+	*database
+	primaryProxy *faultproxy.Proxy
+	replicaProxy []*faultproxy.Proxy
+}
+
+// newFaulty makes a cluster of its own with the bundle in it.
+func newFaulty(t *testing.T, replicas int) *faulty {
+	t.Helper()
+	f := &faulty{database: newDatabaseIn(t, ownCluster(t, replicas))}
+	proxy := func(node *pgcluster.Node) *faultproxy.Proxy {
+		p, err := faultproxy.New(address(node))
+		must(t, err)
+		t.Cleanup(func() { _ = p.Close() })
+		return p
+	}
+	f.primaryProxy = proxy(f.cluster.Primary)
+	for _, replica := range f.cluster.Replicas {
+		f.replicaProxy = append(f.replicaProxy, proxy(replica))
+	}
+	return f
+}
+
+func address(node *pgcluster.Node) string {
+	return net.JoinHostPort("127.0.0.1", fmt.Sprint(node.Port))
+}
+
+// through returns the DSN of the database by way of a proxy.
+func (f *faulty) through(t *testing.T, p *faultproxy.Proxy) string {
+	t.Helper()
+	dsn, err := url.Parse(f.primaryDSN())
+	must(t, err)
+	dsn.Host = p.Addr()
+	return dsn.String()
+}
+
+// open opens a Store by way of the proxies, and waits until it reads from the replicas.
+func (f *faulty) open(t *testing.T, options *sessionsql.Options) *sessionsql.Store {
+	t.Helper()
+	if options == nil {
+		options = quiet()
+	}
+	var replicas []string
+	for _, p := range f.replicaProxy {
+		replicas = append(replicas, f.through(t, p))
+	}
+	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), replicas, options)
+	must(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		_ = store.Close(ctx)
+	})
+	eventually(t, "the replicas are read from", func() bool {
+		for _, replica := range store.Stats().Replicas {
+			if !replica.Usable {
+				return false
+			}
+		}
+		return true
+	})
+	return store
+}
+
+// tokens makes sessions that every replica has, of users of their own.
+func (f *faulty) tokens(t *testing.T, n int) (tokens []sessionsql.Token) {
+	t.Helper()
+	for i := range n {
+		tokens = append(tokens, sessionsql.Token(get[string](t, f.primary,
+			"SELECT sessionsql.new_session('p', subject => $1)", fmt.Sprint("user", i))))
+	}
+	for _, replica := range f.cluster.Replicas {
+		waitReplayed(t, f.primary, open(t, replica.DSN(f.name)))
+	}
+	return tokens
+}
+
+// lookUp has callers look sessions up for a while, and reports whatever is not the session.
+func lookUp(t *testing.T, store *sessionsql.Store, tokens []sessionsql.Token, during time.Duration) {
+	t.Helper()
+	var wait sync.WaitGroup
+	var ok atomic.Int64
+	end := time.Now().Add(during)
+	for caller := range 8 {
+		wait.Go(func() {
+			for i := caller; time.Now().Before(end); i++ {
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				_, err := store.Lookup(ctx, tokens[i%len(tokens)])
+				cancel()
+				if err != nil {
+					t.Errorf("a live session: %v", err)
+					return
+				}
+				ok.Add(1)
+			}
+		})
+	}
+	wait.Wait()
+	t.Logf("%d lookups", ok.Load())
+}
+
+func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
+	f := newFaulty(t, 1)
+	tokens := f.tokens(t, 20)
+	unknown := f.tokens(t, 1)[0]
+	store := f.open(t, nil)
+	must(t, store.Revoke(t.Context(), unknown))
+	f.catchUp(t)
+	f.primaryProxy.Freeze()
+
+	// Whoever the replica does not know has to be asked on the primary, and holds up nobody who was answered.
+	var forged sync.WaitGroup
+	ctx, stop := context.WithCancel(t.Context())
+	for range 20 {
+		forged.Go(func() {
+			for ctx.Err() == nil {
+				own, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+				if _, err := store.Lookup(own, unknown); errors.Is(err, sessionsql.ErrNoSession) || err == nil {
+					t.Errorf("nobody can know: %v", err)
+				}
+				cancel()
+			}
+		})
+	}
+	lookUp(t, store, tokens, 5*time.Second)
+	stop()
+	forged.Wait()
+	if stats := store.Stats(); stats.Primary.Usable || !stats.Replicas[0].Usable {
+		t.Errorf("primary %+v, replica %+v", stats.Primary, stats.Replicas[0])
+	}
+	f.primaryProxy.Pass()
+	f.primaryProxy.Reset()
+	eventually(t, "the primary is back", func() bool {
+		_, err := store.Lookup(t.Context(), unknown)
+		return errors.Is(err, sessionsql.ErrNoSession) && store.Stats().Primary.Usable
+	})
+}
+
+func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
+	f := newFaulty(t, 2)
+	tokens := f.tokens(t, 10)
+	next, stray := f.cluster.Replicas[0], f.cluster.Replicas[1]
+	f.replicaProxy = f.replicaProxy[1:]
+	store := f.open(t, nil)
+
+	// The next primary is behind the stray when the old one dies.
+	must(t, next.Signal("walreceiver", syscall.SIGSTOP))
+	f.primary.MustExec("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+	flush(f.primary)
+	waitReplayed(t, f.primary, open(t, stray.DSN(f.name)))
+	must(t, f.cluster.Primary.Kill())
+	must(t, next.Signal("walreceiver", syscall.SIGCONT))
+	f.primaryProxy.SetTarget(address(next))
+	f.primaryProxy.Reset()
+	must(t, next.Promote(t.Context()))
+	eventually(t, "the new primary takes the revokes", func() bool {
+		err := store.Revoke(t.Context(), tokens[0])
+		return err == nil || errors.Is(err, sessionsql.ErrNoSession)
+	})
+	for _, token := range tokens[1:] {
+		must(t, store.Revoke(t.Context(), token))
+	}
+	if n := get[int](t, open(t, stray.DSN(f.name)), "SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
+		t.Fatalf("the stray has %d sessions: this test shows nothing", n)
+	}
+	// Until the new primary's WAL is beyond the stray's, and a while longer.
+	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); {
+		for _, token := range tokens {
+			if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
+				t.Fatalf("a session that this Store has revoked: %v", err)
+			}
+		}
+		must1[sessionsql.Token](t)(store.Insert(t.Context(), strings.Repeat("x", 1<<19), nil))
+	}
+	if replica := store.Stats().Replicas[0]; replica.Usable {
+		t.Errorf("%+v", replica)
+	}
+}
+
+func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
+	f := newFaulty(t, 1)
+	f.pauseReplay(t)
+	token := sessionsql.Token(get[string](t, f.primary, "SELECT sessionsql.new_session('late')"))
+	opened := f.openPrimary(t)
+	pool := open(t, f.through(t, f.primaryProxy))
+	made, err := sessionsql.OpenDB(pool, nil, quiet())
+	must(t, err)
+	defer closeStore(t, made)
+	for name, store := range map[string]*sessionsql.Store{"Open": opened, "OpenDB": made} {
+		f.primaryProxy.SetTarget(address(f.cluster.Primary))
+		f.primaryProxy.Reset()
+		eventually(t, "the session is found", func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
+		f.primaryProxy.SetTarget(address(f.cluster.Replicas[0]))
+		f.primaryProxy.Reset()
+		for range 20 {
+			if _, err := store.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrUnavailable) {
+				t.Errorf("%s: a late standby in the primary's place: %v", name, err)
+			}
+		}
+		var wait sync.WaitGroup
+		for range 64 { // in batches
+			wait.Go(func() {
+				if _, err := store.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrUnavailable) {
+					t.Errorf("%s: a late standby in the primary's place: %v", name, err)
+				}
+			})
+		}
+		wait.Wait()
+		f.primaryProxy.SetTarget(address(f.cluster.Primary))
+		f.primaryProxy.Reset()
+		eventually(t, "the primary is back", func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
+	}
+}
+
+// openPrimary opens a Store without replicas.
+func (f *faulty) openPrimary(t *testing.T) *sessionsql.Store {
+	t.Helper()
+	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), nil, quiet())
+	must(t, err)
+	t.Cleanup(func() { closeStore(t, store) })
+	return store
+}
+
+func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
+	f := newFaulty(t, 1)
+	dsn, err := url.Parse(f.through(t, f.primaryProxy))
+	must(t, err)
+	dsn.Host += "," + address(f.cluster.Replicas[0])
+	query := dsn.Query()
+	query.Set("target_session_attrs", "read-write")
+	dsn.RawQuery = query.Encode()
+	store, err := sessionsql.Open(t.Context(), dsn.String(), nil, quiet())
+	must(t, err)
+	t.Cleanup(func() { closeStore(t, store) })
+	must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+
+	f.primaryProxy.Freeze() // and its kernel answers, which is worse than none
+	must(t, f.cluster.Primary.Kill())
+	must(t, f.cluster.Replicas[0].Promote(t.Context()))
+	var served atomic.Bool
+	var wait sync.WaitGroup
+	for range 20 {
+		wait.Go(func() {
+			for end := time.Now().Add(30 * time.Second); !served.Load() && time.Now().Before(end); {
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // less than the first host costs
+				if _, err := store.Insert(ctx, "p", nil); err == nil {
+					served.Store(true)
+				}
+				cancel()
+			}
+		})
+	}
+	wait.Wait()
+	if !served.Load() {
+		t.Error("nobody came as far as the second host")
+	}
+}
+
+func TestAFailedLogoutEverywhereEndsNoOthersReplicaReads(t *testing.T) {
+	f := newFaulty(t, 1)
+	tokens := f.tokens(t, 20)
+	store := f.open(t, nil)
+	f.primaryProxy.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	capped := &sessionsql.InsertOptions{Subject: "user0", MaxSessions: 1}
+	if _, err := store.Insert(ctx, "p", capped); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Insert: %v", err)
+	}
+	if _, err := store.RevokeSubject(ctx, "user1", ""); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("RevokeSubject: %v", err)
+	}
+	lookUp(t, store, tokens[2:], 3*time.Second)
+	// Theirs may have ended, and the primary cannot say.
+	for _, token := range tokens[:2] {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		if _, err := store.Lookup(ctx, token); err == nil || errors.Is(err, sessionsql.ErrNoSession) {
+			t.Errorf("a session that may have ended: %v", err)
+		}
+		cancel()
+	}
+	f.primaryProxy.Pass()
+}
+
+func TestLagStandsStillWhileThePrimaryIsAway(t *testing.T) {
+	f := newFaulty(t, 1)
+	tokens := f.tokens(t, 20)
+	options := quiet()
+	options.MaxReplicaLag = time.Second
+	store := f.open(t, options)
+	must(t, f.cluster.Primary.Signal("walsender", syscall.SIGSTOP)) // what follows is never sent
+	f.primary.MustExec("SELECT sessionsql.new_session('unsent', durable => true)")
+	must(t, f.cluster.Primary.Kill())
+	lookUp(t, store, tokens, 3*options.MaxReplicaLag)
+}
+
+func TestAHungReplicaCostsNobodyTheirLookup(t *testing.T) {
+	f := newFaulty(t, 1)
+	tokens := f.tokens(t, 20)
+	store := f.open(t, nil)
+	f.replicaProxy[0].Freeze()
+	lookUp(t, store, tokens, 3*time.Second)
+	if replica := store.Stats().Replicas[0]; replica.Usable || replica.Err == nil {
+		t.Errorf("%+v", replica)
+	}
+	f.replicaProxy[0].Pass()
+	f.replicaProxy[0].Reset()
+	eventually(t, "the replica is read from again", func() bool { return store.Stats().Replicas[0].Usable })
+}
+
+func TestEveryVerbEndsWithoutADeadlineOfItsCallers(t *testing.T) {
+	f := newFaulty(t, 0)
+	token := f.tokens(t, 1)[0]
+	options := quiet()
+	options.Timeout = 300 * time.Millisecond
+	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), nil, options)
+	must(t, err)
+	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	f.primaryProxy.Freeze()
+	ctx := context.Background()
+	for verb, call := range map[string]func() error{
+		"Insert":        func() error { _, err := store.Insert(ctx, "p", nil); return err },
+		"Lookup":        func() error { _, err := store.Lookup(ctx, token); return err },
+		"Peek":          func() error { _, err := store.Peek(ctx, token); return err },
+		"Update":        func() error { _, err := store.Update(ctx, token, "p", 1); return err },
+		"Rotate":        func() error { _, err := store.Rotate(ctx, token, nil); return err },
+		"Revoke":        func() error { return store.Revoke(ctx, token) },
+		"RevokeListed":  func() error { return store.RevokeListed(ctx, token, 1) },
+		"RevokeSubject": func() error { _, err := store.RevokeSubject(ctx, "s", ""); return err },
+		"ListSubject":   func() error { _, err := store.ListSubject(ctx, "s", ""); return err },
+		"Version":       func() error { _, err := store.Version(ctx); return err },
+		"Health":        func() error { _, err := store.Health(ctx); return err },
+	} {
+		done := make(chan error, 8)
+		for range cap(done) { // alone, and sharing round trips
+			go func() { done <- call() }()
+		}
+		for range cap(done) {
+			select {
+			case err := <-done:
+				if !errors.Is(err, sessionsql.ErrUnavailable) {
+					t.Errorf("%s: %v", verb, err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Fatalf("%s hangs", verb)
+			}
+		}
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- store.Close(ctx) }()
+	select {
+	case <-closed:
+	case <-time.After(20 * time.Second):
+		t.Fatal("Close hangs")
+	}
+	if _, err := store.Version(ctx); err != sessionsql.ErrClosed {
+		t.Errorf("Version after Close: %v", err)
+	}
+}
+
+func TestAReplicaDSNThatLeadsToTwoServersIsRefused(t *testing.T) {
+	f := newFaulty(t, 2)
+	f.replicaProxy = f.replicaProxy[:1]
+	store := f.open(t, nil)
+	// The next connection leads elsewhere than those there are, and one of them ends.
+	f.replicaProxy[0].SetTarget(address(f.cluster.Replicas[1]))
+	get[bool](t, open(t, f.cluster.Replicas[0].DSN("postgres")),
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 ORDER BY backend_start DESC LIMIT 1", f.name)
+	eventually(t, "the replica is left out", func() bool {
+		replica := store.Stats().Replicas[0]
+		return !replica.Usable && strings.Contains(fmt.Sprint(replica.Err), "more than one server")
+	})
+}
+
+func TestAReadOnlyPrimaryCausesNoStormOfConnections(t *testing.T) {
+	f := newFaulty(t, 0)
+	store := f.openPrimary(t)
+	f.primary.MustExec("ALTER SYSTEM SET default_transaction_read_only = on")
+	f.primary.MustExec("SELECT pg_reload_conf()")
+	eventually(t, "the primary is read-only", func() bool {
+		_, err := store.Insert(t.Context(), "p", nil)
+		return errors.Is(err, sessionsql.ErrReadOnly)
+	})
+	sessions := "SELECT sessions FROM pg_stat_database WHERE datname = current_database()"
+	before := get[int](t, f.primary, sessions)
+	var wait sync.WaitGroup
+	end := time.Now().Add(3 * time.Second)
+	for range 16 {
+		wait.Go(func() {
+			for time.Now().Before(end) {
+				if _, err := store.Insert(t.Context(), "p", nil); !errors.Is(err, sessionsql.ErrReadOnly) {
+					t.Errorf("Insert: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wait.Wait()
+	// Once a second, and a pool of 16 at most each time.
+	if n := get[int](t, f.primary, sessions) - before; n > 5*16 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+// Behind a sql.DB over a pgxpool the dead connections of a restarted server are not idle ones that database/sql knows.
+func TestLookupsOverAPgxpoolSurviveARestart(t *testing.T) {
+	f := newFaulty(t, 0)
+	token := f.tokens(t, 1)[0]
+	inner, err := pgxpool.New(t.Context(), f.primaryDSN())
+	must(t, err)
+	defer inner.Close()
+	pool := stdlib.OpenDBFromPool(inner)
+	defer func() { must(t, pool.Close()) }()
+	store, err := sessionsql.OpenDB(pool, nil, quiet())
+	must(t, err)
+	defer closeStore(t, store)
+	each := func() {
+		var wait sync.WaitGroup
+		for range 40 {
+			wait.Go(func() {
+				if _, err := store.Lookup(t.Context(), token); err != nil {
+					t.Errorf("Lookup: %v", err)
+				}
+			})
+		}
+		wait.Wait()
+	}
+	each()
+	flush(f.primary)
+	must(t, f.cluster.Primary.Kill())
+	must(t, f.cluster.Primary.Start(t.Context()))
+	each()
+}
+
+func TestAnOutageLogsChangesOnly(t *testing.T) {
+	f := newFaulty(t, 1)
+	var log logBuffer
+	store := f.open(t, &sessionsql.Options{
+		IdleTimeout: 3 * time.Second, FlushInterval: time.Second, ReapInterval: 50 * time.Millisecond, Logger: log.logger(),
+	})
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{IdleTimeout: time.Minute}))
+	f.catchUp(t)
+	f.primaryProxy.Refuse()
+	end := time.Now().Add(4 * time.Second)
+	for time.Now().Before(end) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, _ = store.Lookup(ctx, token)
+		cancel()
+	}
+	f.primaryProxy.Pass()
+	eventually(t, "all is well again", func() bool {
+		_, _ = store.Lookup(t.Context(), token)
+		text := log.String()
+		return strings.Contains(text, "primary answers again") && strings.Contains(text, "reaping works again")
+	})
+	if lines := strings.Count(log.String(), "\n"); lines > 12 {
+		t.Errorf("%d lines:\n%s", lines, log.String())
+	}
+}
+
+// panicking is a driver's hook that panics.
+type panicking struct{ armed atomic.Bool }
+
+func (p *panicking) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	if p.armed.Load() {
+		panic("a tracer's fault")
+	}
+	return ctx
+}
+
+func (p *panicking) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func TestAPanicOfADriversHookReachesItsCallers(t *testing.T) {
+	d := newDatabase(t)
+	config, err := pgx.ParseConfig(d.primaryDSN())
+	must(t, err)
+	hook := &panicking{}
+	config.Tracer = hook
+	pool := stdlib.OpenDB(*config)
+	defer func() { _ = pool.Close() }()
+	store, err := sessionsql.OpenDB(pool, nil, quiet())
+	must(t, err)
+	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	hook.armed.Store(true)
+	var caught atomic.Int64
+	var wait sync.WaitGroup
+	for range 64 {
+		wait.Go(func() {
+			defer func() {
+				if recover() != nil {
+					caught.Add(1)
+				}
+			}()
+			_, err := store.Lookup(t.Context(), token)
+			t.Errorf("a lookup returned %v", err)
+		})
+	}
+	wait.Wait()
+	if caught.Load() != 64 {
+		t.Errorf("%d of 64 callers met the panic", caught.Load())
+	}
+	hook.armed.Store(false)
+	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	closeStore(t, store)
+}
+
+func TestErrorsOfContextsAndPoolsAreTyped(t *testing.T) {
+	f := newFaulty(t, 0)
+	token := f.tokens(t, 1)[0]
+	store := f.openPrimary(t)
+	f.primaryProxy.Freeze()
+	reason := errors.New("the user went away")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	time.AfterFunc(50*time.Millisecond, func() { cancel(reason) })
+	if _, err := store.Lookup(ctx, token); !errors.Is(err, context.Canceled) || !errors.Is(err, reason) {
+		t.Errorf("cancelled with a cause: %v", err)
+	}
+	fresh, err := sessionsql.OpenDB(open(t, f.through(t, f.primaryProxy)+"&connect_timeout=5"), nil, quiet())
+	must(t, err)
+	defer func() { _ = fresh.Close(t.Context()) }()
+	for range 50 { // that end while a connection is being made
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
+		_, err := fresh.Lookup(ctx, token)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, sessionsql.ErrUnavailable) {
+			t.Fatalf("a deadline during dialling: %v", err)
+		}
+	}
+	f.primaryProxy.Pass()
+	f.primaryProxy.Reset()
+
+	pool := open(t, f.primaryDSN())
+	closed, err := sessionsql.OpenDB(pool, nil, quiet())
+	must(t, err)
+	must(t, pool.Close())
+	if _, err := closed.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrUnavailable) ||
+		!strings.Contains(err.Error(), "pool is closed") {
+		t.Errorf("a closed pool: %v", err)
+	}
+	_ = closed.Close(t.Context())
+}

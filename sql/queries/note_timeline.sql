@@ -1,0 +1,2 @@
+-- name: NoteTimeline :exec
+SELECT sessionsql.note_timeline();
