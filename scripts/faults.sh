@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# faults.sh [--seed N] [--json] [--planted | --no-planted] [--kinds 'NAME;...'] [--times N] [--groups N] [--plan] [--log]: lets faults befall servers, checks every answer with a model, finds five planted bugs
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+. scripts/lib/postgres.sh
+
+planted=1 faults=1
+arguments=()
+for argument in "$@"; do
+	case $argument in
+	-h | -help | --help) sed -n '2s/^# //p' "scripts/faults.sh" && exit 0 ;;
+	-planted | --planted) faults= ;;
+	-no-planted | --no-planted) planted= ;;
+	-plan | --plan)
+		planted=
+		arguments+=("$argument")
+		;;
+	*) arguments+=("$argument") ;;
+	esac
+done
+
+ensure_go
+ensure_postgres
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+
+# Commands run in the background, because a shell that waits in the foreground sits signals out.
+# shellcheck disable=SC2317 # called by the trap
+stop() {
+	local running
+	running=$(jobs -p)
+	# shellcheck disable=SC2086 # one process id a word
+	[[ -z $running ]] || kill -TERM $running 2>/dev/null || true
+	interrupted=1
+}
+interrupted=
+trap stop INT TERM HUP
+
+# finish PID: waits for a job and returns its status. A signal ends a wait early; the end of the job counts.
+# After a signal no further job starts.
+finish() {
+	local status
+	while :; do
+		status=0
+		wait "$1" || status=$?
+		kill -0 "$1" 2>/dev/null || break
+	done
+	if [[ $interrupted ]]; then
+		wait || true
+		exit 130
+	fi
+	return "$status"
+}
+
+# build NAME [FLAG...]
+build() {
+	go -C "$root/scripts/faults" build "${@:2}" -ldflags='-s -w' -o "$folder/$1" . &
+	finish $!
+}
+
+# find_planted: runs the program with each planted bug, and once without one, on healthy servers.
+find_planted() {
+	local bug status bugs=(none update revoke lookup rotate insert) pids=()
+	# The model's own tests: histories that it must accept, and others that it must refuse.
+	go -C "$root/scripts/faults" test . &
+	finish $! || wrong=1
+	build planted -tags planted
+	for bug in "${bugs[@]}"; do
+		if [[ $bug == none ]]; then
+			"$folder/faults" --calm 5s >"$folder/$bug.log" 2>&1 &
+		else
+			"$folder/planted" --calm 5s --bug "$bug" >"$folder/$bug.log" 2>&1 &
+		fi
+		pids+=($!)
+	done
+	for bug in "${bugs[@]}"; do
+		status=0
+		finish "${pids[0]}" || status=$?
+		pids=("${pids[@]:1}")
+		case $bug/$status in
+		none/0) echo "no planted bug: $(tail -n 1 "$folder/none.log")" ;;
+		none/*)
+			echo "no planted bug, and yet (status $status):"
+			cat "$folder/none.log"
+			wrong=1
+			;;
+		*/1)
+			found=$((found + 1))
+			echo "planted bug in $bug: found: $(tail -n 1 "$folder/$bug.log")"
+			;;
+		*)
+			echo "planted bug in $bug: NOT FOUND (status $status)"
+			tail -n 3 "$folder/$bug.log"
+			wrong=1
+			;;
+		esac
+	done
+	echo "planted_found = $found"
+}
+
+found=0 wrong=
+build faults
+if [[ $planted ]]; then
+	find_planted
+fi
+status=0
+if [[ $faults ]]; then
+	"$folder/faults" --planted-found "$found" ${arguments[@]+"${arguments[@]}"} &
+	finish $! || status=$?
+fi
+[[ -z $wrong ]] || status=1
+exit "$status"

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/sessionsql/postgres/internal/pgcluster"
+)
+
+// connect opens a connection that no fault touches: it goes through no proxy, and the settings that the
+// faults change do not bind it.
+func connect(ctx context.Context, node *pgcluster.Node) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(node.SocketDSN("postgres"))
+	if err != nil {
+		return nil, err
+	}
+	config.RuntimeParams["statement_timeout"] = "0"
+	config.RuntimeParams["idle_session_timeout"] = "0"
+	config.RuntimeParams["default_transaction_read_only"] = "off"
+	return pgx.ConnectConfig(ctx, config)
+}
+
+// administer runs statements on a server.
+func administer(ctx context.Context, node *pgcluster.Node, statements ...string) error {
+	conn, err := connect(ctx, node)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	for _, statement := range statements {
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			return fmt.Errorf("%s: %w", statement, err)
+		}
+	}
+	return nil
+}
+
+// ask returns the one text that a query returns.
+func ask(ctx context.Context, node *pgcluster.Node, query string) (answer string, err error) {
+	conn, err := connect(ctx, node)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	err = conn.QueryRow(ctx, query).Scan(&answer)
+	return answer, err
+}

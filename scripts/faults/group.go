@@ -1,0 +1,235 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/sessionsql/postgres/internal/faultproxy"
+	"github.com/sessionsql/postgres/internal/pgcluster"
+)
+
+// A group is one cluster with the Stores over it, and the faults that befall it one after the other. A
+// promotion is the last of them.
+type group struct {
+	number   int
+	cluster  *pgcluster.Cluster
+	nodes    []*pgcluster.Node   // the first primary, then the replicas
+	proxies  []*faultproxy.Proxy // the Stores reach nodes[i] through proxies[i]
+	stores   []sessions
+	ownPools *store // the one that got its pools from the application
+	history  *history
+	meter    meter
+
+	canaries []canary // sessions that nobody writes
+	beats    []string // tokens of sessions that the probes write, one for each Store
+	slots    []atomic.Pointer[session]
+
+	writes, lookups     []*series // of the Stores
+	rawWrites, rawReads []*series // of connections without a Store
+
+	stopping chan struct{}
+	running  sync.WaitGroup
+
+	mu         sync.Mutex
+	current    *fault
+	reported   map[string]bool
+	violations []violation
+}
+
+type canary struct{ token, payload string }
+
+const canaryCount = 6
+
+func newGroup(
+	ctx context.Context, number int, cluster *pgcluster.Cluster, logger *slog.Logger,
+) (*group, error) {
+	g := &group{
+		number:   number,
+		cluster:  cluster,
+		nodes:    append([]*pgcluster.Node{cluster.Primary}, cluster.Replicas...),
+		history:  newHistory(),
+		stopping: make(chan struct{}),
+		reported: map[string]bool{},
+	}
+	if err := g.prepare(ctx, logger); err != nil {
+		return nil, errors.Join(err, g.close())
+	}
+	return g, nil
+}
+
+func (g *group) prepare(ctx context.Context, logger *slog.Logger) error {
+	for _, node := range g.nodes {
+		proxy, err := faultproxy.New(address(node))
+		if err != nil {
+			return err
+		}
+		g.proxies = append(g.proxies, proxy)
+	}
+	if err := install(ctx, g.nodes[0].DSN("postgres")); err != nil {
+		return err
+	}
+	table := "CREATE TABLE faults_beat (id integer PRIMARY KEY, beats bigint NOT NULL)"
+	rows := fmt.Sprintf("INSERT INTO faults_beat SELECT i, 0 FROM generate_series(0, %d) AS i", storeCount)
+	if err := administer(ctx, g.nodes[0], table, rows); err != nil {
+		return err
+	}
+	var replicas []string
+	for i := range g.nodes[1:] {
+		replicas = append(replicas, g.dsn(i+1))
+	}
+	for i := range storeCount {
+		ownPools := i == storeCount-1
+		s, err := openStore(ctx, g.dsn(0), replicas, ownPools, logger)
+		if err != nil {
+			return err
+		}
+		if ownPools {
+			g.ownPools = s
+		}
+		g.stores = append(g.stores, plant(s))
+	}
+	if err := g.seed(ctx); err != nil {
+		return err
+	}
+	return g.waitReplayed(ctx)
+}
+
+// seed makes the sessions that the probes use.
+func (g *group) seed(ctx context.Context) error {
+	for i := range canaryCount {
+		payload := fmt.Sprintf("canary %d", i)
+		token, err := g.ownPools.InsertTx(ctx, payload)
+		if err != nil {
+			return err
+		}
+		g.canaries = append(g.canaries, canary{token, payload})
+	}
+	for range g.stores {
+		token, err := g.ownPools.InsertTx(ctx, "probe")
+		if err != nil {
+			return err
+		}
+		g.beats = append(g.beats, token)
+	}
+	return nil
+}
+
+// waitReplayed waits until every replica has what the primary has now.
+func (g *group) waitReplayed(ctx context.Context) error {
+	position, err := ask(ctx, g.nodes[0], "SELECT pg_current_wal_lsn()::text")
+	if err != nil {
+		return err
+	}
+	query := "SELECT (pg_last_wal_replay_lsn() >= '" + position + "'::pg_lsn)::text"
+	for _, node := range g.nodes[1:] {
+		for {
+			reached, err := ask(ctx, node, query)
+			if err != nil {
+				return err
+			}
+			if reached == "true" {
+				break
+			}
+			if err := sleep(ctx, 20*time.Millisecond); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// run lets the workload run while the faults befall the servers.
+func (g *group) run(
+	ctx context.Context, faults []*fault, seed uint64, unknownPerSecond int,
+) ([]finding, error) {
+	g.startProbes(unknownPerSecond)
+	g.startWorkload(seed, 100*time.Millisecond)
+	var findings []finding
+	err := sleep(ctx, 1200*time.Millisecond) // the Stores look at the replicas once a second
+	for _, f := range faults {
+		if err != nil {
+			break
+		}
+		var found finding
+		if found, err = g.inject(ctx, f); err == nil {
+			findings = append(findings, found)
+		}
+	}
+	g.stop(ctx)
+	return findings, err
+}
+
+// runCalm lets the workload run without faults.
+func (g *group) runCalm(ctx context.Context, seed uint64, length time.Duration) error {
+	g.startWorkload(seed, 20*time.Millisecond)
+	err := sleep(ctx, length)
+	g.stop(ctx)
+	return err
+}
+
+// stop ends the workload and closes the Stores. A call that hangs is a violation.
+func (g *group) stop(ctx context.Context) {
+	close(g.stopping)
+	ended := make(chan struct{})
+	go func() {
+		g.running.Wait()
+		var closing sync.WaitGroup
+		for i, s := range g.stores {
+			closing.Go(func() { g.closeStore(ctx, i, s) })
+		}
+		closing.Wait()
+		close(ended)
+	}()
+	const patience = 20 * time.Second
+	select {
+	case <-ended:
+	case <-time.After(patience):
+		g.report("calls of a Store, or its Close, hang for more than %v", patience)
+		g.meter.add("a call that hangs", patience)
+	}
+}
+
+// closeStore closes a Store. Whether its last flush worked is not the point, but how long it took is.
+func (g *group) closeStore(ctx context.Context, i int, s sessions) {
+	const deadline, bound = 3 * time.Second, 4 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+	start := time.Now()
+	_ = s.Close(ctx)
+	if took := time.Since(start); took > bound {
+		g.report("store %d: Close took %v with a deadline of %v", i, took.Round(time.Millisecond), deadline)
+	}
+}
+
+func (g *group) close() error {
+	var err error
+	for _, proxy := range g.proxies {
+		err = errors.Join(err, proxy.Close())
+	}
+	return errors.Join(err, g.cluster.Close())
+}
+
+// dsn leads to a server through its proxy.
+func (g *group) dsn(i int) string {
+	return "postgres://postgres@" + g.proxies[i].Addr() + "/postgres?sslmode=disable"
+}
+
+func address(node *pgcluster.Node) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(node.Port))
+}
+
+func sleep(ctx context.Context, length time.Duration) error {
+	select {
+	case <-time.After(length):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

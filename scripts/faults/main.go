@@ -1,0 +1,200 @@
+// Command faults lets faults befall PostgreSQL servers while many callers use sessions on them, and checks
+// the whole history of their calls with a model. scripts/faults.sh starts it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/sessionsql/postgres/internal/pgcluster"
+)
+
+// options are the flags.
+type options struct {
+	seed    uint64
+	times   int
+	groups  int
+	kinds   string
+	json    bool
+	plan    bool
+	log     bool
+	planted int
+	calm    time.Duration
+}
+
+func parse() options {
+	var o options
+	flag.Uint64Var(&o.seed, "seed", 1+rand.Uint64N(1e6), "decides on the faults, their order and their times")
+	flag.IntVar(&o.times, "times", 2, "how many times each kind happens")
+	flag.IntVar(&o.groups, "groups", 0, "only so many clusters (0: all of the plan)")
+	flag.StringVar(&o.kinds, "kinds", "", "only the kinds that begin so, separated by semicolons")
+	flag.BoolVar(&o.json, "json", false, "print one JSON object as the last line")
+	flag.BoolVar(&o.plan, "plan", false, "only print the plan")
+	flag.BoolVar(&o.log, "log", false, "show what the Stores log")
+	flag.IntVar(&o.planted, "planted-found", 0, "how many planted bugs were found, for --json")
+	flag.DurationVar(&o.calm, "calm", 0, "only the workload, for this long and without faults")
+	flag.Parse()
+	return o
+}
+
+// The exit status is 0 if no rule was broken, 1 if one was, and 2 if the program itself failed.
+func main() {
+	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer cancel()
+	violations, err := run(ctx, parse())
+	switch {
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		fmt.Fprintln(os.Stderr, "faults: interrupted")
+		os.Exit(130)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "faults:", err)
+		os.Exit(2)
+	case violations > 0:
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) (violations int, err error) {
+	kinds, err := choose(o.kinds)
+	if err != nil {
+		return 0, err
+	}
+	if o.calm > 0 {
+		return runCalm(ctx, o)
+	}
+	p := newPlan(o.seed, kinds, o.times)
+	if o.groups > 0 && o.groups < len(p) {
+		p = p[:o.groups]
+	}
+	if o.plan {
+		p.print(os.Stdout)
+		return 0, nil
+	}
+	fmt.Printf("seed %d\n", o.seed)
+	r := &report{seed: o.seed, started: time.Now()}
+	if err := runPlan(ctx, p, o, r); err != nil {
+		return 0, err
+	}
+	r.print(os.Stdout, kinds)
+	if o.json {
+		err = r.summary(kinds, o.planted).print(os.Stdout)
+	}
+	return r.violations, err
+}
+
+// runPlan runs one group after the other. The next cluster starts while the Stores of a group warm up.
+func runPlan(ctx context.Context, p plan, o options, r *report) error {
+	next := startCluster(ctx, 2)
+	defer func() { next.close() }()
+	for i, faults := range p {
+		cluster, err := next.wait()
+		if err != nil {
+			return err
+		}
+		next = nil
+		if i+1 < len(p) {
+			next = startCluster(ctx, 2)
+		}
+		if err := runGroup(ctx, i+1, cluster, faults, o, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func runGroup(
+	ctx context.Context, number int, cluster *pgcluster.Cluster, faults []*fault, o options, r *report,
+) (err error) {
+	log := io.Discard
+	if o.log {
+		log = io.Writer(os.Stderr)
+	}
+	g, err := newGroup(ctx, number, cluster, r.logger(log))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.close()) }()
+	// Groups take turns: half of them are asked for many sessions that do not exist.
+	ready := time.Since(r.started)
+	findings, err := g.run(ctx, faults, o.seed+uint64(number), 200*((number+1)%2))
+	if err != nil {
+		if ctx.Err() == nil {
+			fmt.Fprintln(os.Stderr, cluster.Log())
+		}
+		return err
+	}
+	ran := time.Since(r.started)
+	violations := append(g.broken(), g.history.check()...)
+	fmt.Printf("group %d: ready at %.1f s, ended at %.1f s, checked at %.1f s\n", number,
+		ready.Seconds(), ran.Seconds(), time.Since(r.started).Seconds())
+	for _, f := range findings {
+		fmt.Printf("%3d  %-30s %7.3f to %7.3f: writes %.2f s (%s; raw %.2f s), lookups %.2f s\n",
+			f.fault.number, f.fault.kind.name, seconds(f.window.from), seconds(f.window.to),
+			f.writesAway.Seconds(), f.worst, f.rawAway.Seconds(), f.lookupsAway.Seconds())
+	}
+	r.add(g, findings, violations, os.Stdout)
+	return nil
+}
+
+// runCalm runs the workload on one server without faults. It is for finding planted bugs.
+func runCalm(ctx context.Context, o options) (violations int, err error) {
+	cluster, err := startCluster(ctx, 0).wait()
+	if err != nil {
+		return 0, err
+	}
+	r := &report{seed: o.seed, started: time.Now()}
+	g, err := newGroup(ctx, 1, cluster, r.logger(io.Discard))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, g.close()) }()
+	if err := g.runCalm(ctx, o.seed, o.calm); err != nil {
+		return 0, err
+	}
+	found := append(g.broken(), g.history.check()...)
+	r.add(g, nil, found, os.Stdout)
+	fmt.Printf("%d calls, %d violations\n", r.calls, r.violations)
+	return r.violations, nil
+}
+
+// A starting cluster is one that is being started meanwhile.
+type starting struct {
+	ended   chan struct{}
+	cluster *pgcluster.Cluster
+	err     error
+}
+
+func startCluster(ctx context.Context, replicas int) *starting {
+	s := &starting{ended: make(chan struct{})}
+	go func() {
+		defer close(s.ended)
+		s.cluster, s.err = pgcluster.Start(ctx, &pgcluster.Options{
+			Replicas: replicas,
+			Settings: map[string]string{"shared_buffers": "64MB"},
+		})
+	}()
+	return s
+}
+
+func (s *starting) wait() (*pgcluster.Cluster, error) {
+	<-s.ended
+	return s.cluster, s.err
+}
+
+// close ends a cluster that nobody took.
+func (s *starting) close() {
+	if s == nil {
+		return
+	}
+	if cluster, err := s.wait(); err == nil {
+		_ = cluster.Close()
+	}
+}

@@ -1,0 +1,31 @@
+//go:build planted
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"os"
+)
+
+// This build breaks the Store on purpose, in one of five ways, to show that the model finds it.
+var bug = flag.String("bug", "", "which bug to plant: update, revoke, lookup, rotate or insert")
+
+// plant puts the bug between the workload and the Store.
+func plant(s sessions) sessions {
+	switch *bug {
+	case "update":
+		return &forgetfulUpdate{sessions: s}
+	case "revoke":
+		return &forgetfulRevoke{sessions: s}
+	case "lookup":
+		return &cachedLookup{sessions: s}
+	case "rotate":
+		return &endlessGrace{sessions: s}
+	case "insert":
+		return &sharedInsert{sessions: s}
+	}
+	fmt.Fprintf(os.Stderr, "faults: no such bug: %q\n", *bug)
+	os.Exit(2)
+	return nil
+}

@@ -1,0 +1,26 @@
+//go:build planted
+
+package main
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// sharedInsert returns the token of the session before for every tenth one.
+type sharedInsert struct {
+	sessions
+	calls atomic.Int64
+	last  atomic.Value
+}
+
+func (b *sharedInsert) Insert(ctx context.Context, payload string) (string, error) {
+	token, err := b.sessions.Insert(ctx, payload)
+	if before, ok := b.last.Load().(string); ok && err == nil && b.calls.Add(1)%10 == 0 {
+		return before, nil
+	}
+	if err == nil {
+		b.last.Store(token)
+	}
+	return token, err
+}

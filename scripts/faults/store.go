@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// No other file of this program knows the API of the Store.
+
+const (
+	maxReplicaLag = 3 * time.Second
+	grace         = time.Second
+	anyVersion    = sessionsql.AnyVersion
+)
+
+// sessions is what the workload does with a Store. The planted bugs wrap it.
+type sessions interface {
+	Insert(ctx context.Context, payload string) (token string, err error)
+
+	// InsertTx inserts in a transaction of its own. A token that comes with an error is of a commit in doubt.
+	InsertTx(ctx context.Context, payload string) (token string, err error)
+
+	Lookup(ctx context.Context, token string) (payload string, version int32, err error)
+
+	// Peek is a lookup that does not keep the session alive.
+	Peek(ctx context.Context, token string) (payload string, version int32, err error)
+
+	Update(ctx context.Context, token, payload string, version int32) (int32, error)
+	Rotate(ctx context.Context, token string) (string, error)
+	Revoke(ctx context.Context, token string) error
+	Close(ctx context.Context) error
+}
+
+// store is the real one.
+type store struct {
+	*sessionsql.Store
+	primary  *sql.DB   // for transactions of the application
+	replicas []*sql.DB // of a Store that got its pools from the application
+}
+
+var _ sessions = (*store)(nil)
+
+// openStore opens a Store over data source names, or with ownPools over pools as an application has them.
+func openStore(
+	ctx context.Context, primary string, replicas []string, ownPools bool, logger *slog.Logger,
+) (*store, error) {
+	options := &sessionsql.Options{
+		IdleTimeout:   time.Minute,
+		MaxReplicaLag: maxReplicaLag,
+		FlushInterval: time.Second,
+		ReapInterval:  2 * time.Second,
+		Logger:        logger,
+	}
+	pool, err := openPool(primary)
+	if err != nil {
+		return nil, err
+	}
+	s := &store{primary: pool}
+	if !ownPools {
+		if s.Store, err = sessionsql.Open(ctx, primary, replicas, options); err != nil {
+			return nil, errors.Join(err, s.closePools())
+		}
+		return s, nil
+	}
+	for _, dsn := range replicas {
+		if pool, err = openPool(dsn); err != nil {
+			return nil, errors.Join(err, s.closePools())
+		}
+		s.replicas = append(s.replicas, pool)
+	}
+	var pools []sessionsql.DB
+	for _, replica := range s.replicas {
+		pools = append(pools, replica)
+	}
+	if s.Store, err = sessionsql.OpenDB(s.primary, pools, options); err != nil {
+		return nil, errors.Join(err, s.closePools())
+	}
+	return s, nil
+}
+
+// openPool opens a pool as the documentation advises: with a connect_timeout.
+func openPool(dsn string) (*sql.DB, error) {
+	pool, err := sql.Open("pgx", dsn+"&connect_timeout=2")
+	if err != nil {
+		return nil, err
+	}
+	pool.SetMaxOpenConns(poolSize)
+	pool.SetMaxIdleConns(poolSize)
+	return pool, nil
+}
+
+const poolSize = 16
+
+// limitPools changes how many connections the application's pools may hold.
+func (s *store) limitPools(connections int) {
+	for _, pool := range append([]*sql.DB{s.primary}, s.replicas...) {
+		pool.SetMaxOpenConns(connections)
+		pool.SetMaxIdleConns(connections)
+	}
+}
+
+func (s *store) closePools() error {
+	err := s.primary.Close()
+	for _, pool := range s.replicas {
+		err = errors.Join(err, pool.Close())
+	}
+	return err
+}
+
+func (s *store) Close(ctx context.Context) error {
+	return errors.Join(s.Store.Close(ctx), s.closePools())
+}
+
+func (s *store) Insert(ctx context.Context, payload string) (string, error) {
+	token, err := s.Store.Insert(ctx, payload, nil)
+	return string(token), err
+}
+
+func (s *store) InsertTx(ctx context.Context, payload string) (string, error) {
+	tx, err := s.primary.BeginTx(ctx, nil)
+	if err != nil {
+		return "", fmt.Errorf("%w: begin: %w", errOfDriver, err)
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	token, err := s.Store.InsertTx(ctx, tx, payload, nil)
+	if err != nil {
+		return "", err
+	}
+	if err := tx.Commit(); err != nil {
+		return string(token), fmt.Errorf("%w: commit: %w", errOfDriver, err)
+	}
+	return string(token), nil
+}
+
+func (s *store) Lookup(ctx context.Context, token string) (string, int32, error) {
+	session, err := s.Store.Lookup(ctx, sessionsql.Token(token))
+	return session.Payload, session.Version, err
+}
+
+func (s *store) Peek(ctx context.Context, token string) (string, int32, error) {
+	session, err := s.Store.Peek(ctx, sessionsql.Token(token))
+	return session.Payload, session.Version, err
+}
+
+func (s *store) Update(ctx context.Context, token, payload string, version int32) (int32, error) {
+	return s.Store.Update(ctx, sessionsql.Token(token), payload, version)
+}
+
+func (s *store) Rotate(ctx context.Context, token string) (string, error) {
+	renewed, err := s.Store.Rotate(ctx, sessionsql.Token(token), &sessionsql.RotateOptions{Grace: grace})
+	return string(renewed), err
+}
+
+func (s *store) Revoke(ctx context.Context, token string) error {
+	return s.Store.Revoke(ctx, sessionsql.Token(token))
+}
+
+// install installs the bundle, or finds it installed.
+func install(ctx context.Context, dsn string) error {
+	pool, err := openPool(dsn)
+	if err != nil {
+		return err
+	}
+	return errors.Join(sessionsql.Install(ctx, pool), pool.Close())
+}
+
+// errOfDriver marks an error of a transaction that the application began or committed by itself.
+var errOfDriver = errors.New("driver")
+
+// outcomeOf sorts what a call of the Store returned. untyped says that the error is none that the Store
+// documents.
+func outcomeOf(verb verb, err error) (o outcome, untyped bool) {
+	switch {
+	case err == nil:
+		return done, false
+	case errors.Is(err, sessionsql.ErrNoSession):
+		return noSession, false
+	case errors.Is(err, sessionsql.ErrRotated):
+		return rotated, false
+	case errors.Is(err, sessionsql.ErrConflict) && verb == update:
+		return conflict, false
+	case errors.Is(err, sessionsql.ErrUnavailable), errors.Is(err, errOfDriver),
+		errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return unsure, false
+	}
+	return unsure, true
+}

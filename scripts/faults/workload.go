@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	storeCount      = 3
+	callersPerStore = 8
+	slotCount       = 60
+	sharedSlots     = 20 // their sessions are written through every Store, the others' through one
+
+	callsPerSession  = 80 // more would take long to check
+	doubtsPerSession = 3
+)
+
+// A caller stands for the requests that one program handles one after the other.
+type caller struct {
+	g     *group
+	store int
+	rng   *rand.Rand
+	pause time.Duration // between two calls, on average
+}
+
+func (g *group) startWorkload(seed uint64, pause time.Duration) {
+	g.slots = make([]atomic.Pointer[session], slotCount)
+	for i := range g.stores {
+		for j := range callersPerStore {
+			c := &caller{
+				g: g, store: i, pause: pause,
+				rng: rand.New(rand.NewPCG(seed, uint64(i*callersPerStore+j))),
+			}
+			g.running.Go(c.run)
+		}
+	}
+}
+
+func (c *caller) run() {
+	for {
+		select {
+		case <-c.g.stopping:
+			return
+		case <-time.After(c.pause/2 + time.Duration(c.rng.Int64N(int64(c.pause)))):
+			c.act(c.rng.IntN(slotCount))
+		}
+	}
+}
+
+// act makes one call for the session in a slot.
+func (c *caller) act(slot int) {
+	home := -1
+	if slot >= sharedSlots {
+		home = slot % len(c.g.stores)
+	}
+	mayWrite := home < 0 || home == c.store
+	s := c.g.slots[slot].Load()
+	if s == nil || s.worn() && c.rng.IntN(4) == 0 {
+		if mayWrite {
+			c.insert(slot, s, home)
+		}
+		return
+	}
+	switch n := c.rng.IntN(100); {
+	case n < 45 || !mayWrite:
+		c.lookup(s)
+	case n < 75:
+		c.update(s)
+	case n < 92:
+		c.rotate(s)
+	default:
+		c.revoke(s)
+	}
+}
+
+// worn reports whether a session is to be replaced.
+func (s *session) worn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended || s.doubts >= doubtsPerSession || len(s.calls) >= callsPerSession
+}
+
+func (c *caller) insert(slot int, old *session, home int) {
+	s := &session{id: c.g.history.newID(), home: home}
+	one := &call{verb: insert, store: c.store, next: 1, payload: s.nextPayload(c.rng)}
+	do := c.g.stores[c.store].Insert
+	if c.rng.IntN(3) == 0 {
+		one.verb, do = insertTx, c.g.stores[c.store].InsertTx
+	}
+	var token string
+	c.call(one, func(ctx context.Context) (err error) {
+		token, err = do(ctx, one.payload)
+		return err
+	})
+	if token == "" {
+		return // nobody will ever know whether it exists
+	}
+	s.tokens = []string{token}
+	s.add(one)
+	c.g.history.addSession(s)
+	c.g.slots[slot].CompareAndSwap(old, s)
+}
+
+func (c *caller) lookup(s *session) {
+	one, token := c.begin(lookup, s, 25)
+	do := c.g.stores[c.store].Lookup
+	if c.rng.IntN(4) == 0 {
+		do = c.g.stores[c.store].Peek
+	}
+	c.call(one, func(ctx context.Context) (err error) {
+		one.payload, one.version, err = do(ctx, token)
+		return err
+	})
+	s.add(one)
+}
+
+func (c *caller) update(s *session) {
+	one, token := c.begin(update, s, 5)
+	one.payload, one.expected = s.nextPayload(c.rng), anyVersion
+	s.mu.Lock()
+	if c.rng.IntN(2) == 0 && s.version > 0 {
+		one.expected = s.version
+	}
+	s.mu.Unlock()
+	c.call(one, func(ctx context.Context) (err error) {
+		one.version, err = c.g.stores[c.store].Update(ctx, token, one.payload, one.expected)
+		return err
+	})
+	s.add(one)
+}
+
+func (c *caller) rotate(s *session) {
+	one, token := c.begin(rotate, s, 5)
+	var renewed string
+	c.call(one, func(ctx context.Context) (err error) {
+		renewed, err = c.g.stores[c.store].Rotate(ctx, token)
+		return err
+	})
+	if one.outcome == done {
+		s.mu.Lock()
+		s.tokens = append(s.tokens, renewed)
+		one.next = len(s.tokens)
+		s.mu.Unlock()
+	}
+	s.add(one)
+}
+
+func (c *caller) revoke(s *session) {
+	one, token := c.begin(revoke, s, 5)
+	c.call(one, func(ctx context.Context) error { return c.g.stores[c.store].Revoke(ctx, token) })
+	s.add(one)
+}
+
+// begin prepares a call with the latest token of a session, and with an older one in so many percent.
+func (c *caller) begin(v verb, s *session, older int) (*call, string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	secret := len(s.tokens)
+	if secret > 1 && c.rng.IntN(100) < older {
+		secret--
+		if secret > 1 && c.rng.IntN(4) == 0 {
+			secret = 1 + c.rng.IntN(secret-1)
+		}
+	}
+	return &call{verb: v, store: c.store, secret: secret}, s.tokens[secret-1]
+}
+
+// call makes a call and notes when and how it ended.
+func (c *caller) call(one *call, do func(context.Context) error) {
+	var err error
+	one.start, one.end, err = c.g.timed(one.verb.String(), do)
+	var untyped bool
+	if one.outcome, untyped = outcomeOf(one.verb, err); untyped {
+		c.g.report("store %d: %v: untyped error: %v", c.store, one.verb, err)
+	}
+	if one.outcome == unsure {
+		one.err = strings.Join(strings.Fields(err.Error()), " ")
+	}
+}
+
+// nextPayload returns a payload that no other write of the history has. Some are large.
+func (s *session) nextPayload(rng *rand.Rand) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writes++
+	payload := fmt.Sprintf("s%d.%d", s.id, s.writes)
+	if rng.IntN(10) == 0 {
+		payload += " " + strings.Repeat("x", 3000)
+	}
+	return payload
+}
