@@ -322,9 +322,15 @@ func TestLagStandsStillWhileThePrimaryIsAway(t *testing.T) {
 func TestAHungReplicaCostsNobodyTheirLookup(t *testing.T) {
 	f := newFaulty(t, 1)
 	tokens := f.tokens(t, 20)
-	store := f.open(t, nil)
+	var log logBuffer
+	options := quiet()
+	options.Logger = log.logger()
+	store := f.open(t, options)
 	f.replicaProxy[0].Freeze()
 	lookUp(t, store, tokens, 3*time.Second)
+	if text := log.String(); strings.Count(text, "left out") != 1 || strings.Contains(text, "read from again") {
+		t.Errorf("a hung replica comes and goes:\n%s", text)
+	}
 	if replica := store.Stats().Replicas[0]; replica.Usable || replica.Err == nil {
 		t.Errorf("%+v", replica)
 	}

@@ -197,8 +197,11 @@ func (s *Store) judge() {
 		if r.ended.IsZero() || r.err == nil && !p.seen {
 			continue // nobody knows yet how far behind it is
 		}
-		err := s.verdict(r)
 		state := n.state.Load()
+		if !state.usable && state.err != errNotSeenYet && r.begun.Before(state.since) {
+			continue // what was seen before it failed says nothing
+		}
+		err := s.verdict(r)
 		if err == nil && state.err != nil && time.Now().Before(r.notBefore) {
 			err = state.err
 		}
@@ -228,8 +231,8 @@ func (s *Store) verdict(r *replicaSight) error {
 		return errNotAReplica
 	case r.node.SystemIdentifier != primary.SystemIdentifier:
 		return errOtherCluster
-	case r.node.NotedTimeline != primary.Timeline:
-		return errOtherTimeline
+	case r.node.NotedTimeline < primary.Timeline, r.node.NotedTimeline > primary.Timeline && s.primary.state.Load().usable:
+		return errOtherTimeline // a higher one is that of a promotion which this program has yet to see
 	case p.primary.begun.After(r.ended) && r.node.WalPosition > primary.WalPosition:
 		return errAhead
 	case skew > maxClockSkew:
