@@ -11,9 +11,10 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 BEGIN
   IF current_setting('synchronous_commit') = 'off' THEN
-    PERFORM set_config('synchronous_commit', COALESCE(NULLIF(s.reset_val, 'off'), 'on'), true)
-    FROM pg_settings AS s
-    WHERE s.name = 'synchronous_commit';
+    SET LOCAL synchronous_commit TO DEFAULT;
+    IF current_setting('synchronous_commit') = 'off' THEN
+      PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
   END IF;
 END
 $function$;
