@@ -4,6 +4,8 @@
 -- There is no CHECK and no UNIQUE here, and the functions refuse NULL before the table would: a violation
 -- prints the whole row, payload and hash included, to the client and to the server log, whatever the log
 -- settings are.
+--
+-- The table as it was in 0.1.0. What came later is in migrations/, which a fresh installation runs as well.
 CREATE TABLE sessionsql.session (
   -- A number to find the row by, handed out in blocks of 100 so that concurrent inserts do not queue for the
   -- sequence. Never a credential: after a crash ids are handed out again. Always growing, so the index is
