@@ -12,8 +12,8 @@ import (
 // installTimeout bounds how long Install tries again for a caller whose context has no deadline.
 const installTimeout = time.Minute
 
-// Install installs the SQL bundle that this package embeds, or upgrades an older one, in one transaction. It is idempotent,
-// safe to call from many programs at once, and never touches a session. Where this version is installed it takes no lock
+// Install installs the SQL bundle that this package embeds, or upgrades an older one: first its tables, then the rest, each in
+// one transaction. It is idempotent, safe to call from many programs at once, and never touches a session. Where this version is installed it takes no lock
 // and writes nothing. Where a newer one is installed it changes nothing either, and returns nil if that one serves this
 // program.
 //
@@ -26,7 +26,10 @@ const installTimeout = time.Minute
 func Install(ctx context.Context, primary DB) error {
 	n := &node{name: nodeName(0), db: primary}
 	for begin := time.Now(); ; {
-		err := n.install(ctx)
+		err := n.install(ctx, bundle.ChangeTables())
+		if err == nil {
+			err = n.install(ctx, bundle.Install())
+		}
 		var refused *Error
 		switch {
 		case !errors.As(err, &refused):
@@ -53,13 +56,14 @@ func Install(ctx context.Context, primary DB) error {
 // lockPause is how long an upgrade lets others work before it asks for its locks again: as long as it made them wait.
 const lockPause = 250 * time.Millisecond
 
-func (n *node) install(ctx context.Context) error {
+// install runs one statement in a transaction of its own.
+func (n *node) install(ctx context.Context, statement string) error {
 	tx, err := n.db.BeginTx(ctx, nil)
 	if err != nil {
 		return databaseError(ctx, "install", n, err)
 	}
 	defer func() { _ = tx.Rollback() }() // after Commit this does nothing
-	if _, err := tx.ExecContext(ctx, bundle.Install()); err != nil {
+	if _, err := tx.ExecContext(ctx, statement); err != nil {
 		return databaseError(ctx, "install", n, err)
 	}
 	return databaseError(ctx, "install", n, tx.Commit())

@@ -28,16 +28,27 @@ var (
 
 // Install returns the bundle as one statement of plain SQL, which any driver and any tool can send: it does what psql does
 // with install.sql, in one transaction, and leaves no setting behind.
-func Install() string {
+func Install() string { return block(read("install.sql"), "") }
+
+// ChangeTables returns the part of Install that changes the session table of an older bundle; it does nothing where there is
+// none. Committed before the rest, it keeps the lock of the table apart from the changes of types: a call that waits for the
+// lock must not find another type than it began with.
+func ChangeTables() string {
+	tables, _, _ := strings.Cut(read("install.sql"), `\if :sessionsql_before_2`)
+	return block(tables+"\\endif\n\\ir end.sql\n", "IF state.fresh THEN RETURN; END IF;\n")
+}
+
+// block returns a manifest as one DO statement; afterState is put behind the query whose columns the conditions name.
+func block(manifest, afterState string) string {
 	var block, query strings.Builder
 	block.WriteString("DO $sessionsql$\nDECLARE\n  state pg_catalog.record;\nBEGIN\n")
-	for line := range strings.Lines(read("install.sql")) {
+	for line := range strings.Lines(manifest) {
 		command, argument, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch command {
 		case `\ir`:
 			fmt.Fprintf(&block, "EXECUTE $file$\n%s$file$;\n", read(argument))
 		case `\gset`:
-			fmt.Fprintf(&block, "SELECT q.* INTO state FROM (\n%s) AS q;\n", query.String())
+			fmt.Fprintf(&block, "SELECT q.* INTO state FROM (\n%s) AS q;\n%s", query.String(), afterState)
 			query.Reset()
 		case `\if`:
 			_, column, _ := strings.Cut(argument, ":sessionsql_")

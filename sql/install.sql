@@ -43,10 +43,10 @@ FROM (
 \if :sessionsql_before_1
 \ir tables/migration.sql
 \ir migrations/001_label.sql
-\ir views/subject_session.sql
-\ir views/health.sql
 \endif
 \if :sessionsql_before_2
+\ir views/subject_session.sql
+\ir views/health.sql
 \ir tables/timeline.sql
 \ir views/node.sql
 \endif
