@@ -31,8 +31,7 @@ var (
 func Install() string { return block(read("install.sql"), "") }
 
 // ChangeTables returns the part of Install that changes the session table of an older bundle; it does nothing where there is
-// none. Committed before the rest, it keeps the lock of the table apart from the changes of types: a call that waits for the
-// lock must not find another type than it began with.
+// none. Committed before the rest, it holds the lock of the table for as short as it can.
 func ChangeTables() string {
 	tables, _, _ := strings.Cut(read("install.sql"), `\if :sessionsql_before_2`)
 	return block(tables+"\\endif\n\\ir end.sql\n", "IF state.fresh THEN RETURN; END IF;\n")
