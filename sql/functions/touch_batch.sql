@@ -16,10 +16,10 @@ SET search_path = pg_catalog, pg_temp
 SET plan_cache_mode = force_generic_plan
 AS $function$
 DECLARE
+  -- Assigned and not performed, as in insert.
+  asynchronous CONSTANT text := sessionsql.commit_asynchronously(touch_batch.durable);
   touched bigint;
 BEGIN
-  PERFORM sessionsql.commit_asynchronously(touch_batch.durable);
-
   WITH due AS MATERIALIZED (
     SELECT s.id
     FROM sessionsql.session AS s
