@@ -83,7 +83,7 @@ func smokeConfig() config {
 		mode: "smoke", rounds: 2,
 		slice: 10 * time.Millisecond, insertCallers: []int{1, 64}, lookupCallers: []int{1, 64}, keepDatabases: true,
 		latencyRows: 80, latencyTurn: 100 * time.Millisecond,
-		lookupRows: 500, pendingTouches: 1_000,
+		lookupRows: 500, pendingTouches: 50_000,
 		pageRows: 640, pageCallers: 64, pageSlice: 20 * time.Millisecond,
 		keepaliveRows: 1_000, keepaliveChunk: 50, keepalivePasses: 2, keepaliveSingle: 100,
 		reapSizes: []int{1_000, 2_000}, reapPages: 8, reapCalls: 2,
