@@ -14,15 +14,15 @@ SELECT l.id, l.created_at, l.expires_in, l.label
 FROM sessionsql.list_subject($1::varchar) AS l
 `
 
-func (q *Queries) ListSubject(ctx context.Context, db DBTX, subject string) ([]SubjectSession, error) {
+func (q *Queries) ListSubject(ctx context.Context, db DBTX, subject string) ([]ListedSession, error) {
 	rows, err := db.QueryContext(ctx, listSubject, subject)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []SubjectSession
+	var items []ListedSession
 	for rows.Next() {
-		var i SubjectSession
+		var i ListedSession
 		if err := rows.Scan(
 			&i.ID,
 			&i.CreatedAt,

@@ -35,6 +35,18 @@ type Health struct {
 	WraparoundAge int64
 }
 
+// A live session of a subject, without secrets and payload.
+type ListedSession struct {
+	// Row number; never a credential.
+	ID int64
+	// When the session was inserted.
+	CreatedAt time.Time
+	// Seconds left, by the server's clock.
+	ExpiresIn float64
+	// What its user tells it apart by; null when none was given.
+	Label sql.NullString
+}
+
 // A live session, without its secrets.
 type LiveSession struct {
 	// Row number; never a credential.
@@ -93,16 +105,4 @@ type ReapResult struct {
 	Pages int64
 	// Whether the call reached the end of the table.
 	LapDone bool
-}
-
-// A live session of a subject, without secrets and payload.
-type SubjectSession struct {
-	// Row number; never a credential.
-	ID int64
-	// When the session was inserted.
-	CreatedAt time.Time
-	// Seconds left, by the server's clock.
-	ExpiresIn float64
-	// What its user tells it apart by; null when none was given.
-	Label sql.NullString
 }

@@ -46,7 +46,7 @@ func (s *Store) ListSubject(ctx context.Context, subject string, current Token) 
 		}
 		currentID = id
 	}
-	var rows []db.SubjectSession
+	var rows []db.ListedSession
 	err := s.primary.read(ctx, "list subject", func(ctx context.Context, on Tx) (err error) {
 		rows, err = s.queries.ListSubject(ctx, on, subject)
 		return err

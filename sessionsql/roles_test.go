@@ -227,7 +227,8 @@ func TestRolesMayNothingElse(t *testing.T) {
 		// And what the server makes of it.
 		pool := open(t, asUser(t, d.primaryDSN(), user))
 		for _, attempt := range []string{
-			"TABLE sessionsql.session", "TABLE sessionsql.live_session", "TABLE sessionsql.subject_session", "TABLE sessionsql.reaper",
+			"TABLE sessionsql.session", "TABLE sessionsql.live_session", "TABLE sessionsql.subject_session",
+			"TABLE sessionsql.listed_session", "TABLE sessionsql.reaper",
 			"DELETE FROM sessionsql.session", "ALTER FUNCTION sessionsql.version() VOLATILE",
 			"CREATE FUNCTION sessionsql.lookup(id integer, secret_hash bytea) RETURNS text LANGUAGE sql RETURN 'x'",
 			"SET ROLE sessionsql_owner",

@@ -427,12 +427,12 @@ var exported = map[string][]any{
 	"../db": {
 		db.Queries{},
 		db.Health{},
+		db.ListedSession{},
 		db.LiveSession{},
 		db.NewSessionID{},
 		db.PayloadVersion{},
 		db.Node{},
 		db.ReapResult{},
-		db.SubjectSession{},
 		db.InsertParams{},
 		db.InsertBatchParams{},
 		db.InsertLabelledParams{},

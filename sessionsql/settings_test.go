@@ -213,6 +213,7 @@ var readingCalls = []string{
 	"SELECT l.id, l.label, l.expires_in BETWEEN 1100 AND 1200 FROM sessionsql.list_subject('subject 3') AS l",
 	"SELECT count(*), min(l.expires_in) > 1100 FROM sessionsql.live_session AS l",
 	"SELECT count(*) FROM sessionsql.subject_session",
+	"SELECT count(*) FROM sessionsql.listed_session",
 	"SELECT n.in_recovery, n.wal_position > 0 FROM sessionsql.node AS n",
 	`SELECT h.estimated_rows >= 0, h.heap_bytes > 0, h.index_bytes > 0, h.dead_tuples >= 0,
 	   h.hot_ratio BETWEEN 0 AND 1, h.oldest_xmin_age >= 0, h.wraparound_age >= 0

@@ -104,17 +104,6 @@ func (l *ledger) goClient(ctx context.Context, store *sessionsql.Store, name str
 	return nil
 }
 
-// listed lists a subject, once more where the upgrade gave the result another column under the call: the one error that an
-// upgrade from 0.1.0 may cause.
-func listed(pool *sqlx.DB, subject string) error {
-	const list = "SELECT id FROM sessionsql.list_subject($1)"
-	_, err := pool.Exec(list, subject)
-	if state := sqlState(err); state == "42P13" || state == "0A000" {
-		_, err = pool.Exec(list, subject)
-	}
-	return err
-}
-
 // sqlClient does the same with nothing but SQL.
 func (l *ledger) sqlClient(ctx context.Context, pool *sqlx.DB, name string) error {
 	for i := 0; ctx.Err() == nil; i++ {
@@ -130,7 +119,7 @@ func (l *ledger) sqlClient(ctx context.Context, pool *sqlx.DB, name string) erro
 			},
 			func() error { _, err := pool.Exec("SELECT sessionsql.touch_batch(ARRAY[$1::bigint])", id); return err },
 			func() error { _, err := pool.Exec("SELECT * FROM sessionsql.reap()"); return err },
-			func() error { return listed(pool, name) },
+			func() error { _, err := pool.Exec("SELECT id FROM sessionsql.list_subject($1)", name); return err },
 			func() error { _, err := pool.Exec("SELECT count(*) FROM sessionsql.live_session"); return err },
 		} {
 			if err := l.timed(call); err != nil {

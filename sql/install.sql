@@ -16,6 +16,7 @@ SELECT
   s.migrated < 1 AS before_1,
   s.migrated < 2 AS before_2,
   s.migrated < 3 AS before_3,
+  s.migrated < 4 AS before_4,
   s.roles AS roles
 FROM (
   SELECT
@@ -36,6 +37,7 @@ FROM (
 \ir tables/session.sql
 \ir tables/reaper.sql
 \ir views/live_session.sql
+\ir views/subject_session.sql
 \ir views/new_session_id.sql
 \ir views/payload_version.sql
 \ir views/last_reap.sql
@@ -45,7 +47,10 @@ FROM (
 \ir migrations/001_label.sql
 \endif
 \if :sessionsql_before_2
-\ir views/subject_session.sql
+\ir migrations/002_listed.sql
+\ir views/listed_session.sql
+\endif
+\if :sessionsql_before_3
 \ir views/health.sql
 \ir tables/timeline.sql
 \ir views/node.sql
@@ -87,11 +92,11 @@ FROM (
 \ir functions/new_session.sql
 \ir functions/find_session.sql
 \ir functions/end_session.sql
-\if :sessionsql_before_2
-\ir migrations/002_timeline.sql
-\endif
 \if :sessionsql_before_3
-\ir migrations/003_signatures.sql
+\ir migrations/003_timeline.sql
+\endif
+\if :sessionsql_before_4
+\ir migrations/004_signatures.sql
 \endif
 \ir grants.sql
 \if :sessionsql_roles

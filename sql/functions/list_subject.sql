@@ -1,6 +1,6 @@
 -- Where a user is logged in: the live sessions of a subject, newest first, without secrets and payload.
 CREATE OR REPLACE FUNCTION sessionsql.list_subject(subject text)
-RETURNS SETOF sessionsql.subject_session
+RETURNS SETOF sessionsql.listed_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 10
 BEGIN ATOMIC
   SELECT

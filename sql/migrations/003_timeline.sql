@@ -6,4 +6,4 @@ BEGIN
 END
 $timeline$;
 
-INSERT INTO sessionsql.migration (id, name) VALUES (2, 'timeline');
+INSERT INTO sessionsql.migration (id, name) VALUES (3, 'timeline');

@@ -1,10 +1,10 @@
--- A session as its owner may see it in a list of places where they are logged in: no secret and no payload.
+-- The result of 0.1.0's list_subject, whose place views/listed_session.sql has taken. It stays as it was: a call
+-- that is under way during an upgrade from 0.1.0 ends by it.
 CREATE OR REPLACE VIEW sessionsql.subject_session AS
 SELECT
   s.id,
   s.created_at,
-  date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
-  s.label
+  date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in
 FROM sessionsql.session AS s
 WHERE s.expires_at > statement_timestamp()
   AND s.subject IS NOT NULL;
@@ -13,5 +13,3 @@ COMMENT ON VIEW sessionsql.subject_session IS 'A live session of a subject, with
 COMMENT ON COLUMN sessionsql.subject_session.id IS 'Row number; never a credential.';
 COMMENT ON COLUMN sessionsql.subject_session.created_at IS 'When the session was inserted.';
 COMMENT ON COLUMN sessionsql.subject_session.expires_in IS 'Seconds left, by the server''s clock.';
-COMMENT ON COLUMN sessionsql.subject_session.label IS
-  'What its user tells it apart by; null when none was given.';
