@@ -50,7 +50,7 @@ FROM (
 \ir migrations/002_listed.sql
 \ir views/listed_session.sql
 \endif
-\if :sessionsql_before_3
+\if :sessionsql_before_4
 \ir views/health.sql
 \ir tables/timeline.sql
 \ir views/node.sql
@@ -93,14 +93,14 @@ FROM (
 \ir functions/find_session.sql
 \ir functions/end_session.sql
 \if :sessionsql_before_3
-\ir migrations/003_timeline.sql
-\endif
-\if :sessionsql_before_4
-\ir migrations/004_signatures.sql
+\ir migrations/003_signatures.sql
 \endif
 \ir grants.sql
 \if :sessionsql_roles
 \ir roles.sql
+\endif
+\if :sessionsql_before_4
+\ir migrations/004_timeline.sql
 \endif
 \endif
 \ir end.sql

@@ -16,4 +16,4 @@ DROP FUNCTION IF EXISTS
   sessionsql.is_insertable(bytea, text, double precision, double precision, text, integer),
   sessionsql.evict_subject(text, integer);
 
-INSERT INTO sessionsql.migration (id, name) VALUES (4, 'signatures');
+INSERT INTO sessionsql.migration (id, name) VALUES (3, 'signatures');
