@@ -20,13 +20,13 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
+  -- Assigned and not performed, as in insert.
+  asynchronous CONSTANT text := sessionsql.commit_asynchronously(update_payload.durable);
   locked record;
 BEGIN
   IF update_payload.payload IS NULL THEN
     RAISE null_value_not_allowed USING MESSAGE = 'sessionsql.update_payload: payload must not be null';
   END IF;
-
-  PERFORM sessionsql.commit_asynchronously(update_payload.durable);
 
   SELECT
     s.version,
