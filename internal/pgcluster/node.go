@@ -31,6 +31,9 @@ type Node struct {
 	// Port is the TCP port on 127.0.0.1. It stays the same when the server is started again.
 	Port int
 
+	// Env are variables for the server, after those of this process; from its next start on.
+	Env []string
+
 	cluster *Cluster
 	name    string
 
@@ -148,6 +151,7 @@ func (n *Node) start(ctx context.Context) error {
 
 	// The server outlives the context of its start.
 	command := n.cluster.command(context.WithoutCancel(ctx), filepath.Join(n.cluster.binDir, "postgres"), "-D", n.DataDir)
+	command.Env = append(command.Env, n.Env...)
 	command.Stdout, command.Stderr = log, log
 	if err := n.cluster.launch(command); err != nil {
 		return fmt.Errorf("pgcluster: %s: %w", n.name, err)
