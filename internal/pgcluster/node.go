@@ -59,12 +59,17 @@ func (n *Node) Name() string {
 	return n.name
 }
 
+// Address returns the host and port of the server.
+func (n *Node) Address() string {
+	return net.JoinHostPort(loopback, strconv.Itoa(n.Port))
+}
+
 // DSN returns the connection URL of a database over TCP.
 func (n *Node) DSN(database string) string {
 	address := url.URL{
 		Scheme:   "postgres",
 		User:     url.User("postgres"),
-		Host:     net.JoinHostPort(loopback, strconv.Itoa(n.Port)),
+		Host:     n.Address(),
 		Path:     "/" + database,
 		RawQuery: "sslmode=disable",
 	}

@@ -35,11 +35,23 @@ func load(ctx context.Context, c config, rules rules, address string, site *site
 
 	screen.say("%d users use the site at %s for %v", c.users, address, c.duration)
 	begin := time.Now()
+	failedOver := make(chan error, 1)
+	go func() {
+		var err error
+		if c.crash && rest(ctx, c.duration/2) {
+			err = d.failOver(ctx, &t.crash, screen)
+		}
+		failedOver <- err
+	}()
 	drive(ctx, c, rules, address, t, func() { screen.progress(progressLine(begin, c, t, d)) }, screen.terminal)
 	elapsed := time.Since(begin)
 	screen.endProgress()
+	err := <-failedOver
 	stopBeating()
 	pulse.Wait()
+	if err != nil {
+		return nil, fmt.Errorf("failing over: %w", err)
+	}
 	t.settle()
 
 	finishing, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)

@@ -1,10 +1,12 @@
 // Command demo is the whole main job on real input: a small web site whose sessions live in PostgreSQL, on a primary and two
-// streaming replicas that it starts for itself, and users who log in, browse, pause, go idle, log out, and cheat. It checks
-// every answer against what a user knows for certain, and fails when one is wrong. scripts/demo.sh runs it.
+// streaming replicas that it starts for itself, and users who log in, browse, pause, go idle, log out, and cheat. Half-way
+// it kills the primary and promotes a replica. It checks every answer against what a user knows for certain, and fails when
+// one is wrong. scripts/demo.sh runs it.
 package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
@@ -37,6 +39,9 @@ type config struct {
 	json     bool
 	primary  string
 	replicas []string
+	crash    bool
+
+	afterPromotion func(context.Context, *sql.DB) error // what a test does to the new primary
 }
 
 // run is the program. When ctx ends, it ends in good order and bounded time, and leaves no process and no file.
@@ -77,9 +82,11 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		c.replicas = append(c.replicas, dsn)
 		return nil
 	})
+	noCrash := flags.Bool("no-crash", false, "do not kill the primary half-way (nobody kills one that --primary names)")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
+	c.crash = !*noCrash && c.primary == "" && !c.serve
 	var wrong string
 	switch {
 	case flags.NArg() > 0:

@@ -195,7 +195,7 @@ func (g *group) lead(ctx context.Context, replica int) error {
 	if err := g.nodes[replica].Promote(ctx); err != nil {
 		return err
 	}
-	g.proxies[0].SetTarget(address(g.nodes[replica]))
+	g.proxies[0].SetTarget(g.nodes[replica].Address())
 	g.proxies[0].Reset()
 	return nil
 }
