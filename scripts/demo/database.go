@@ -159,6 +159,35 @@ func (d *database) loggedDeadlocks() (deadlocks int64, err error) {
 	return deadlocks, nil
 }
 
+// names are those of the servers: the primary of the start, and then the replicas.
+func (d *database) names() []string {
+	names := []string{primaryName}
+	for i := range d.store.Stats().Replicas {
+		names = append(names, fmt.Sprintf("replica%d", i+1))
+	}
+	return names
+}
+
+const primaryName = "primary"
+
+// nameAt is the name of the server that listens on a port. Where the caller named servers, whoever answers as the primary is
+// called so.
+func (d *database) nameAt(port int) string {
+	if d.cluster != nil {
+		for _, node := range d.cluster.Replicas {
+			if node.Port == port {
+				return node.Name()
+			}
+		}
+	}
+	return primaryName
+}
+
+// runs reports whether a server, by its place in names, has not been killed.
+func (d *database) runs(i int) bool {
+	return d.cluster == nil || i > 0 || d.cluster.Primary.PID() != 0
+}
+
 // sweep reaps what is expired in the whole table, and returns how much that was: to the table's end from where the last
 // call stopped, and then once through.
 func (d *database) sweep(ctx context.Context) (found int64, err error) {

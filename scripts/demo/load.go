@@ -21,7 +21,10 @@ const (
 )
 
 // load has the site used for the duration, and returns what came of it. When ctx ends it ends early.
-func load(ctx context.Context, c config, rules rules, address string, site *site, d *database, screen *screen) (*result, error) {
+func load(
+	ctx context.Context, c config, rules rules, address string, m *monitor, screen *screen,
+) (*result, error) {
+	d := m.database
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBeating()
 	t := &tally{pulse: &pulse{}}
@@ -33,8 +36,10 @@ func load(ctx context.Context, c config, rules rules, address string, site *site
 		})
 	})
 
-	screen.say("%d users use the site at %s for %v", c.users, address, c.duration)
+	screen.say("%d users use the site at %s", c.users, address)
+	screen.say("open %s/status in a browser: it shows how the site does, for the next %v", address, c.duration)
 	begin := time.Now()
+	m.watchLoad(t, begin.Add(c.duration))
 	failedOver := make(chan error, 1)
 	go func() {
 		var err error
@@ -56,7 +61,7 @@ func load(ctx context.Context, c config, rules rules, address string, site *site
 
 	finishing, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	return measure(finishing, c, rules, elapsed, t, site, d, screen)
+	return measure(finishing, c, rules, elapsed, t, m.site, d, screen)
 }
 
 // drive has all users live until the duration is over, and the last answer is there.

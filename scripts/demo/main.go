@@ -13,6 +13,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -119,6 +120,13 @@ func demo(ctx context.Context, c config, stdout io.Writer, screen *screen) (stat
 	defer func() { err = errors.Join(err, database.close()) }()
 
 	site := newSite(database.store, rules)
+	monitor := newMonitor(site, database)
+	site.monitor = monitor.handler()
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	var watch sync.WaitGroup
+	watch.Go(func() { monitor.run(watching) })
+	defer watch.Wait()
+	defer stopWatching()
 	address, shutDown, err := site.listen(screen.logger())
 	if err != nil {
 		return exitFailed, err
@@ -126,11 +134,12 @@ func demo(ctx context.Context, c config, stdout io.Writer, screen *screen) (stat
 	defer shutDown()
 
 	if c.serve {
-		screen.say("the site is at %s (idle timeout %v; %v on a public computer); Ctrl-C ends it", address, rules.idle, rules.lifetime)
+		screen.say("the site is at %s (idle timeout %v; %v on a public computer), and how it does at %s/status; "+
+			"Ctrl-C ends it", address, rules.idle, rules.lifetime, address)
 		<-ctx.Done()
 		return exitOK, nil
 	}
-	result, err := load(ctx, c, rules, address, site, database, screen)
+	result, err := load(ctx, c, rules, address, monitor, screen)
 	if err != nil {
 		return exitFailed, err
 	}
