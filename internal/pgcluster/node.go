@@ -202,8 +202,8 @@ func (n *Node) receiveFrom(sender *Node) error {
 	})
 }
 
-// Follow makes a running replica receive from another server, such as one that was promoted. It does not wait until WAL
-// arrives.
+// Follow makes a running replica receive from another server, such as one that was promoted. It does not wait
+// until WAL arrives.
 func (n *Node) Follow(leader *Node) error {
 	if err := n.receiveFrom(leader); err != nil {
 		return err

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// asyncLoss is how far back a crash of the primary may reach: a commit that waits for nothing is on its way to disk and to
-// the replicas within three times wal_writer_delay, which is 200 ms.
+// asyncLoss is how far back a crash of the primary may reach: a commit that waits for nothing is on its way
+// to disk and to the replicas within three times wal_writer_delay, which is 200 ms.
 const asyncLoss = 600 * time.Millisecond
 
 // moments are when the parts of a crash were over; zero means not yet.
@@ -18,8 +18,8 @@ type moments struct {
 	upkeep   time.Time // keepalive and the reaper had worked again
 }
 
-// mayLose reports whether the crash may undo a write: it does not where the answer came before the window, or where the
-// request went out when the old primary was dead.
+// mayLose reports whether the crash may undo a write: it does not where the answer came before the window, or
+// where the request went out when the old primary was dead.
 func (m moments) mayLose(a answer) bool {
 	return !a.received.Before(m.begun.Add(-asyncLoss)) && !m.after(a)
 }
@@ -27,7 +27,8 @@ func (m moments) mayLose(a answer) bool {
 // after reports whether a request found the old primary dead, so that what it shows has survived.
 func (m moments) after(a answer) bool { return !m.dead.IsZero() && !a.sent.Before(m.dead) }
 
-// keepaliveDelay is how late the outage may have made a keepalive that was called for at used, and due at the latest at due.
+// keepaliveDelay is how late the outage may have made a keepalive that was called for at used, and due at the
+// latest at due.
 func (m moments) keepaliveDelay(used, due time.Time) time.Duration {
 	if m.upkeep.IsZero() || due.Before(m.begun) || used.After(m.upkeep) {
 		return 0
@@ -85,8 +86,8 @@ func (c *crash) recovered(failed int64) {
 
 func (c *crash) happened() bool { return !c.now().begun.IsZero() }
 
-// excuses notes an answer, and reports whether the outage explains that it failed. The outage ends when the Store has done
-// a write that waits for a replica: a request that is sent after that and fails is an error.
+// excuses notes an answer, and reports whether the outage explains that it failed. The outage ends when the
+// Store has done a write that waits for a replica: a request that is sent after that and fails is an error.
 func (c *crash) excuses(a answer, answered bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -105,7 +106,8 @@ func (c *crash) excuses(a answer, answered bool) bool {
 	return true
 }
 
-// note: requests are away until the last one that failed was answered, and at least until the first one succeeds.
+// note: requests are away until the last one that failed was answered, and at least until the first one
+// succeeds.
 func (s *absence) note(a answer, answered, after bool) {
 	s.requests++
 	switch {

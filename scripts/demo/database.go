@@ -68,8 +68,9 @@ func openDatabase(ctx context.Context, c config, rules rules, screen *screen) (_
 	return d, err
 }
 
-// startCluster starts a primary and two replicas. Its settings are the servers' defaults, but for those that it prints.
-// A synchronous commit waits for one of the replicas, so that no log-out is undone when one of them is promoted.
+// startCluster starts a primary and two replicas. Its settings are the servers' defaults, but for those that
+// it prints. A synchronous commit waits for one of the replicas, so that no log-out is undone when one of
+// them is promoted.
 func (d *database) startCluster(ctx context.Context, screen *screen) (replicas []string, err error) {
 	screen.say("starting a primary and two streaming replicas")
 	d.cluster, err = pgcluster.Start(ctx, &pgcluster.Options{
@@ -170,8 +171,8 @@ func (d *database) names() []string {
 
 const primaryName = "primary"
 
-// nameAt is the name of the server that listens on a port. Where the caller named servers, whoever answers as the primary is
-// called so.
+// nameAt is the name of the server that listens on a port. Where the caller named servers, whoever answers as
+// the primary is called so.
 func (d *database) nameAt(port int) string {
 	if d.cluster != nil {
 		for _, node := range d.cluster.Replicas {

@@ -15,8 +15,9 @@ const (
 	pollPause       = 10 * time.Millisecond // between two looks at whether something has happened
 )
 
-// failOver kills the primary as a crash of its machine would, and does what a manager of clusters does then: it promotes the
-// replica that has received most, and lets the others follow it. The site and its Store are told nothing.
+// failOver kills the primary as a crash of its machine would, and does what a manager of clusters does then:
+// it promotes the replica that has received most, and lets the others follow it. The site and its Store are
+// told nothing.
 func (d *database) failOver(ctx context.Context, c *crash, screen *screen) error {
 	ctx, cancel := context.WithTimeout(ctx, failOverTimeout)
 	defer cancel()
@@ -75,7 +76,8 @@ func openEach(nodes []*pgcluster.Node) (pools []*sql.DB, closeAll func(), err er
 	return pools, closeAll, nil
 }
 
-// mostReceived returns the replica that has received most. A commit that waited for any replica is on that one.
+// mostReceived returns the replica that has received most. A commit that waited for any replica is on that
+// one.
 func mostReceived(ctx context.Context, replicas []*sql.DB) (most int, err error) {
 	const query = `SELECT pg_last_wal_receive_lsn() - '0/0', NOT EXISTS (SELECT FROM pg_stat_wal_receiver)`
 	received := make([]int64, len(replicas))
@@ -95,7 +97,8 @@ func mostReceived(ctx context.Context, replicas []*sql.DB) (most int, err error)
 	return most, nil
 }
 
-// awaitRecovery returns when the Store writes again, also what waits for a replica, and when its loops work again.
+// awaitRecovery returns when the Store writes again, also what waits for a replica, and when its loops work
+// again.
 func (d *database) awaitRecovery(ctx context.Context, c *crash, errorsBefore int64) error {
 	for d.tryWrite(ctx) != nil {
 		if !rest(ctx, pollPause) {

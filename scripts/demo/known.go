@@ -29,7 +29,7 @@ type known struct {
 
 	// What the crash may undo is known only when it comes, so what was answered until then is kept.
 	loggedIn  answer
-	inherited int      // views of the session whose secret the log-in renewed: its payload may be back after a crash
+	inherited int      // views of the session whose secret the log-in renewed; a crash may bring its payload back
 	answered  []answer // accepted, in the order of their sending
 
 	met       bool    // an answer came after the crash had begun
@@ -42,7 +42,7 @@ type known struct {
 // promise is until when a session certainly lives.
 type promise struct {
 	until     [len(delays)]time.Time // if keepalives came no later than each of delays
-	used      [len(delays)]time.Time // when the use was answered whose keepalive this rests on; zero for a write
+	used      [len(delays)]time.Time // the answer whose keepalive this rests on; zero for a write
 	lastWrite time.Time
 }
 

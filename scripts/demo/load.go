@@ -37,7 +37,7 @@ func load(
 	})
 
 	screen.say("%d users use the site at %s", c.users, address)
-	screen.say("open %s/status in a browser: it shows how the site does, for the next %v", address, c.duration)
+	screen.say("open %s/status in a browser: it draws how the site does, for %v", address, c.duration)
 	begin := time.Now()
 	m.watchLoad(t, begin.Add(c.duration))
 	failedOver := make(chan error, 1)

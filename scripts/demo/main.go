@@ -1,7 +1,7 @@
-// Command demo is the whole main job on real input: a small web site whose sessions live in PostgreSQL, on a primary and two
-// streaming replicas that it starts for itself, and users who log in, browse, pause, go idle, log out, and cheat. Half-way
-// it kills the primary and promotes a replica. It checks every answer against what a user knows for certain, and fails when
-// one is wrong. scripts/demo.sh runs it.
+// Command demo is the whole main job on real input: a small web site whose sessions live in PostgreSQL, on a
+// primary and two streaming replicas that it starts for itself, and users who log in, browse, pause, go idle,
+// log out, and cheat. Half-way it kills the primary and promotes a replica. It checks every answer against
+// what a user knows for certain, and fails when one is wrong. scripts/demo.sh runs it.
 package main
 
 import (
@@ -83,7 +83,8 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		c.replicas = append(c.replicas, dsn)
 		return nil
 	})
-	noCrash := flags.Bool("no-crash", false, "do not kill the primary half-way (nobody kills one that --primary names)")
+	noCrash := flags.Bool("no-crash", false,
+		"do not kill the primary half-way (a primary that was named is never killed)")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
@@ -134,8 +135,8 @@ func demo(ctx context.Context, c config, stdout io.Writer, screen *screen) (stat
 	defer shutDown()
 
 	if c.serve {
-		screen.say("the site is at %s (idle timeout %v; %v on a public computer), and how it does at %s/status; "+
-			"Ctrl-C ends it", address, rules.idle, rules.lifetime, address)
+		screen.say("the site is at %s (idle timeout %v; %v on a public computer); "+
+			"%s/status draws how it does; Ctrl-C ends it", address, rules.idle, rules.lifetime, address)
 		<-ctx.Done()
 		return exitOK, nil
 	}

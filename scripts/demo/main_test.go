@@ -19,7 +19,8 @@ import (
 
 // mustBeZero are the keys of what fails a run.
 var mustBeZero = []string{
-	"wrong_owner", "lost", "resurrected", "kept_past_deadline", "deadlocks", "errors", "crash_lost_outside_window",
+	"wrong_owner", "lost", "resurrected", "kept_past_deadline", "deadlocks", "errors",
+	"crash_lost_outside_window",
 }
 
 // numbers are the last line of what the demo prints.
@@ -56,8 +57,8 @@ func TestDemo(t *testing.T) {
 	for _, key := range []string{
 		"requests", "logins", "logouts", "reaped", "replica_share", "lookup_p50_ms", "lookup_p99_ms",
 		"views", "concurrent", "came_back", "idled_out", "past_absolute_timeout", "replayed_after_logout",
-		"saves_during_logout", "replaced_by_login", "planted_before_login", "forged", "malformed", "stolen_by_id",
-		"keepalives_written", "crash_writes_away_s",
+		"saves_during_logout", "replaced_by_login", "planted_before_login", "forged", "malformed",
+		"stolen_by_id", "keepalives_written", "crash_writes_away_s",
 	} {
 		if got[key] <= 0 {
 			t.Errorf("%s: %v, want more than 0", key, got[key])

@@ -117,8 +117,8 @@ func (m *monitor) status() status {
 	return s
 }
 
-// servers lists the primary and then the replicas, as they were at the start. Who is primary now is asked of the servers;
-// how the replicas do is what the Store thinks of them.
+// servers lists the primary and then the replicas, as they were at the start. Who is primary now is asked of
+// the servers; how the replicas do is what the Store thinks of them.
 func (m *monitor) servers(stats sessionsql.Stats) []serverStatus {
 	list := make([]serverStatus, 0, 1+len(stats.Replicas))
 	for i, name := range m.database.names() {

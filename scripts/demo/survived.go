@@ -1,7 +1,7 @@
 package main
 
-// meet works out what is left of a session if the crash has undone all that it may undo. A crash takes the end of what was
-// written, so whatever was answered before the window is left.
+// meet works out what is left of a session if the crash has undone all that it may undo. A crash takes the
+// end of what was written, so whatever was answered before the window is left.
 func (k *known) meet(crash moments) {
 	k.met = true
 	k.certain = crash.after(k.loggedIn)
@@ -33,9 +33,9 @@ func (k *known) readBefore(crash moments, a answer) {
 	}
 }
 
-// judgeLoss tells whether the crash may have undone the views that a page lacks. It cannot where the user has seen, after
-// the crash, that they were there. Where it has undone the first payload of a session whose secret a log-in renewed, the
-// payload before that is back.
+// judgeLoss tells whether the crash may have undone the views that a page lacks. It cannot where the user has
+// seen, after the crash, that they were there. Where it has undone the first payload of a session whose
+// secret a log-in renewed, the payload before that is back.
 func (k *known) judgeLoss(crash moments, a answer, most int, f finding) []finding {
 	if !k.met || k.certain {
 		return []finding{f}
@@ -70,7 +70,8 @@ func (k *known) undone(format string, args ...any) []finding {
 	return []finding{f}
 }
 
-// ascertain: what a page shows that was asked for after the crash is what is left, and nothing takes that away any more.
+// ascertain: what a page shows that was asked for after the crash is what is left, and nothing takes that
+// away any more.
 func (k *known) ascertain(crash moments, answers []answer) {
 	shown := 0
 	for _, a := range answers {

@@ -19,10 +19,22 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 		steps     []step
 		want      []loss
 	}{
-		{name: "nothing is lost", steps: []step{{view(1, "ann", 1)}, {view(2.9, "ann", 2)}, {view(4, "ann", 3)}}},
-		{name: "a view in the window", steps: []step{{view(2.9, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{undone}},
-		{name: "a view that was under way", steps: []step{{view(2.95, "ann", 1)}, {glance(4, 0)}}, want: []loss{undone}},
-		{name: "a view before the window", steps: []step{{view(1, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{mustNot}},
+		{
+			name: "nothing is lost",
+			steps: []step{{view(1, "ann", 1)}, {view(2.9, "ann", 2)}, {view(4, "ann", 3)}},
+		},
+		{
+			name: "a view in the window",
+			steps: []step{{view(2.9, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{undone},
+		},
+		{
+			name: "a view that was under way",
+			steps: []step{{view(2.95, "ann", 1)}, {glance(4, 0)}}, want: []loss{undone},
+		},
+		{
+			name: "a view before the window",
+			steps: []step{{view(1, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{mustNot},
+		},
 		{
 			name:  "a view in the window, and one before it",
 			steps: []step{{view(1, "ann", 1)}, {view(2.9, "ann", 2)}, {glance(4, 0)}}, want: []loss{mustNot},
@@ -33,7 +45,8 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 		},
 		{
 			name:  "a view that was seen after the crash",
-			steps: []step{{view(2.9, "ann", 1)}, {glance(3.5, 1)}, {glance(4, 0)}}, want: []loss{{lost, unrelated}},
+			steps: []step{{view(2.9, "ann", 1)}, {glance(3.5, 1)}, {glance(4, 0)}},
+			want: []loss{{lost, unrelated}},
 		},
 		{
 			name:  "a view after the crash",
@@ -41,10 +54,14 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 		},
 		{name: "a log-in in the window", loggedIn: 2.8, steps: []step{{refusal(3.5)}}, want: []loss{undone}},
 		{name: "a log-in before the window", steps: []step{{refusal(3.5)}}, want: []loss{mustNot}},
-		{name: "a log-in after the crash", loggedIn: 3.2, steps: []step{{refusal(3.5)}}, want: []loss{{lost, unrelated}}},
+		{
+			name: "a log-in after the crash",
+			loggedIn: 3.2, steps: []step{{refusal(3.5)}}, want: []loss{{lost, unrelated}},
+		},
 		{
 			name:     "the payload of a renewed session",
-			loggedIn: 2.8, inherited: 7, steps: []step{{glance(4, 7)}, {view(4.2, "ann", 8)}}, want: []loss{undone},
+			loggedIn: 2.8, inherited: 7, steps: []step{{glance(4, 7)}, {view(4.2, "ann", 8)}},
+			want: []loss{undone},
 		},
 		{
 			name:     "somebody else's payload",
@@ -58,12 +75,22 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 			name:  "the expiry that was set before that",
 			steps: []step{{view(2.6, "ann", 1)}, {refusal(3.5)}}, want: []loss{mustNot},
 		},
-		{name: "a keepalive in the window", steps: []step{{glance(2.2, 0)}, {refusal(4.5)}}, want: []loss{undone}},
-		{name: "a keepalive before the window", steps: []step{{glance(1.7, 0)}, {refusal(4.5)}}, want: []loss{mustNot}},
-		{name: "a keepalive after the crash", steps: []step{{glance(3.3, 0)}, {refusal(5.5)}}, want: []loss{mustNot}},
+		{
+			name: "a keepalive in the window",
+			steps: []step{{glance(2.2, 0)}, {refusal(4.5)}}, want: []loss{undone},
+		},
+		{
+			name: "a keepalive before the window",
+			steps: []step{{glance(1.7, 0)}, {refusal(4.5)}}, want: []loss{mustNot},
+		},
+		{
+			name: "a keepalive after the crash",
+			steps: []step{{glance(3.3, 0)}, {refusal(5.5)}}, want: []loss{mustNot},
+		},
 		{
 			name:  "a payload and then the session, which is one",
-			steps: []step{{view(2.6, "ann", 1)}, {glance(3.2, 0)}, {refusal(6)}}, want: []loss{undone, mustNot},
+			steps: []step{{view(2.6, "ann", 1)}, {glance(3.2, 0)}, {refusal(6)}},
+			want: []loss{undone, mustNot},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -108,7 +135,10 @@ func TestOutageExcusesOnlyWhatItExplains(t *testing.T) {
 		refused float64
 		starved bool
 	}{
-		{name: "a keepalive that the outage held up for too long", used: glance(3.3, 0), refused: 5, starved: true},
+		{
+			name: "a keepalive that the outage held up for too long",
+			used: glance(3.3, 0), refused: 5, starved: true,
+		},
 		{name: "a keepalive that had the time for it", used: glance(1.4, 0), refused: 4.2},
 		{name: "a write that was answered needs no keepalive", used: view(3.7, "ann", 1), refused: 5},
 	} {
@@ -119,8 +149,9 @@ func TestOutageExcusesOnlyWhatItExplains(t *testing.T) {
 			tally.judge(k.judge(c.used))
 			tally.judge(k.judge(refusal(c.refused)))
 			tally.settle()
-			if starved := tally.starved == 1; starved != c.starved || tally.found[lost].Load()+tally.starved != 1 {
-				t.Fatalf("%d counted and %d starved", tally.found[lost].Load(), tally.starved)
+			counted := tally.found[lost].Load()
+			if starved := tally.starved == 1; starved != c.starved || counted+tally.starved != 1 {
+				t.Fatalf("%d counted and %d starved", counted, tally.starved)
 			}
 		})
 	}
@@ -135,8 +166,8 @@ func TestOnlyTheOutageExcusesErrors(t *testing.T) {
 	tally.enter(request(1, writing, 503), 200)
 	tally.crash.moments = moments{begun: at(3), dead: at(3.1), over: at(4)}
 	for _, a := range []answer{
-		request(2.95, writing, 503), request(3.2, reading, 200), request(3.5, writing, 503), request(3.7, writing, 200),
-		request(3.8, none, 503), request(4.1, writing, 503), request(4.2, reading, 200),
+		request(2.95, writing, 503), request(3.2, reading, 200), request(3.5, writing, 503),
+		request(3.7, writing, 200), request(3.8, none, 503), request(4.1, writing, 503), request(4.2, reading, 200),
 	} {
 		tally.enter(a, 200)
 	}
