@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# demo.sh [--duration 20s] [--users 2000] [--serve] [--json] [--primary DSN [--replica DSN]...]: runs a real site on sessions in PostgreSQL, drives it with real users, checks every answer
+# demo.sh [--duration 20s] [--users 2000] [--serve] [--no-crash] [--json] [--primary DSN [--replica DSN]...]: runs a real site on sessions in PostgreSQL, drives it with real users, kills its primary half-way, checks every answer
 set -euo pipefail
 cd "$(dirname "$0")/.."
 given=

@@ -7,6 +7,11 @@ case "${1:-}" in -h | --help) sed -n '2s/^# //p' "$0" && exit 0 ;; esac
 ensure_go
 ensure_race
 ensure_postgres
+if [[ ${SESSIONSQL_REQUIRE_CHROMIUM:-} ]]; then
+  ensure_chromium
+elif ! command -v chromium >/dev/null; then
+  echo "test.sh: chromium is missing, so the demo's status page is not looked at in a browser" >&2
+fi
 
 # -count=1: a result from the cache says nothing about the servers of this machine.
 exec go test -race -count=1 -timeout 20m "$@" ./...

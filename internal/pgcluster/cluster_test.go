@@ -172,6 +172,25 @@ func TestPromoteMakesAReplicaAcceptWrites(t *testing.T) {
 	execute(t, connect(t, cluster.Replicas[0].DSN("postgres")), "CREATE TABLE promoted ()")
 }
 
+func TestFollowLeadsAReplicaToThePromotedServer(t *testing.T) {
+	cluster := start(t, &Options{Replicas: 2})
+	promoted, other := cluster.Replicas[0], cluster.Replicas[1]
+	if err := cluster.Primary.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := promoted.Promote(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Follow(promoted); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, connect(t, promoted.DSN("postgres")), "CREATE TABLE followed ()")
+	db := connect(t, other.DSN("postgres"))
+	eventually(t, "the table arrives", func() bool {
+		return query(t, db, "SELECT to_regclass('followed') IS NOT NULL") == "true"
+	})
+}
+
 func TestKillLeavesNoProcess(t *testing.T) {
 	cluster := start(t, nil)
 	node := cluster.Primary

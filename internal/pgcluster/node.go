@@ -57,12 +57,22 @@ func (n *Node) titlePrefix() string {
 	return "postgres: " + n.clusterName() + ": "
 }
 
+// Name returns "primary", "replica1", "replica2" and so on: what the server was when the cluster was started.
+func (n *Node) Name() string {
+	return n.name
+}
+
+// Address returns the host and port of the server.
+func (n *Node) Address() string {
+	return net.JoinHostPort(loopback, strconv.Itoa(n.Port))
+}
+
 // DSN returns the connection URL of a database over TCP.
 func (n *Node) DSN(database string) string {
 	address := url.URL{
 		Scheme:   "postgres",
 		User:     url.User("postgres"),
-		Host:     net.JoinHostPort(loopback, strconv.Itoa(n.Port)),
+		Host:     n.Address(),
 		Path:     "/" + database,
 		RawQuery: "sslmode=disable",
 	}
@@ -186,9 +196,23 @@ func (n *Node) follow(ctx context.Context, primary *Node) error {
 	if err := n.cluster.run(ctx, "touch", filepath.Join(n.DataDir, "standby.signal")); err != nil {
 		return err
 	}
+	return n.receiveFrom(primary)
+}
+
+func (n *Node) receiveFrom(sender *Node) error {
 	return configure(n.DataDir, map[string]string{
-		"primary_conninfo": fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable application_name=%s", loopback, primary.Port, n.name),
+		"primary_conninfo": fmt.Sprintf("host=%s port=%d user=postgres sslmode=disable application_name=%s",
+			loopback, sender.Port, n.name),
 	})
+}
+
+// Follow makes a running replica receive from another server, such as one that was promoted. It does not wait
+// until WAL arrives.
+func (n *Node) Follow(leader *Node) error {
+	if err := n.receiveFrom(leader); err != nil {
+		return err
+	}
+	return n.signalPostmaster(syscall.SIGHUP)
 }
 
 // waitStreaming waits until a replica receives WAL.

@@ -21,14 +21,16 @@ import (
 // database is the servers, the store on them, and a pool beside the store's for what is asked about them.
 type database struct {
 	cluster *pgcluster.Cluster // nil where the caller named servers
-	primary string
-	store   *sessionsql.Store
-	pool    *sql.DB
+	primary string             // DSN: of all servers of the cluster, of which one accepts writes
+
+	afterPromotion func(context.Context, *sql.DB) error // what a test does to the new primary
+	store          *sessionsql.Store
+	pool           *sql.DB
 }
 
 // openDatabase starts a cluster, or takes the servers that were named, and opens a store on it.
 func openDatabase(ctx context.Context, c config, rules rules, screen *screen) (_ *database, err error) {
-	d := &database{primary: c.primary}
+	d := &database{primary: c.primary, afterPromotion: c.afterPromotion}
 	defer func() {
 		if err != nil {
 			_ = d.close()
@@ -66,20 +68,28 @@ func openDatabase(ctx context.Context, c config, rules rules, screen *screen) (_
 	return d, err
 }
 
-// startCluster starts a primary and two replicas. Its settings are the servers' defaults, but for those that it prints.
+// startCluster starts a primary and two replicas. Its settings are the servers' defaults, but for those that
+// it prints. A synchronous commit waits for one of the replicas, so that no log-out is undone when one of
+// them is promoted.
 func (d *database) startCluster(ctx context.Context, screen *screen) (replicas []string, err error) {
 	screen.say("starting a primary and two streaming replicas")
 	d.cluster, err = pgcluster.Start(ctx, &pgcluster.Options{
 		Replicas: 2,
-		Settings: map[string]string{"fsync": "on"}, // a demonstration without it would flatter
+		Settings: map[string]string{
+			"fsync":                     "on", // a demonstration without it would flatter
+			"synchronous_standby_names": "ANY 1 (replica1, replica2)",
+		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	d.primary = d.cluster.Primary.DSN("postgres")
+	hosts := []string{d.cluster.Primary.Address()}
 	for _, replica := range d.cluster.Replicas {
+		hosts = append(hosts, replica.Address())
 		replicas = append(replicas, replica.DSN("postgres"))
 	}
+	d.primary = fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable&target_session_attrs=read-write"+
+		"&connect_timeout=1", strings.Join(hosts, ","))
 	changed, err := changedSettings(d.cluster.Primary.DataDir)
 	screen.say("server settings other than the defaults: %s", changed)
 	return replicas, err
@@ -148,6 +158,35 @@ func (d *database) loggedDeadlocks() (deadlocks int64, err error) {
 		deadlocks += int64(bytes.Count(log, []byte("deadlock detected")))
 	}
 	return deadlocks, nil
+}
+
+// names are those of the servers: the primary of the start, and then the replicas.
+func (d *database) names() []string {
+	names := []string{primaryName}
+	for i := range d.store.Stats().Replicas {
+		names = append(names, fmt.Sprintf("replica%d", i+1))
+	}
+	return names
+}
+
+const primaryName = "primary"
+
+// nameAt is the name of the server that listens on a port. Where the caller named servers, whoever answers as
+// the primary is called so.
+func (d *database) nameAt(port int) string {
+	if d.cluster != nil {
+		for _, node := range d.cluster.Replicas {
+			if node.Port == port {
+				return node.Name()
+			}
+		}
+	}
+	return primaryName
+}
+
+// runs reports whether a server, by its place in names, has not been killed.
+func (d *database) runs(i int) bool {
+	return d.cluster == nil || i > 0 || d.cluster.Primary.PID() != 0
 }
 
 // sweep reaps what is expired in the whole table, and returns how much that was: to the table's end from where the last

@@ -12,11 +12,12 @@ import (
 type known struct {
 	owner string
 	rules rules
+	crash *crash // of the primary; nil where there is none
 
-	aliveUntil [len(delays)]time.Time // before this, it certainly lives, if keepalives came no later than that
-	deadAfter  time.Time              // after this, it certainly does not, if they came no later than delays[0]
+	alive     promise
+	deadAfter time.Time // after this, it certainly does not live, if keepalives came no later than delays[0]
 
-	lastUse, lastWrite time.Time
+	lastUse time.Time
 
 	deadlineFrom, deadlineTo time.Time // between these is the absolute timeout; zero: none
 
@@ -25,58 +26,87 @@ type known struct {
 	goneBy string
 
 	fewest, most int // views that it counts
+
+	// What the crash may undo is known only when it comes, so what was answered until then is kept.
+	loggedIn  answer
+	inherited int      // views of the session whose secret the log-in renewed; a crash may bring its payload back
+	answered  []answer // accepted, in the order of their sending
+
+	met       bool    // an answer came after the crash had begun
+	survived  promise // what holds if the crash has undone all that it may undo
+	remaining int     // views that are left then
+	certain   bool    // an answer has shown what is left
+	counted   bool    // that the crash has undone something here
+}
+
+// promise is until when a session certainly lives.
+type promise struct {
+	until     [len(delays)]time.Time // if keepalives came no later than each of delays
+	used      [len(delays)]time.Time // the answer whose keepalive this rests on; zero for a write
+	lastWrite time.Time
 }
 
 // answer is what a page, or the refusal of it, said.
 type answer struct {
 	sent, received time.Time
 	counting       bool // the request was for the page that counts its views
-	status         int  // 0: no answer
+	use            use
+	status         int // 0: no answer
 	owner          string
 	views          int
 	err            error
 }
+
+// use is what a request asks of the session whose cookie it carries.
+type use int
+
+const (
+	none    use = iota // the cookie opens nothing, or is not the browser's own
+	reading            // a lookup
+	writing
+)
 
 func (a answer) accepted() bool { return a.status == 200 }
 func (a answer) refused() bool  { return a.status == 401 }
 
 // born is what is known after a log-in that was answered.
 func born(owner string, rules rules, login answer, public bool) *known {
-	k := &known{owner: owner, rules: rules, lastUse: login.sent}
+	k := &known{owner: owner, rules: rules, lastUse: login.sent, loggedIn: login}
 	if public {
 		k.deadlineFrom = login.sent.Add(rules.lifetime)
 		k.deadlineTo = login.received.Add(rules.lifetime + clockAllowance)
 	}
-	k.written(login)
+	k.written(&k.alive, login)
+	k.used(login)
 	return k
 }
 
 // written: a write moves the expiry to T and its slack from then.
-func (k *known) written(a answer) {
+func (k *known) written(p *promise, a answer) {
 	for i := range delays {
-		k.livesUntil(i, a.sent.Add(k.rules.longest()))
+		k.livesUntil(p, i, a.sent.Add(k.rules.longest()), time.Time{})
 	}
-	k.lastWrite = later(k.lastWrite, a.sent)
-	k.used(a)
+	p.lastWrite = later(p.lastWrite, a.sent)
 }
 
 // read: a use without a write, which a keepalive records in a moment. It keeps the session alive for T, if the session lived
 // long enough for the keepalive to find it.
-func (k *known) read(a answer) {
+func (k *known) read(p *promise, a answer) {
 	for i, delay := range delays {
-		if a.received.Add(k.rules.roomFor(delay)).Before(k.aliveUntil[i]) {
-			k.livesUntil(i, a.sent.Add(k.rules.idle))
+		if a.received.Add(k.rules.roomFor(delay)).Before(p.until[i]) {
+			k.livesUntil(p, i, a.sent.Add(k.rules.idle), a.received)
 		}
 	}
-	k.used(a)
 }
 
-func (k *known) livesUntil(i int, until time.Time) {
+func (k *known) livesUntil(p *promise, i int, until, used time.Time) {
 	until = until.Add(-clockAllowance)
 	if !k.deadlineFrom.IsZero() && until.After(k.deadlineFrom) {
 		until = k.deadlineFrom
 	}
-	k.aliveUntil[i] = later(k.aliveUntil[i], until)
+	if until.After(p.until[i]) {
+		p.until[i], p.used[i] = until, used
+	}
 }
 
 // used: whatever the keepalive does, it ends some time.
@@ -111,13 +141,24 @@ func (k *known) ended(at time.Time, by string) {
 func (k *known) gone() bool { return !k.goneAt.IsZero() }
 
 // A finding is an answer that cannot be, unless keepalives came later than it tolerates. They may have, if the machine stalled
-// between since and till.
+// between since and till, or if the primary was away when a keepalive was due that was called for at used.
 type finding struct {
 	fault       fault
 	detail      string
+	crash       verdict
 	tolerates   time.Duration
 	since, till time.Time
+	used, due   time.Time
 }
+
+// verdict is what the crash has to do with a loss.
+type verdict int
+
+const (
+	unrelated     verdict = iota
+	inWindow              // it may undo what is gone here
+	outsideWindow         // what is gone here was written before its window
+)
 
 // certain is a finding that nothing excuses.
 func certain(fault fault, format string, args ...any) finding {
@@ -140,20 +181,20 @@ func (f fault) String() string {
 
 // judge checks answers to requests that were sent at the same time, or a single one, and learns from them.
 func (k *known) judge(answers ...answer) (found []finding) {
-	found = k.judgeViews(answers)
+	crash := k.crash.now()
+	if !k.met && !crash.begun.IsZero() && slices.ContainsFunc(answers, crash.reaches) {
+		k.meet(crash)
+	}
+	found = k.judgeViews(crash, answers)
 	slices.SortFunc(answers, func(a, b answer) int { return a.sent.Compare(b.sent) })
 	for _, a := range answers {
 		switch {
 		case a.accepted():
 			found = append(found, k.judgeAccepted(a)...)
-			if a.counting {
-				k.written(a)
-			} else {
-				k.read(a)
-			}
+			k.learn(crash, a)
 		case a.refused():
 			if !k.ending {
-				found = append(found, k.judgeRefused(a)...)
+				found = append(found, k.judgeRefused(crash, a)...)
 			}
 			k.ended(a.received, "refused before")
 		default:
@@ -164,13 +205,46 @@ func (k *known) judge(answers ...answer) (found []finding) {
 	return found
 }
 
-func (k *known) judgeRefused(a answer) (found []finding) {
+func (k *known) learn(crash moments, a answer) {
+	note := k.read
+	if a.counting {
+		note = k.written
+	}
+	note(&k.alive, a)
+	k.used(a)
+	switch {
+	case !k.met:
+		k.answered = append(k.answered, a)
+	case crash.after(a):
+		note(&k.survived, a)
+	}
+}
+
+func (k *known) judgeRefused(crash moments, a answer) []finding {
+	found := k.broken(&k.alive, a)
+	if found == nil || !k.met {
+		return found
+	}
+	left := k.broken(&k.survived, a)
+	if left == nil {
+		return k.undone("refused")
+	}
+	if k.loggedIn.received.Before(crash.begun) {
+		left[0].crash = outsideWindow
+	}
+	return left
+}
+
+// broken finds how a refusal breaks a promise.
+func (k *known) broken(p *promise, a answer) []finding {
 	for i, delay := range slices.Backward(delays[:]) {
-		if !a.received.Before(k.aliveUntil[i]) {
+		if !a.received.Before(p.until[i]) {
 			continue
 		}
-		f := certain(lost, "refused %v before it could end, %v after its last use", k.aliveUntil[i].Sub(a.received), a.received.Sub(k.lastUse))
-		f.tolerates, f.since, f.till = delay, k.lastWrite, a.received
+		f := certain(lost, "refused %v before it could end, %v after its last use",
+			p.until[i].Sub(a.received), a.received.Sub(k.lastUse))
+		f.tolerates, f.since, f.till = delay, p.lastWrite, a.received
+		f.used, f.due = p.used[i], p.used[i].Add(k.rules.flushedWithin(delays[0]))
 		return []finding{f}
 	}
 	return nil
@@ -188,6 +262,8 @@ func (k *known) judgeAccepted(a answer) (found []finding) {
 		f := certain(keptPastDeadline, "accepted %v after it must have ended, %v after its last use", excess, a.sent.Sub(k.lastUse))
 		if k.deadAfter != k.deadlineTo { // the absolute timeout waits for no keepalive
 			f.tolerates, f.since, f.till = delays[0]+excess, k.lastUse, a.sent
+			f.due = k.deadAfter.Add(-k.rules.longest())
+			f.used = f.due.Add(-k.rules.flushedWithin(delays[0]))
 		}
 		found = append(found, f)
 	}
@@ -195,7 +271,7 @@ func (k *known) judgeAccepted(a answer) (found []finding) {
 }
 
 // judgeViews: every view that was answered is counted once, and nobody else counts here.
-func (k *known) judgeViews(answers []answer) (found []finding) {
+func (k *known) judgeViews(crash moments, answers []answer) (found []finding) {
 	counted, unanswered, highest := 0, 0, 0
 	seen := map[int]bool{}
 	for _, a := range answers {
@@ -214,16 +290,22 @@ func (k *known) judgeViews(answers []answer) (found []finding) {
 		if a.counting {
 			fewest++
 		}
-		if most := k.most + counted + unanswered; a.views < fewest || a.views > most {
-			found = append(found, certain(lost, "%d views shown; it has between %d and %d", a.views, fewest, most))
+		most := k.most + counted + unanswered
+		if a.views < fewest || a.views > most {
+			f := certain(lost, "%d views shown; it has between %d and %d", a.views, fewest, most)
+			found = append(found, k.judgeLoss(crash, a, most, f)...)
 		}
 		if a.counting && seen[a.views] {
-			found = append(found, certain(lost, "two views counted as the same number %d", a.views))
+			f := certain(lost, "two views counted as the same number %d", a.views)
+			found = append(found, k.judgeLoss(crash, a, most, f)...)
 		}
 		seen[a.views] = seen[a.views] || a.counting
 		highest = max(highest, a.views)
 	}
 	k.fewest = max(k.fewest+counted, highest)
 	k.most = max(k.most+counted+unanswered, highest)
+	if k.met && !k.certain {
+		k.ascertain(crash, answers)
+	}
 	return found
 }

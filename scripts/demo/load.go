@@ -21,7 +21,10 @@ const (
 )
 
 // load has the site used for the duration, and returns what came of it. When ctx ends it ends early.
-func load(ctx context.Context, c config, rules rules, address string, site *site, d *database, screen *screen) (*result, error) {
+func load(
+	ctx context.Context, c config, rules rules, address string, m *monitor, screen *screen,
+) (*result, error) {
+	d := m.database
 	beating, stopBeating := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBeating()
 	t := &tally{pulse: &pulse{}}
@@ -33,18 +36,32 @@ func load(ctx context.Context, c config, rules rules, address string, site *site
 		})
 	})
 
-	screen.say("%d users use the site at %s for %v", c.users, address, c.duration)
+	screen.say("%d users use the site at %s", c.users, address)
+	screen.say("open %s/status in a browser: it draws how the site does, for %v", address, c.duration)
 	begin := time.Now()
+	m.watchLoad(t, begin.Add(c.duration))
+	failedOver := make(chan error, 1)
+	go func() {
+		var err error
+		if c.crash && rest(ctx, c.duration/2) {
+			err = d.failOver(ctx, &t.crash, screen)
+		}
+		failedOver <- err
+	}()
 	drive(ctx, c, rules, address, t, func() { screen.progress(progressLine(begin, c, t, d)) }, screen.terminal)
 	elapsed := time.Since(begin)
 	screen.endProgress()
+	err := <-failedOver
 	stopBeating()
 	pulse.Wait()
+	if err != nil {
+		return nil, fmt.Errorf("failing over: %w", err)
+	}
 	t.settle()
 
 	finishing, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
-	return measure(finishing, c, rules, elapsed, t, site, d, screen)
+	return measure(finishing, c, rules, elapsed, t, m.site, d, screen)
 }
 
 // drive has all users live until the duration is over, and the last answer is there.

@@ -1,16 +1,19 @@
-// Command demo is the whole main job on real input: a small web site whose sessions live in PostgreSQL, on a primary and two
-// streaming replicas that it starts for itself, and users who log in, browse, pause, go idle, log out, and cheat. It checks
-// every answer against what a user knows for certain, and fails when one is wrong. scripts/demo.sh runs it.
+// Command demo is the whole main job on real input: a small web site whose sessions live in PostgreSQL, on a
+// primary and two streaming replicas that it starts for itself, and users who log in, browse, pause, go idle,
+// log out, and cheat. Half-way it kills the primary and promotes a replica. It checks every answer against
+// what a user knows for certain, and fails when one is wrong. scripts/demo.sh runs it.
 package main
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -37,6 +40,9 @@ type config struct {
 	json     bool
 	primary  string
 	replicas []string
+	crash    bool
+
+	afterPromotion func(context.Context, *sql.DB) error // what a test does to the new primary
 }
 
 // run is the program. When ctx ends, it ends in good order and bounded time, and leaves no process and no file.
@@ -77,9 +83,12 @@ func parse(args []string, stderr io.Writer) (config, error) {
 		c.replicas = append(c.replicas, dsn)
 		return nil
 	})
+	noCrash := flags.Bool("no-crash", false,
+		"do not kill the primary half-way (a primary that was named is never killed)")
 	if err := flags.Parse(args); err != nil {
 		return c, err
 	}
+	c.crash = !*noCrash && c.primary == "" && !c.serve
 	var wrong string
 	switch {
 	case flags.NArg() > 0:
@@ -112,6 +121,13 @@ func demo(ctx context.Context, c config, stdout io.Writer, screen *screen) (stat
 	defer func() { err = errors.Join(err, database.close()) }()
 
 	site := newSite(database.store, rules)
+	monitor := newMonitor(site, database)
+	site.monitor = monitor.handler()
+	watching, stopWatching := context.WithCancel(context.WithoutCancel(ctx))
+	var watch sync.WaitGroup
+	watch.Go(func() { monitor.run(watching) })
+	defer watch.Wait()
+	defer stopWatching()
 	address, shutDown, err := site.listen(screen.logger())
 	if err != nil {
 		return exitFailed, err
@@ -119,11 +135,12 @@ func demo(ctx context.Context, c config, stdout io.Writer, screen *screen) (stat
 	defer shutDown()
 
 	if c.serve {
-		screen.say("the site is at %s (idle timeout %v; %v on a public computer); Ctrl-C ends it", address, rules.idle, rules.lifetime)
+		screen.say("the site is at %s (idle timeout %v; %v on a public computer); "+
+			"%s/status draws how it does; Ctrl-C ends it", address, rules.idle, rules.lifetime, address)
 		<-ctx.Done()
 		return exitOK, nil
 	}
-	result, err := load(ctx, c, rules, address, site, database, screen)
+	result, err := load(ctx, c, rules, address, monitor, screen)
 	if err != nil {
 		return exitFailed, err
 	}

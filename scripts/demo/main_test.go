@@ -17,37 +17,96 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// TestDemo runs the whole demonstration, for as long as it takes to meet every timeout.
-func TestDemo(t *testing.T) {
+// mustBeZero are the keys of what fails a run.
+var mustBeZero = []string{
+	"wrong_owner", "lost", "resurrected", "kept_past_deadline", "deadlocks", "errors",
+	"crash_lost_outside_window",
+}
+
+// numbers are the last line of what the demo prints.
+func numbers(t *testing.T, stdout string) (got map[string]float64) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &got); err != nil {
+		t.Fatalf("the last line is no object of numbers: %v", err)
+	}
+	return got
+}
+
+// good runs the demonstration, which must find nothing wrong.
+func good(t *testing.T, args ...string) map[string]float64 {
+	t.Helper()
 	var stdout, stderr bytes.Buffer
-	status := run(t.Context(), []string{"--duration", "12s", "--users", "400", "--json"}, &stdout, &stderr)
+	status := run(t.Context(), append(args, "--json"), &stdout, &stderr)
 	t.Logf("%s%s", &stderr, &stdout)
 	if status != exitOK {
 		t.Fatalf("exit status %d", status)
 	}
-	lines := strings.Split(strings.TrimSpace(stdout.String()), "\n")
-	var got map[string]float64
-	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &got); err != nil {
-		t.Fatalf("the last line is no object of numbers: %v", err)
-	}
-	for _, key := range []string{"wrong_owner", "lost", "resurrected", "kept_past_deadline", "deadlocks", "errors"} {
+	got := numbers(t, stdout.String())
+	for _, key := range mustBeZero {
 		if n, found := got[key]; !found || n != 0 {
 			t.Errorf("%s: %v, there: %v; want 0", key, n, found)
 		}
 	}
+	return got
+}
+
+// TestDemo runs the whole demonstration, for as long as it takes to meet every timeout.
+func TestDemo(t *testing.T) {
+	got := good(t, "--duration", "12s", "--users", "400")
 	for _, key := range []string{
 		"requests", "logins", "logouts", "reaped", "replica_share", "lookup_p50_ms", "lookup_p99_ms",
 		"views", "concurrent", "came_back", "idled_out", "past_absolute_timeout", "replayed_after_logout",
-		"saves_during_logout", "replaced_by_login", "planted_before_login", "forged", "malformed", "stolen_by_id", "keepalives_written",
+		"saves_during_logout", "replaced_by_login", "planted_before_login", "forged", "malformed",
+		"stolen_by_id", "keepalives_written", "crash_writes_away_s",
 	} {
 		if got[key] <= 0 {
 			t.Errorf("%s: %v, want more than 0", key, got[key])
 		}
 	}
-	for _, key := range []string{"backlog", "hot_ratio"} {
+	for _, key := range []string{
+		"backlog", "hot_ratio", "crash_lookups_away_s", "crash_lost_in_window", "crash_expired_meanwhile",
+	} {
 		if _, found := got[key]; !found {
 			t.Errorf("%s is missing", key)
 		}
+	}
+}
+
+func TestDemoWithoutCrash(t *testing.T) {
+	got := good(t, "--no-crash", "--duration", "3s", "--users", "200")
+	for _, key := range []string{
+		"crash_writes_away_s", "crash_lookups_away_s", "crash_lost_in_window", "crash_failed_requests",
+		"crash_expired_meanwhile",
+	} {
+		if n, found := got[key]; !found || n != 0 {
+			t.Errorf("%s: %v, there: %v; want 0", key, n, found)
+		}
+	}
+}
+
+// TestDemoFindsWhatACrashMustNotTake has the promotion lose sessions that were there for long.
+func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	c, err := parse([]string{"--duration", "8s", "--users", "200", "--json"}, &stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.afterPromotion = func(ctx context.Context, pool *sql.DB) error {
+		_, err := pool.ExecContext(ctx, "DELETE FROM sessionsql.session")
+		return err
+	}
+	status, err := demo(t.Context(), c, &stdout, newScreen(&stderr))
+	t.Logf("%s%s", &stderr, &stdout)
+	if status != exitFailed || err != nil {
+		t.Fatalf("exit status %d, %v", status, err)
+	}
+	got := numbers(t, stdout.String())
+	if n := got["crash_lost_outside_window"]; n == 0 || got["lost"] < n {
+		t.Errorf("crash_lost_outside_window: %v, lost: %v", n, got["lost"])
+	}
+	if got["crash_lost_in_window"] == 0 {
+		t.Error("crash_lost_in_window: 0, but the youngest sessions were taken as well")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/sessionsql"
 )
 
 // result is what a run came to: the table for a person, and with --json the same for a program.
@@ -28,6 +29,14 @@ type result struct {
 	Errors           int64 `json:"errors"`
 	// Answers that would be wrong if the machine had kept up meanwhile.
 	Excused int64 `json:"excused"`
+
+	// The crash of the primary. Writes and lookups count as away until the last one that failed was answered.
+	CrashWritesAway  float64 `json:"crash_writes_away_s"`
+	CrashLookupsAway float64 `json:"crash_lookups_away_s"`
+	CrashInWindow    int64   `json:"crash_lost_in_window"` // sessions that lost their end, or all
+	CrashOutside     int64   `json:"crash_lost_outside_window"`
+	CrashFailed      int64   `json:"crash_failed_requests"`
+	CrashStarved     int64   `json:"crash_expired_meanwhile"`
 
 	// How often each thing was tried.
 	Views     int64 `json:"views"`
@@ -59,6 +68,7 @@ type result struct {
 	embedded bool
 	rules    rules
 	examples []string
+	crash    *crash // nil where there was none
 }
 
 // measure asks the store and the database how they came through it, and with servers that somebody named, leaves none of
@@ -84,52 +94,69 @@ func measure(ctx context.Context, c config, rules rules, elapsed time.Duration, 
 			return nil, err
 		}
 	}
+	r := &result{Seconds: elapsed.Seconds(), Users: c.users, embedded: d.cluster != nil, rules: rules}
+	r.addTally(t)
+	r.addCrash(t)
+	// What the servers logged is what the application saw and more.
+	r.Deadlocks = max(deadlocks, site.deadlocks.Load()+screen.deadlocks.Load())
+	r.Errors = t.errors.Load() + stats.FlushErrors + stats.ReapErrors - t.crash.background
+	r.addStore(stats, health)
+	r.Backlog = backlog
 	percentiles := site.lookups.percentiles(0.50, 0.99)
-	return &result{
-		Seconds:  elapsed.Seconds(),
-		Users:    c.users,
-		Requests: t.requests.Load(),
-		Logins:   t.logins.Load(),
-		Logouts:  t.logouts.Load(),
+	r.LookupP50, r.LookupP99 = milliseconds(percentiles[0]), milliseconds(percentiles[1])
+	return r, nil
+}
 
-		WrongOwner:       t.found[wrongOwner].Load(),
-		Lost:             t.found[lost].Load(),
-		Resurrected:      t.found[resurrected].Load(),
-		KeptPastDeadline: t.found[keptPastDeadline].Load(),
-		// What the servers logged is what the application saw and more.
-		Deadlocks: max(deadlocks, site.deadlocks.Load()+screen.deadlocks.Load()),
-		Errors:    t.errors.Load() + stats.FlushErrors + stats.ReapErrors,
-		Excused:   t.excused,
+// addTally takes over what the users did and found.
+func (r *result) addTally(t *tally) {
+	r.Requests = t.requests.Load()
+	r.Logins = t.logins.Load()
+	r.Logouts = t.logouts.Load()
 
-		Views:     t.counted.Load(),
-		Together:  t.together.Load(),
-		CameBack:  t.cameBack.Load(),
-		IdledOut:  t.idledOut.Load(),
-		Outlived:  t.outlived.Load(),
-		Replayed:  t.replayed.Load(),
-		LateSaves: t.lateSaves.Load(),
-		Replaced:  t.replaced.Load(),
-		Planted:   t.planted.Load(),
-		Forged:    t.forged.Load(),
-		Malformed: t.malformed.Load(),
-		Stolen:    t.stolen.Load(),
+	r.WrongOwner = t.found[wrongOwner].Load()
+	r.Lost = t.found[lost].Load()
+	r.Resurrected = t.found[resurrected].Load()
+	r.KeptPastDeadline = t.found[keptPastDeadline].Load()
+	r.Excused = t.excused
+	r.examples = t.examples
 
-		Reaped:        stats.Reaped,
-		Backlog:       backlog,
-		HotRatio:      health.HotRatio.Float64,
-		ReplicaShare:  share(stats.ReplicaReads, stats.PrimaryReads),
-		ReplicaMisses: stats.ReplicaMisses,
-		Extended:      stats.SessionsExtended,
-		LookupP50:     milliseconds(percentiles[0]),
-		LookupP99:     milliseconds(percentiles[1]),
-		HeapBytes:     health.HeapBytes,
-		IndexBytes:    health.IndexBytes,
-		LongestWaitMS: milliseconds(t.pulse.longest),
+	r.Views = t.counted.Load()
+	r.Together = t.together.Load()
+	r.CameBack = t.cameBack.Load()
+	r.IdledOut = t.idledOut.Load()
+	r.Outlived = t.outlived.Load()
+	r.Replayed = t.replayed.Load()
+	r.LateSaves = t.lateSaves.Load()
+	r.Replaced = t.replaced.Load()
+	r.Planted = t.planted.Load()
+	r.Forged = t.forged.Load()
+	r.Malformed = t.malformed.Load()
+	r.Stolen = t.stolen.Load()
+	r.LongestWaitMS = milliseconds(t.pulse.longest)
+}
 
-		embedded: d.cluster != nil,
-		rules:    rules,
-		examples: t.examples,
-	}, nil
+// addCrash takes over what the crash cost.
+func (r *result) addCrash(t *tally) {
+	if !t.crash.happened() {
+		return
+	}
+	r.crash = &t.crash
+	r.CrashWritesAway = t.crash.writes.away(t.crash.begun).Seconds()
+	r.CrashLookupsAway = t.crash.lookups.away(t.crash.begun).Seconds()
+	r.CrashInWindow = t.undone.Load()
+	r.CrashOutside = t.outside.Load()
+	r.CrashFailed = t.crash.failed
+	r.CrashStarved = t.starved
+}
+
+func (r *result) addStore(stats sessionsql.Stats, health db.Health) {
+	r.Reaped = stats.Reaped
+	r.HotRatio = health.HotRatio.Float64
+	r.ReplicaShare = share(stats.ReplicaReads, stats.PrimaryReads)
+	r.ReplicaMisses = stats.ReplicaMisses
+	r.Extended = stats.SessionsExtended
+	r.HeapBytes = health.HeapBytes
+	r.IndexBytes = health.IndexBytes
 }
 
 func share(part, others int64) float64 {
@@ -171,6 +198,7 @@ func (r *result) wrong() (wrong []string) {
 	}{
 		{name: wrongOwner.String(), count: r.WrongOwner},
 		{name: lost.String(), count: r.Lost},
+		{name: "crash_lost_outside_window", count: r.CrashOutside},
 		{name: resurrected.String(), count: r.Resurrected},
 		{name: keptPastDeadline.String(), count: r.KeptPastDeadline},
 		{name: "deadlocks", count: r.Deadlocks},

@@ -21,6 +21,10 @@ type site struct {
 	lookups samples // how long the lookups took that found a session
 
 	deadlocks atomic.Int64 // that reached the application
+	requests  atomic.Int64
+	errors    atomic.Int64 // of them, the ones answered with 5xx
+
+	monitor http.Handler // of /status; nil where there is none
 }
 
 // visitor is what the site keeps in a session.
@@ -47,13 +51,22 @@ func (s *site) handler() http.Handler {
 	mux.HandleFunc("GET /login", s.welcome)
 	mux.HandleFunc("POST /login", s.logIn)
 	mux.HandleFunc("POST /logout", s.logOut)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
 		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 		defer cancel()
 		w.Header().Set("Cache-Control", "no-store") // what is behind a session is not for a shared cache
 		r.Body = http.MaxBytesReader(w, r.Body, 4096)
 		mux.ServeHTTP(w, r.WithContext(ctx))
 	})
+	if s.monitor == nil {
+		return pages
+	}
+	all := http.NewServeMux()
+	all.Handle("/", pages)
+	all.Handle("/status", s.monitor)
+	all.Handle("/status.json", s.monitor)
+	return all
 }
 
 // listen serves the site on a free loopback port until shutDown, which waits for requests under way.
@@ -246,9 +259,12 @@ func (s *site) fail(w http.ResponseWriter, err error) {
 	if isDeadlock(err) {
 		s.deadlocks.Add(1)
 	}
-	switch {
-	case errors.Is(err, sessionsql.ErrNoSession):
+	if errors.Is(err, sessionsql.ErrNoSession) {
 		s.show(w, http.StatusUnauthorized, loginPage, "Please log in.")
+		return
+	}
+	s.errors.Add(1)
+	switch {
 	case errors.Is(err, sessionsql.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		http.Error(w, "The database does not answer; please try again in a moment.", http.StatusServiceUnavailable)
 	default:

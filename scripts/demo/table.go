@@ -44,11 +44,14 @@ func (r *result) table() string {
 	count(r.Deadlocks, "deadlocks"+r.unless("as far as the application was told"))
 	count(r.Errors, "errors: answers with 5xx, none, or a background statement that failed")
 
+	r.crashRows(title, row)
+
 	title("Store and database")
 	row(fmt.Sprintf("%.2f ms", r.LookupP50), "lookup, median")
 	row(fmt.Sprintf("%.2f ms", r.LookupP99), "lookup, 99 %")
 	row(fmt.Sprintf("%.1f %%", 100*r.ReplicaShare), "of the lookups answered by a replica")
-	row(fmt.Sprintf("%.1f %%", 100*r.HotRatio), "of the updates touched no index (HOT)"+r.unless("since its statistics began"))
+	row(fmt.Sprintf("%.1f %%", 100*r.HotRatio),
+		"of the updates touched no index (HOT)"+r.sincePromotion()+r.unless("since its statistics began"))
 	count(r.Extended, "keepalives written")
 	count(r.Reaped, "expired sessions reaped"+r.unless("whoever they belonged to"))
 	count(r.Backlog, "expired and not reaped yet at the end"+r.unless("whoever they belonged to"))
@@ -58,6 +61,35 @@ func (r *result) table() string {
 	_ = w.Flush()
 	b.WriteByte('\n')
 	return b.String()
+}
+
+// crashRows are what the crash cost.
+func (r *result) crashRows(title func(format string, args ...any), row func(value, note string)) {
+	if r.crash == nil {
+		return
+	}
+	title("Half-way the primary was killed by SIGKILL, and %s promoted", r.crash.leader)
+	away := func(seconds float64, what string, a absence) {
+		row(fmt.Sprintf("%.2f s", seconds),
+			fmt.Sprintf("until no more %s failed; in the outage %d of %d did", what, a.failed, a.requests))
+	}
+	away(r.CrashWritesAway, "writes", r.crash.writes)
+	away(r.CrashLookupsAway, "lookups of live sessions", r.crash.lookups)
+	count := func(n int64, note string) { row(fmt.Sprint(n), note) }
+	count(r.CrashFailed, "requests failed in the outage, those with cookies that open nothing included")
+	count(r.CrashInWindow,
+		fmt.Sprintf("sessions lost what was written in the last %v, as asynchronous commits may", asyncLoss))
+	count(r.CrashOutside, "crash_lost_outside_window: sessions that lost what was older; must be 0")
+	count(r.CrashStarved, "sessions ended because the outage kept their keepalive from being written")
+	row("", "log-outs and renewed secrets wait for a replica (synchronous_standby_names): none may be undone")
+}
+
+// sincePromotion limits a number that the server which was promoted has counted.
+func (r *result) sincePromotion() string {
+	if r.crash == nil {
+		return ""
+	}
+	return " since the promotion"
 }
 
 // unless adds what limits a number where the servers are not the demo's own.

