@@ -7,9 +7,10 @@ import (
 	"time"
 )
 
-// A logbook writes a Store's log lines, one for each change of state. A server that comes and goes every second would
-// fill the log, so lines are rationed: past the ration a condition waits, and its next line tells how many changes it
-// stands for. Whoever looks at a server calls note, so a waiting condition is told within one look of its turn.
+// A logbook writes a Store's log lines, one for each change of state. A server that comes and goes every
+// second would fill the log, so lines are rationed: past the ration a condition waits, and its next line
+// tells how many changes it stands for. Whoever looks at a server calls note, so a waiting condition is told
+// within one look of its turn.
 type logbook struct {
 	log *slog.Logger
 
@@ -42,8 +43,8 @@ type line struct {
 	attrs []slog.Attr
 }
 
-// note takes down how a condition is, nil for well, and writes what the ration allows. The Logger is called without the
-// mutex, because it may be slow, and may use the Store.
+// note takes down how a condition is, nil for well, and writes what the ration allows. The Logger is called
+// without the mutex, because it may be slow, and may use the Store.
 func (b *logbook) note(c *condition, err error) {
 	for _, l := range b.lines(c, err) {
 		b.log.LogAttrs(context.Background(), l.level, l.text, l.attrs...)
