@@ -4,26 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"time"
 )
-
-// A condition is whether something in the background works. Its changes are logged, a line each.
-type condition struct {
-	what   string
-	failed bool
-}
-
-func (c *condition) note(log *slog.Logger, err error) {
-	switch {
-	case err != nil && !c.failed:
-		log.Warn("sessionsql: "+c.what+" failed, and is tried again", slog.Any("err", err))
-	case err == nil && c.failed:
-		log.Info("sessionsql: " + c.what + " works again")
-	}
-	c.failed = err != nil
-}
 
 var errPanic = errors.New("sessionsql: panic")
 

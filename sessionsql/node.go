@@ -6,7 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,9 +22,10 @@ type node struct {
 	db      DB
 	replica bool
 	limit   time.Duration // bounds each statement
-	log     *slog.Logger
 	lookups *coalesce.Group[key, db.LiveSession]
 	state   atomic.Pointer[nodeState]
+	book    *logbook
+	works   condition // what the log says of it
 
 	certain atomic.Bool // every connection of its pool leads to a primary; see acceptPrimary
 
@@ -70,8 +70,10 @@ func nodeName(i int) string {
 }
 
 func (s *Store) newNode(i int, pool DB) *node {
-	n := &node{name: nodeName(i), db: pool, replica: i > 0, limit: s.options.Timeout, log: s.options.Logger}
+	n := &node{name: nodeName(i), db: pool, replica: i > 0, limit: s.options.Timeout, book: &s.book}
+	n.works = condition{worse: "primary does not answer", better: "primary answers again", node: n.name}
 	if n.replica {
+		n.works.worse, n.works.better = "replica left out", "replica is read from again"
 		n.limit = min(readBudget, s.options.Timeout)
 		n.takeOff()
 	}
@@ -114,27 +116,17 @@ func (n *node) fail(err error) {
 	n.takeOff()
 }
 
-// become notes the state of a server, and logs a line when it has changed.
+// become notes the state of a server, and has the log tell of a change.
 func (n *node) become(now nodeState) {
 	before := n.state.Load()
 	now.since = before.since
-	changed := now.usable != before.usable
-	if changed {
+	if now.usable != before.usable {
 		now.since = time.Now()
 	}
 	if !n.state.CompareAndSwap(before, &now) {
 		return // somebody else has just noted something newer
 	}
-	worse, better := "sessionsql: primary does not answer", "sessionsql: primary answers again"
-	if n.replica {
-		worse, better = "sessionsql: replica left out", "sessionsql: replica is read from again"
-	}
-	switch {
-	case now.usable && changed && before.err != errNotSeenYet:
-		n.log.Info(better, slog.String("node", n.name), slog.Duration("after", now.since.Sub(before.since)))
-	case !now.usable && (changed || before.err == errNotSeenYet):
-		n.log.Warn(worse, slog.String("node", n.name), slog.Any("err", now.err))
-	}
+	n.book.note(&n.works, now.err)
 }
 
 // read runs one statement that may be run again, until it meets a connection that is not dead.

@@ -65,7 +65,8 @@ type Options struct {
 	MaxReplicaLag time.Duration
 
 	// Logger receives a line when something in the background changes for the worse, and one when it is well again: a
-	// server that does not answer, keepalive or reaping that fails. No line holds a token or a payload.
+	// server that does not answer, keepalive or reaping that fails. A Store writes 18 lines a minute at most; where that
+	// takes several changes together, the line says how many. No line holds a token or a payload.
 	//
 	// Defaults to slog.Default().
 	Logger *slog.Logger

@@ -53,7 +53,7 @@ func (s *Store) reap(ctx context.Context) (ReapResult, error) {
 
 // reapLoop reaps at every interval.
 func (s *Store) reapLoop(ctx context.Context) {
-	reaping := condition{what: "reaping"}
+	reaping := condition{worse: "reaping failed, and is tried again", better: "reaping works again"}
 	for s.sleep(ctx, jitter(s.options.ReapInterval)) {
 		err := recovered(func() error { return s.reapRound(ctx, s.options.ReapInterval/2) })
 		if s.stopped() {
@@ -62,7 +62,7 @@ func (s *Store) reapLoop(ctx context.Context) {
 		if err != nil {
 			s.stats.reapErrors.Add(1)
 		}
-		reaping.note(s.options.Logger, err)
+		s.book.note(&reaping, err)
 	}
 }
 

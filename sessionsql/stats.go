@@ -12,7 +12,7 @@ import (
 
 // Stats counts what a [Store] has done since it was opened, and says how it stands.
 type Stats struct {
-	Lookups       int64 // calls of Lookup and Touch with a well-formed token
+	Lookups       int64 // calls of Lookup, Touch and Peek with a well-formed token
 	ReplicaReads  int64 // lookups that a replica answered
 	PrimaryReads  int64 // lookups that the primary answered
 	ReplicaMisses int64 // lookups that a replica had no session for, so that the primary was asked
@@ -20,6 +20,10 @@ type Stats struct {
 	Updates       int64 // payloads written
 	Rotates       int64 // secrets renewed
 	Revokes       int64 // sessions ended, also by subject
+
+	LookupBatches int64 // round trips of lookups, to any server; fewer than lookups where callers shared them
+	InsertBatches int64 // the same of inserts, without InsertTx
+	UpdateBatches int64 // the same of updates
 
 	TouchesPending   int64 // sessions that wait to be kept alive
 	TouchesSent      int64 // sessions that a flush sent
@@ -107,6 +111,9 @@ func (s *Store) Stats() Stats {
 		Updates:          s.stats.updates.Load(),
 		Rotates:          s.stats.rotates.Load(),
 		Revokes:          s.stats.revokes.Load(),
+		LookupBatches:    s.primary.lookups.Trips(),
+		InsertBatches:    s.inserts.Trips(),
+		UpdateBatches:    s.updates.Trips(),
 		TouchesPending:   int64(s.touches.len()),
 		TouchesSent:      s.stats.touchesSent.Load(),
 		TouchesDropped:   s.stats.touchesDropped.Load(),
@@ -126,6 +133,7 @@ func (s *Store) Stats() Stats {
 	s.stats.mu.Unlock()
 	stats.Primary = s.primary.serverStats()
 	for _, n := range s.replicas {
+		stats.LookupBatches += n.lookups.Trips()
 		stats.Replicas = append(stats.Replicas, n.serverStats())
 	}
 	return stats

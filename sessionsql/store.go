@@ -48,6 +48,7 @@ type Store struct {
 	recent  recentWrites
 	picture picture
 	stats   counters
+	book    logbook
 
 	close      sync.Mutex // held by the Close that closes
 	calls      gate       // calls under way
@@ -139,6 +140,7 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 		return nil, fmt.Errorf("sessionsql: open: %w", err)
 	}
 	s := &Store{options: o, queries: db.New(), native: native.New(), stopping: make(chan struct{})}
+	s.book.log = o.Logger
 	background, abort := context.WithCancelCause(context.Background())
 	s.background, s.abort = background, func() { abort(ErrClosed) }
 	s.touches.init(o.MaxPendingTouches)

@@ -228,7 +228,7 @@ func (s *Store) touch(ctx context.Context, ids []int64) error {
 
 // keepAliveLoop flushes at every interval, and in between what cannot wait.
 func (s *Store) keepAliveLoop() {
-	keepalive := condition{what: "keepalive"}
+	keepalive := condition{worse: "keepalive failed, and is tried again", better: "keepalive works again"}
 	round := func(flush func(context.Context) error) {
 		ctx, cancel := s.detached(context.Background(), backgroundTimeout)
 		defer cancel()
@@ -236,7 +236,7 @@ func (s *Store) keepAliveLoop() {
 		if s.stopped() {
 			return
 		}
-		keepalive.note(s.options.Logger, err)
+		s.book.note(&keepalive, err)
 		if err != nil {
 			s.sleep(ctx, time.Second) // a primary that is away is not asked at every lookup
 		}

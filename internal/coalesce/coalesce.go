@@ -6,6 +6,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -74,6 +75,7 @@ type batch[Q, A any] struct {
 // batch's context is cancelled. A batch of one goes to Config.One. A panic in a batch is raised again in each of its callers.
 type Group[Q, A any] struct {
 	config Config[Q, A]
+	trips  atomic.Int64
 
 	mu         sync.Mutex
 	queue      []*batch[Q, A]
@@ -95,6 +97,15 @@ func New[Q, A any](config Config[Q, A]) *Group[Q, A] {
 	return &Group[Q, A]{config: config}
 }
 
+// Trips returns how often One or Many was called: fewer times than Do where callers shared round trips.
+func (g *Group[Q, A]) Trips() int64 { return g.trips.Load() }
+
+// one asks a lone question.
+func (g *Group[Q, A]) one(ctx context.Context, question Q) (A, error) {
+	g.trips.Add(1)
+	return g.config.One(ctx, question)
+}
+
 // Do answers one question. The error is that of One or Many, or of Left when ctx ends first.
 func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 	g.mu.Lock()
@@ -103,7 +114,7 @@ func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 		generation := g.generation
 		g.mu.Unlock()
 		defer g.release(generation)
-		return g.config.One(ctx, question)
+		return g.one(ctx, question)
 	}
 	mine := &Call[Q, A]{Question: question}
 	together := g.join(ctx, mine)
@@ -115,7 +126,7 @@ func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 		case mine.panicked != nil:
 			panic(mine.panicked)
 		case mine.Err == ErrAlone:
-			return g.config.One(ctx, question)
+			return g.one(ctx, question)
 		}
 		return mine.Answer, mine.Err
 	case <-ctx.Done():
@@ -214,8 +225,9 @@ func (g *Group[Q, A]) run(next *batch[Q, A]) {
 	switch len(calls) {
 	case 0:
 	case 1:
-		calls[0].Answer, calls[0].Err = g.config.One(ctx, calls[0].Question)
+		calls[0].Answer, calls[0].Err = g.one(ctx, calls[0].Question)
 	default:
+		g.trips.Add(1)
 		g.config.Many(ctx, calls)
 	}
 }

@@ -41,8 +41,9 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 		}
 		return strconv.Itoa(question), nil
 	}
-	var batches, batched, failures atomic.Int64
+	var ones, batches, batched, failures atomic.Int64
 	one := func(ctx context.Context, question int) (string, error) {
+		ones.Add(1)
 		if ctx.Err() != nil {
 			return "", context.Cause(ctx)
 		}
@@ -103,6 +104,9 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 	until(t, func() bool { return c.busy() == 0 && c.waiting() == 0 })
 	if batches.Load() == 0 || failures.Load() == 0 {
 		t.Error("nothing was batched")
+	}
+	if trips := c.Trips(); trips != ones.Load()+batches.Load() {
+		t.Errorf("%d trips of %d questions and %d batches", trips, ones.Load(), batches.Load())
 	}
 	t.Logf("%d batches of %.1f calls", batches.Load(), float64(batched.Load())/float64(batches.Load()))
 }

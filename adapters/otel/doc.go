@@ -1,0 +1,54 @@
+// Package sessionsqlotel exports the [sessionsql.Stats] of a Store as OpenTelemetry metrics.
+//
+//	import sessionsqlotel "github.com/sessionsql/postgres/adapters/otel"
+//
+//	registration, err := sessionsqlotel.Register(store, nil)
+//	defer registration.Unregister()
+//
+// Each collection calls Stats once, which makes no round trip. These are the instruments, each with its unit,
+// the fields that it exports, and its attributes in brackets:
+//
+//	sessionsql.lookups                       {lookup}      Lookups
+//	sessionsql.lookup.answers                {lookup}      ReplicaReads, PrimaryReads [role]
+//	sessionsql.lookup.replica_misses         {lookup}      ReplicaMisses
+//	sessionsql.writes                        {session}     Inserts, Updates, Rotates, Revokes [verb]
+//	sessionsql.batches                       {batch}       Lookup-, Insert-, UpdateBatches [verb]
+//	sessionsql.errors                        {error}       Errors [verb, error.type]
+//	sessionsql.touch.pending                 {session}     TouchesPending
+//	sessionsql.touch.sent                    {session}     TouchesSent
+//	sessionsql.touch.dropped                 {session}     TouchesDropped
+//	sessionsql.touch.extended                {session}     SessionsExtended
+//	sessionsql.flush.errors                  {error}       FlushErrors
+//	sessionsql.flush.last_success_timestamp  s             LastFlush
+//	sessionsql.reap.deleted                  {session}     Reaped
+//	sessionsql.reap.errors                   {error}       ReapErrors
+//	sessionsql.reap.last_success_timestamp   s             LastReap
+//	sessionsql.server.usable                 {server}      Usable, as 1 or 0 [server]
+//	sessionsql.server.changed_timestamp      s             Since [server]
+//	sessionsql.replica.lag                   s             Lag [server]
+//	sessionsql.pool.connections              {connection}  Pool.InUse, Pool.Idle [server, state]
+//	sessionsql.pool.max_connections          {connection}  Pool.MaxOpenConnections, 0 for no bound [server]
+//	sessionsql.pool.waits                    {wait}        Pool.WaitCount [server]
+//	sessionsql.pool.wait_time                s             Pool.WaitDuration [server]
+//
+// Timestamps are seconds since 1970. Those of flush and reap are absent until one has ended well. The
+// attributes are:
+//
+//   - verb: sessionsql.verb, a verb as in [sessionsql.ErrorKey].
+//   - error.type: the kind of the ErrorKey.
+//   - role: sessionsql.role, "primary" or "replica".
+//   - server: sessionsql.server, "primary", "replica 1" and so on, as in the log.
+//   - state: db.client.connection.state, "used" or "idle".
+//
+// No attribute holds data of a session, and none has more values when there are more sessions.
+//
+// # Left out
+//
+// These fields of Stats are not exported:
+//
+//   - Primary.Lag, because a primary has none.
+//   - Primary.Err and Replicas.Err, because each text would be a series of its own. The log has them.
+//   - Pool.OpenConnections, because it is the sum of those in use and those idle.
+//   - Pool.MaxIdleClosed, Pool.MaxIdleTimeClosed and Pool.MaxLifetimeClosed, because they tell of the pool's
+//     settings and not of the Store.
+package sessionsqlotel

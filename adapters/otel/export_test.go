@@ -1,0 +1,4 @@
+package sessionsqlotel
+
+// RegisterStats registers Stats that a test makes up.
+var RegisterStats = register

@@ -1,0 +1,138 @@
+package sessionsqlotel_test
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib"
+	"go.opentelemetry.io/otel/attribute"
+	sdk "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// primaryDSN is the database of the example.
+var primaryDSN string
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	cluster, err := start(0)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = cluster.Close() }()
+	primaryDSN = cluster.Primary.DSN("postgres")
+	return m.Run()
+}
+
+// start starts a cluster with the bundle in it.
+func start(replicas int) (*pgcluster.Cluster, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cluster, err := pgcluster.Start(ctx, &pgcluster.Options{Replicas: replicas})
+	if err != nil {
+		return nil, err
+	}
+	pool, err := sql.Open("pgx", cluster.Primary.DSN("postgres"))
+	if err == nil {
+		err = sessionsql.Install(ctx, pool)
+		_ = pool.Close()
+	}
+	if err != nil {
+		_ = cluster.Close()
+		return nil, err
+	}
+	return cluster, nil
+}
+
+// readings are all measurements of one collection, by name and attributes: "sessionsql.writes verb=insert".
+type readings map[string]float64
+
+func collect(t *testing.T, reader sdk.Reader) readings {
+	t.Helper()
+	var all metricdata.ResourceMetrics
+	must(t, reader.Collect(t.Context(), &all))
+	found := readings{}
+	note := func(name string, points []metricdata.DataPoint[float64]) {
+		for _, point := range points {
+			key := name
+			for _, each := range point.Attributes.ToSlice() {
+				key += fmt.Sprintf(" %s=%s", shortened(each.Key), each.Value.AsString())
+			}
+			found[key] = point.Value
+		}
+	}
+	for _, scope := range all.ScopeMetrics {
+		for _, each := range scope.Metrics {
+			switch data := each.Data.(type) {
+			case metricdata.Sum[float64]:
+				note(each.Name, data.DataPoints)
+			case metricdata.Gauge[float64]:
+				note(each.Name, data.DataPoints)
+			default:
+				t.Fatalf("%s is a %T", each.Name, each.Data)
+			}
+		}
+	}
+	return found
+}
+
+// shortened leaves the last word of an attribute's key.
+func shortened(key attribute.Key) string {
+	return string(key[strings.LastIndexByte(string(key), '.')+1:])
+}
+
+// since returns what has changed between two collections.
+func (r readings) since(before readings) readings {
+	changes := readings{}
+	for key, value := range r {
+		if value != before[key] {
+			changes[key] = value - before[key]
+		}
+	}
+	for key, value := range before {
+		if _, still := r[key]; !still {
+			changes[key] = -value
+		}
+	}
+	return changes
+}
+
+// without leaves out what moves by itself.
+func (r readings) without(prefixes ...string) readings {
+	for key := range r {
+		for _, prefix := range prefixes {
+			if strings.HasPrefix(key, prefix) {
+				delete(r, key)
+			}
+		}
+	}
+	return r
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eventually polls a condition that must come true.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !condition(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("still not true: %s", what)
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
