@@ -7,11 +7,13 @@ case "${1:-}" in -h | --help) sed -n '2s/^# //p' "$0" && exit 0 ;; esac
 ensure_go
 ensure_race
 ensure_postgres
-if [[ ${SESSIONSQL_REQUIRE_CHROMIUM:-} ]]; then
-  ensure_chromium
-elif ! command -v chromium >/dev/null; then
-  echo "test.sh: chromium is missing, so the demo's status page is not looked at in a browser" >&2
-fi
+for package in chromium:"the demo's status page is not looked at in a browser" libfaketime:"no server's clock is shifted"; do
+	if [[ ${SESSIONSQL_REQUIRE_PACKAGES:-} ]]; then
+		ensure_package "${package%%:*}"
+	elif ! "has_${package%%:*}"; then
+		echo "test.sh: ${package%%:*} is missing, so ${package#*:}" >&2
+	fi
+done
 
 # The library and each adapter, which is a module of its own. The modules below scripts/ are tested by their own verbs.
 # -count=1: a result from the cache says nothing about the servers of this machine.

@@ -99,13 +99,13 @@ type chromium struct {
 	profile string
 }
 
-// newChromium finds the browser. Where SESSIONSQL_REQUIRE_CHROMIUM is set, the test fails without one.
+// newChromium finds the browser. Where SESSIONSQL_REQUIRE_PACKAGES is set, the test fails without one.
 func newChromium(t *testing.T) *chromium {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
 	switch {
 	case err == nil:
-	case os.Getenv("SESSIONSQL_REQUIRE_CHROMIUM") != "":
+	case os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "":
 		t.Fatal(err)
 	default:
 		t.Skip("chromium is missing: the status page is not looked at in a browser")

