@@ -68,6 +68,13 @@ func found(a *act, o outcome) *act {
 	return a
 }
 
+// loginInDoubt is four logins, of which the second may not have happened.
+func loginInDoubt() (acts []*act, sessions [][]*call) {
+	acts, sessions = logins(4)
+	acts[1].outcome, sessions[1][0].outcome = unsure, unsure
+	return acts, sessions
+}
+
 func TestTheModelAcceptsWhatMayBecomeOfAUser(t *testing.T) {
 	live, gone := read(900, 0, 1, "s1.1", 1), missed(900, 1)
 	for name, h := range map[string]*history{
@@ -86,6 +93,8 @@ func TestTheModelAcceptsWhatMayBecomeOfAUser(t *testing.T) {
 		"a cap ends the oldest":         with(logins(4, list(500, 2, 3, 4)))(gone),
 		"a cap has room":                with(logins(3, list(500, 1, 2, 3)))(live),
 		"a cap counts the living":       with(logins(4, endedInList(250, 2), list(500, 1, 3, 4)))(live),
+		"a cap counts what is there":    with(loginInDoubt())(live),
+		"and what may be there":         with(loginInDoubt())(gone),
 		"another Store sees it late": with(logins(1, everywhere(300)))(
 			read(900, 1, 1, "s1.1", 1)),
 	} {
