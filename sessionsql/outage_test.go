@@ -392,6 +392,37 @@ func TestAHungReplicaCostsNobodyTheirLookup(t *testing.T) {
 	eventually(t, "the replica is read from again", func() bool { return store.Stats().Replicas[0].Usable })
 }
 
+func TestAReplicaThatOftenFailsIsBetterThanNone(t *testing.T) {
+	f := newFaulty(t, 1)
+	token := f.tokens(t, 1)[0]
+	store := f.open(t, nil)
+	usable := func() bool { return store.Stats().Replicas[0].Usable }
+	fail := func() {
+		f.replicaProxy[0].Refuse()
+		eventually(t, "the replica is left out", func() bool {
+			must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+			return !usable()
+		})
+		f.replicaProxy[0].Pass()
+	}
+	for range 3 { // each time it is left out for longer
+		fail()
+		eventually(t, "the replica is read from again", usable)
+	}
+	fail() // for eight seconds
+	f.primaryProxy.Freeze()
+	frozen := time.Now()
+	eventually(t, "the replica is read from at once", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, err := store.Lookup(ctx, token)
+		return err == nil
+	})
+	if took := time.Since(frozen); took > 5*time.Second {
+		t.Errorf("a session that a server has was not found for %v", took)
+	}
+}
+
 func TestEveryVerbEndsWithoutADeadlineOfItsCallers(t *testing.T) {
 	f := newFaulty(t, 0)
 	token := f.tokens(t, 1)[0]
