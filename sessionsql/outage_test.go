@@ -202,6 +202,59 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	}
 }
 
+// Until the old primary is fenced, two servers accept writes, and a replica may follow the other one than the Store.
+func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
+	f := newFaulty(t, 2)
+	tokens := f.tokens(t, 10)
+	next, early := f.cluster.Replicas[0], f.cluster.Replicas[1]
+	f.replicaProxy = f.replicaProxy[1:]
+	replica, promoted := open(t, early.DSN(f.name)), open(t, next.DSN(f.name))
+	replica.MustExec(fmt.Sprintf("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'", next.Port))
+	replica.MustExec("SELECT pg_reload_conf()")
+	eventually(t, "the replica follows the next primary", func() bool {
+		return get[bool](t, promoted, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
+	})
+	store := f.open(t, nil)
+
+	must(t, next.Promote(t.Context()))
+	promoted.MustExec("SELECT sessionsql.note_timeline()") // as a program does that has seen the promotion
+	waitReplayed(t, promoted, replica)
+	wantRevoked := func() {
+		t.Helper()
+		for _, token := range tokens {
+			if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
+				t.Fatalf("a session that this Store has revoked: %v", err)
+			}
+		}
+	}
+	for _, token := range tokens {
+		must(t, store.Revoke(t.Context(), token))
+	}
+	// By its position alone the replica has replayed these logouts.
+	promoted.MustExec("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+	waitReplayed(t, promoted, replica)
+	if n := get[int](t, replica, "SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
+		t.Fatalf("the replica has %d sessions: this test shows nothing", n)
+	}
+	eventually(t, "the replica is left out for its timeline", func() bool {
+		wantRevoked()
+		return strings.Contains(fmt.Sprint(store.Stats().Replicas[0].Err), "timeline")
+	})
+	wantRevoked()
+
+	must(t, f.cluster.Primary.Kill())
+	f.primaryProxy.SetTarget(address(next))
+	f.primaryProxy.Reset()
+	for _, token := range tokens { // whose logouts the failover has undone
+		eventually(t, "the new primary takes the logout", func() bool { return store.Revoke(t.Context(), token) == nil })
+	}
+	eventually(t, "the replica is read from again", func() bool {
+		wantRevoked()
+		return store.Stats().Replicas[0].Usable
+	})
+	wantRevoked()
+}
+
 func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 	f := newFaulty(t, 1)
 	f.pauseReplay(t)
@@ -337,6 +390,37 @@ func TestAHungReplicaCostsNobodyTheirLookup(t *testing.T) {
 	f.replicaProxy[0].Pass()
 	f.replicaProxy[0].Reset()
 	eventually(t, "the replica is read from again", func() bool { return store.Stats().Replicas[0].Usable })
+}
+
+func TestAReplicaThatOftenFailsIsBetterThanNone(t *testing.T) {
+	f := newFaulty(t, 1)
+	token := f.tokens(t, 1)[0]
+	store := f.open(t, nil)
+	usable := func() bool { return store.Stats().Replicas[0].Usable }
+	fail := func() {
+		f.replicaProxy[0].Refuse()
+		eventually(t, "the replica is left out", func() bool {
+			must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+			return !usable()
+		})
+		f.replicaProxy[0].Pass()
+	}
+	for range 3 { // each time it is left out for longer
+		fail()
+		eventually(t, "the replica is read from again", usable)
+	}
+	fail() // for eight seconds
+	f.primaryProxy.Freeze()
+	frozen := time.Now()
+	eventually(t, "the replica is read from at once", func() bool {
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		_, err := store.Lookup(ctx, token)
+		return err == nil
+	})
+	if took := time.Since(frozen); took > 5*time.Second {
+		t.Errorf("a session that a server has was not found for %v", took)
+	}
 }
 
 func TestEveryVerbEndsWithoutADeadlineOfItsCallers(t *testing.T) {

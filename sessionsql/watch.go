@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
@@ -202,7 +203,7 @@ func (s *Store) judge() {
 			continue // what was seen before it failed says nothing
 		}
 		err := s.verdict(r)
-		if err == nil && state.err != nil && time.Now().Before(r.notBefore) {
+		if err == nil && state.err != nil && time.Now().Before(r.notBefore) && !s.lastResort(n) {
 			err = state.err
 		}
 		if err == nil && !state.usable && state.err != errNotSeenYet {
@@ -214,6 +215,16 @@ func (s *Store) judge() {
 		}
 	}
 	s.recent.forget(slowest)
+}
+
+// lastResort reports whether there is no other server to read from, because a replica that often fails is
+// better than none. The picture's mutex is held.
+func (s *Store) lastResort(n *node) bool {
+	late := time.Since(s.picture.primary.ended) > max(2*s.lookEvery(), readBudget)
+	answers := s.primary.state.Load().usable && !late
+	return !answers && !slices.ContainsFunc(s.replicas, func(other *node) bool {
+		return other != n && other.state.Load().usable
+	})
 }
 
 // verdict says why a replica is not read from; nil when it is.

@@ -31,7 +31,7 @@ func administer(ctx context.Context, node *pgcluster.Node, statements ...string)
 	defer func() { _ = conn.Close(ctx) }()
 	for _, statement := range statements {
 		if _, err := conn.Exec(ctx, statement); err != nil {
-			return fmt.Errorf("%s: %w", statement, err)
+			return fmt.Errorf("%.80s: %w", statement, err)
 		}
 	}
 	return nil

@@ -80,6 +80,50 @@ func TestTheModelAcceptsWhatAStoreMayDo(t *testing.T) {
 	}
 }
 
+func TestTheModelKnowsWhenSessionsExpire(t *testing.T) {
+	idle := func(c *call) *call { c.idle = 1500 * time.Millisecond; return c }        // two seconds
+	limited := func(c *call) *call { c.lifetime = 2500 * time.Millisecond; return c } // and no more
+	for name, test := range map[string]struct {
+		h       *history
+		accepts bool
+	}{
+		"it lives":                     {one(idle(inserted(0)), read(1980, 0, 1, "s1.1", 1)), true},
+		"it ends":                      {one(idle(inserted(0)), missed(2011, 1)), true},
+		"it ends early":                {one(idle(inserted(0)), missed(1980, 1)), false},
+		"it outlives its idle timeout": {one(idle(inserted(0)), read(2013, 0, 1, "s1.1", 1)), false},
+		"an update is a use": {
+			one(idle(inserted(0)), updated(1000, "s1.2", 2), read(2980, 0, 1, "s1.2", 2)), true,
+		},
+		"an update is no use": {
+			one(idle(inserted(0)), updated(1000, "s1.2", 2), missed(2980, 1)), false,
+		},
+		"an update keeps it for ever": {
+			one(idle(inserted(0)), updated(1000, "s1.2", 2), read(3013, 0, 1, "s1.2", 2)), false,
+		},
+		"an update in doubt may be a use": {
+			one(idle(inserted(0)), doubt(updated(1000, "s1.2", 0)), read(2500, 0, 1, "s1.2", 2)), true,
+		},
+		"an update in doubt may be none": {
+			one(idle(inserted(0)), doubt(updated(1000, "s1.2", 0)), missed(2100, 1)), true,
+		},
+		"an update revives it": {one(idle(inserted(0)), updated(2100, "s1.2", 2)), false},
+		"a rotate is a use":    {one(idle(inserted(0)), renewedAt(1000, 1, 2), read(2900, 0, 2, "s1.1", 1)), true},
+		"a life ends":          {one(limited(inserted(0)), updated(2000, "s1.2", 2), missed(2511, 1)), true},
+		"a life ends early":    {one(limited(inserted(0)), missed(2400, 1)), false},
+		"it outlives its deadline": {
+			one(limited(inserted(0)), updated(2000, "s1.2", 2), read(2513, 0, 1, "s1.2", 2)), false,
+		},
+		"a late update outlives it": {one(limited(inserted(0)), updated(2513, "s1.2", 2)), false},
+		"a replica is late and has it": {
+			one(idle(inserted(0)), updated(1000, "s1.2", 2), read(1900, 1, 1, "s1.1", 1)), true,
+		},
+	} {
+		if found := test.h.check(); (len(found) == 0) != test.accepts {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
+}
+
 func TestTheModelRefusesWhatAStoreMustNotDo(t *testing.T) {
 	for name, h := range map[string]*history{
 		"a live session is none": one(inserted(0), missed(20, 1)),

@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
@@ -65,6 +68,7 @@ func hold(
 
 // stepCreatedAt changes when the sessions seem to have been made, as a clock that steps does.
 func stepCreatedAt(ctx context.Context, g *group, f *fault) error {
+	g.history.anyOrder.Store(true)
 	step := "1 hour"
 	return every(ctx, f.hold, 200*time.Millisecond, func() error {
 		err := administer(ctx, g.nodes[0], `UPDATE sessionsql.session AS s
@@ -81,5 +85,34 @@ func stepCreatedAt(ctx context.Context, g *group, f *fault) error {
 func installMeanwhile(ctx context.Context, g *group, f *fault) error {
 	return every(ctx, f.hold, 50*time.Millisecond, func() error {
 		return install(ctx, g.nodes[0].DSN("postgres"))
+	})
+}
+
+// oldBundle is the bundle of 0.1.0, which knows of no newer one.
+const oldBundle = "sessionsql/testdata/bundle-0.1.0-3068df4.sql"
+
+// installOlder tries again and again to put an older bundle over the one that is there.
+func installOlder(ctx context.Context, g *group, f *fault) error {
+	text, err := os.ReadFile(oldBundle)
+	if err != nil {
+		return err
+	}
+	const version = "SELECT sessionsql.version()"
+	before, err := ask(ctx, g.nodes[0], version)
+	if err != nil {
+		return err
+	}
+	return every(ctx, f.hold, 100*time.Millisecond, func() error {
+		var refused *pgconn.PgError
+		err := administer(ctx, g.nodes[0], string(text)) // several statements at once are one transaction
+		if err == nil {
+			g.report("an older bundle was installed over a newer one")
+		} else if !errors.As(err, &refused) {
+			return err
+		}
+		if after, err := ask(ctx, g.nodes[0], version); err != nil || after != before {
+			g.report("the bundle is %q after an older one was refused, and was %q (%v)", after, before, err)
+		}
+		return nil
 	})
 }

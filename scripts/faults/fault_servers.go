@@ -190,10 +190,14 @@ func promoteUnsent(synchronous bool) func(context.Context, *group, *fault) error
 	}
 }
 
-// lead promotes a replica and leads the primary's name to it.
+// lead promotes a replica and leads the primary's name to it, if that is not one of several hosts.
 func (g *group) lead(ctx context.Context, replica int) error {
 	if err := g.nodes[replica].Promote(ctx); err != nil {
 		return err
+	}
+	g.leader = replica
+	if g.manyHosts {
+		return nil
 	}
 	g.proxies[0].SetTarget(g.nodes[replica].Address())
 	g.proxies[0].Reset()

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,10 +25,16 @@ type group struct {
 	ownPools *store // the one that got its pools from the application
 	history  *history
 	meter    meter
+	log      *stateLog
+	stalls   stallMeter
+
+	manyHosts bool // the primary's DSN names every server, and a promoted one is found by that
+	leader    int  // nodes[leader] is the primary
 
 	canaries []canary // sessions that nobody writes
 	beats    []string // tokens of sessions that the probes write, one for each Store
 	slots    []atomic.Pointer[session]
+	users    []*user
 
 	writes, lookups     []*series // of the Stores
 	rawWrites, rawReads []*series // of connections without a Store
@@ -43,10 +50,15 @@ type group struct {
 
 type canary struct{ token, payload string }
 
-const canaryCount = 6
+const (
+	canaryCount = 6
+
+	// canaryIdle is longer than any fault, and short enough for keepalives to be written in the time of a group.
+	canaryIdle = 20 * time.Second
+)
 
 func newGroup(
-	ctx context.Context, number int, cluster *pgcluster.Cluster, logger *slog.Logger,
+	ctx context.Context, number int, cluster *pgcluster.Cluster, log io.Writer,
 ) (*group, error) {
 	g := &group{
 		number:   number,
@@ -55,14 +67,17 @@ func newGroup(
 		history:  newHistory(),
 		stopping: make(chan struct{}),
 		reported: map[string]bool{},
+
+		manyHosts: number%4 > 1,
 	}
-	if err := g.prepare(ctx, logger); err != nil {
+	g.log = newStateLog(g.history, log)
+	if err := g.prepare(ctx); err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
 }
 
-func (g *group) prepare(ctx context.Context, logger *slog.Logger) error {
+func (g *group) prepare(ctx context.Context) error {
 	for _, node := range g.nodes {
 		proxy, err := faultproxy.New(node.Address())
 		if err != nil {
@@ -84,7 +99,7 @@ func (g *group) prepare(ctx context.Context, logger *slog.Logger) error {
 	}
 	for i := range storeCount {
 		ownPools := i == storeCount-1
-		s, err := openStore(ctx, g.dsn(0), replicas, ownPools, logger)
+		s, err := openStore(ctx, g.primaryDSN(), replicas, ownPools, g.log.logger(i))
 		if err != nil {
 			return err
 		}
@@ -103,14 +118,14 @@ func (g *group) prepare(ctx context.Context, logger *slog.Logger) error {
 func (g *group) seed(ctx context.Context) error {
 	for i := range canaryCount {
 		payload := fmt.Sprintf("canary %d", i)
-		token, err := g.ownPools.InsertTx(ctx, payload)
+		token, err := g.ownPools.InsertTx(ctx, payload, &insertOptions{IdleTimeout: canaryIdle})
 		if err != nil {
 			return err
 		}
 		g.canaries = append(g.canaries, canary{token, payload})
 	}
 	for range g.stores {
-		token, err := g.ownPools.InsertTx(ctx, "probe")
+		token, err := g.ownPools.InsertTx(ctx, "probe", nil)
 		if err != nil {
 			return err
 		}
@@ -148,6 +163,7 @@ func (g *group) run(
 	ctx context.Context, faults []*fault, seed uint64, unknownPerSecond int,
 ) ([]finding, error) {
 	g.startProbes(unknownPerSecond)
+	g.running.Go(g.watchStalls)
 	g.startWorkload(seed, 100*time.Millisecond)
 	var findings []finding
 	err := sleep(ctx, 1200*time.Millisecond) // the Stores look at the replicas once a second
@@ -160,8 +176,40 @@ func (g *group) run(
 			findings = append(findings, found)
 		}
 	}
+	if err == nil {
+		err = g.checkKeepalive(ctx)
+	}
+	for i := range findings { // with what was logged between two faults
+		next := g.history.now()
+		if i+1 < len(findings) {
+			next = findings[i+1].window.from
+		}
+		findings[i].logLines = g.log.most(interval{findings[i].window.from, next})
+	}
 	g.stop(ctx)
 	return findings, err
+}
+
+// checkKeepalive waits until every canary has about as much time left as a use gives it, because the probes
+// use them all the time.
+func (g *group) checkKeepalive(ctx context.Context) error {
+	const patience, behind = 5 * time.Second, 3 * time.Second
+	query := fmt.Sprintf(`SELECT (count(*) = %d)::text FROM sessionsql.session AS s
+		WHERE s.payload LIKE 'canary %%' AND s.expires_at > clock_timestamp() + interval '%d seconds'`,
+		canaryCount, (canaryIdle-behind)/time.Second)
+	for deadline := time.Now().Add(patience); ; {
+		alive, err := ask(ctx, g.nodes[g.leader], query)
+		if err != nil || alive == "true" {
+			return err
+		}
+		if time.Now().After(deadline) {
+			g.report("sessions in use were not kept alive within %v after the last fault", patience)
+			return nil
+		}
+		if err := sleep(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // runCalm lets the workload run without faults.
@@ -190,7 +238,8 @@ func (g *group) stop(ctx context.Context) {
 	case <-ended:
 	case <-time.After(patience):
 		g.report("calls of a Store, or its Close, hang for more than %v", patience)
-		g.meter.add("a call that hangs", patience)
+		now := g.history.now()
+		g.meter.add("a call that hangs", now-int64(patience), now)
 	}
 }
 
@@ -212,6 +261,19 @@ func (g *group) close() error {
 		err = errors.Join(err, proxy.Close())
 	}
 	return errors.Join(err, g.cluster.Close())
+}
+
+// primaryDSN leads to the primary: through its proxy, or as the one of several hosts that accepts writes.
+func (g *group) primaryDSN() string {
+	if !g.manyHosts {
+		return g.dsn(0)
+	}
+	var hosts []string
+	for _, proxy := range g.proxies {
+		hosts = append(hosts, proxy.Addr())
+	}
+	return "postgres://postgres@" + strings.Join(hosts, ",") +
+		"/postgres?sslmode=disable&target_session_attrs=read-write"
 }
 
 // dsn leads to a server through its proxy.

@@ -19,16 +19,28 @@ const (
 	rotate
 	revoke
 	crash // of the primary, by the program itself
+
+	// What a call means to a session that is one of several; see user.callsOn.
+	endSubject // RevokeSubject ends it
+	endListed  // RevokeListed ends it
+	endCapped  // an insert with MaxSessions may end it
+	listed     // ListSubject returns it, or does not
+	proof      // its token opens what a call does to other sessions
 )
 
 func (v verb) String() string {
-	return [...]string{"Insert", "InsertTx", "Lookup", "Update", "Rotate", "Revoke", "crash"}[v]
+	return [...]string{
+		"Insert", "InsertTx", "Lookup", "Update", "Rotate", "Revoke", "crash",
+		"RevokeSubject", "RevokeListed", "insert with MaxSessions", "ListSubject", "proof",
+	}[v]
 }
 
 // asynchronous reports whether a crash may lose a write that the Store acknowledged.
 func (v verb) asynchronous() bool { return v == insert || v == update }
 
-func (v verb) writes() bool { return v != lookup && v != crash }
+func (v verb) reads() bool { return v == lookup || v == listed || v == proof }
+
+func (v verb) writes() bool { return !v.reads() && v != crash }
 
 type outcome int
 
@@ -59,6 +71,10 @@ type call struct {
 	outcome    outcome
 	err        string
 	start, end int64
+
+	idle     time.Duration // how long an insert lets the session live without being used; 0 for ever
+	lifetime time.Duration // and at most; 0 for ever
+	unseen   bool          // the Store does not see that this ended the session; see Store.InsertTx
 
 	// The checker fills in the rest.
 	from  int64  // from when on the value may have been current
@@ -121,6 +137,9 @@ type session struct {
 	mu      sync.Mutex
 	id      int
 	home    int      // the Store that writes it, or -1: each writes it
+	user    *user    // whose it is; nil for nobody's
+	unused  bool     // no call may count as a use of it
+	row     int64    // the id of its row
 	tokens  []string // tokens[i] holds secret i+1
 	version int32    // the latest that a caller saw
 	writes  int      // numbers the payloads
@@ -175,6 +194,9 @@ type history struct {
 	mu       sync.Mutex
 	sessions []*session
 	crashes  []crashWindow
+
+	// anyOrder says that created_at was tampered with: nobody knows which of a user's sessions are the oldest.
+	anyOrder atomic.Bool
 }
 
 func newHistory() *history { return &history{began: time.Now()} }

@@ -17,6 +17,8 @@ type finding struct {
 	rawAway     time.Duration // writes of the worst raw connection
 	lookupsAway time.Duration // of the worst Store, while a server answered
 	worst       string        // which writes
+	stalled     time.Duration // when the machine stood still
+	logLines    int           // of the most talkative Store
 	violations  []violation
 }
 
@@ -63,6 +65,7 @@ func (g *group) settle(ctx context.Context) error {
 }
 
 func (g *group) measure(found *finding) {
+	found.stalled = g.stalls.within(found.window)
 	for _, s := range g.rawWrites {
 		found.rawAway = max(found.rawAway, s.outage(found.window).length())
 	}

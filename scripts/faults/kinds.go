@@ -68,7 +68,8 @@ func allKinds() []*kind {
 		{"rows locked", long, 2 * long, false, lockRows},
 		{"long transactions", long, 2 * long, false, longTransactions},
 		{"created_at stepping", short, long, false, stepCreatedAt},
-		{"Install meanwhile", short, long, false, installMeanwhile},
+		{"Install of the same version", short, long, false, installMeanwhile},
+		{"Install of an older version", short, long, false, installOlder},
 
 		{"promotion", long, 2 * long, true, promote},
 		{"replica ahead of the promoted", lagHold, lagHold + short, true, promoteBehind},

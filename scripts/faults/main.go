@@ -49,7 +49,7 @@ func parse() options {
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
-	violations, err := run(ctx, parse())
+	broken, err := run(ctx, parse())
 	switch {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "faults: interrupted")
@@ -57,12 +57,13 @@ func main() {
 	case err != nil:
 		fmt.Fprintln(os.Stderr, "faults:", err)
 		os.Exit(2)
-	case violations > 0:
+	case broken > 0:
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, o options) (violations int, err error) {
+// run returns how many rules and bounds were broken.
+func run(ctx context.Context, o options) (broken int, err error) {
 	kinds, err := choose(o.kinds)
 	if err != nil {
 		return 0, err
@@ -84,10 +85,11 @@ func run(ctx context.Context, o options) (violations int, err error) {
 		return 0, err
 	}
 	r.print(os.Stdout, kinds)
+	broken = r.violations + r.missed(os.Stdout)
 	if o.json {
 		err = r.summary(kinds, o.planted).print(os.Stdout)
 	}
-	return r.violations, err
+	return broken, err
 }
 
 // runPlan runs one group after the other. The next cluster starts while the Stores of a group warm up.
@@ -117,7 +119,7 @@ func runGroup(
 	if o.log {
 		log = io.Writer(os.Stderr)
 	}
-	g, err := newGroup(ctx, number, cluster, r.logger(log))
+	g, err := newGroup(ctx, number, cluster, log)
 	if err != nil {
 		return err
 	}
@@ -151,7 +153,7 @@ func runCalm(ctx context.Context, o options) (violations int, err error) {
 		return 0, err
 	}
 	r := &report{seed: o.seed, started: time.Now()}
-	g, err := newGroup(ctx, 1, cluster, r.logger(io.Discard))
+	g, err := newGroup(ctx, 1, cluster, io.Discard)
 	if err != nil {
 		return 0, err
 	}

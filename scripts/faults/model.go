@@ -3,6 +3,7 @@ package main
 import (
 	"hash/fnv"
 	"slices"
+	"time"
 
 	"github.com/anishathalye/porcupine"
 )
@@ -24,6 +25,52 @@ type facts struct {
 
 	// The previous secret opens the session until some moment between these two.
 	graceFrom, graceTo int64
+
+	limits
+}
+
+// limits is when a session that is not used ends: at some moment between from and to, and never later than at
+// the deadline, which lies between two moments as well.
+type limits struct {
+	idle                     int64 // what a use gives it; 0: it does not expire
+	from, to                 int64
+	deadlineFrom, deadlineTo int64
+}
+
+// clockSlack is what the clocks of the servers and of this program, which read one machine's, may differ by.
+const clockSlack = 2 * time.Millisecond
+
+// limitsOf returns the limits of a session that an insert makes.
+func limitsOf(c *call) limits {
+	l := limits{deadlineFrom: never, deadlineTo: never}
+	if c.lifetime > 0 {
+		l.deadlineFrom, l.deadlineTo = c.start+int64(c.lifetime), c.end+int64(c.lifetime)
+	}
+	l.idle = int64(c.idle + c.idle/3)
+	return l.used(c.start, c.end)
+}
+
+// used returns the limits after a use at some moment between two others. A use never brings the end nearer.
+func (l limits) used(start, end int64) limits {
+	if l.idle == 0 {
+		l.from, l.to = l.deadlineFrom, l.deadlineTo
+		return l
+	}
+	l.from = max(l.from, min(start+l.idle, l.deadlineFrom))
+	if end == never {
+		l.to = l.deadlineTo
+	} else {
+		l.to = max(l.to, min(end+l.idle, l.deadlineTo))
+	}
+	return l
+}
+
+// mayLive reports whether the session may not have expired when a call began.
+func (l limits) mayLive(c *call) bool { return l.to == never || c.start <= l.to+int64(clockSlack) }
+
+// mustLive reports whether the session cannot have expired before a call ended.
+func (l limits) mustLive(c *call) bool {
+	return l.from == never || c.known() < l.from-int64(clockSlack)
 }
 
 // unknown is a secret that no caller knows.
@@ -65,7 +112,12 @@ func (s state) step(c *call) []any {
 		if s.phase != absent {
 			return nil
 		}
-		return s.write(c, facts{phase: live, version: 1, payload: c.payload, current: c.next})
+		next := facts{phase: live, version: 1, payload: c.payload, current: c.next, limits: limitsOf(c)}
+		return s.write(c, next)
+	case endSubject, endListed, endCapped:
+		return s.endedByAnother(c)
+	case listed:
+		return s.listed(c)
 	}
 	switch c.outcome {
 	case noSession:
@@ -78,6 +130,8 @@ func (s state) step(c *call) []any {
 	}
 	next := s.facts
 	switch c.verb {
+	case proof:
+		return []any{s}
 	case lookup:
 		return s.when(c.payload == s.payload && c.version == s.version)
 	case update:
@@ -88,6 +142,7 @@ func (s state) step(c *call) []any {
 			return nil
 		}
 		next.payload, next.version = c.payload, s.version+1
+		next.limits = s.used(c.start, c.known())
 	case rotate:
 		if c.outcome == rotated {
 			return s.when(c.secret == s.previous)
@@ -114,6 +169,7 @@ func (s state) doubtful(c *call) []any {
 			return []any{s}
 		}
 		next.payload, next.version = c.payload, s.version+1
+		next.limits = s.used(c.start, c.known())
 	case rotate:
 		if c.secret != s.current {
 			return []any{s}
@@ -161,6 +217,7 @@ func (s state) when(holds bool) []any {
 func (s state) renewed(c *call) facts {
 	next := s.facts
 	next.current, next.previous = c.next, s.current
+	next.limits = s.used(c.start, c.known())
 	next.graceFrom, next.graceTo = c.start+int64(grace), never
 	if c.outcome == done {
 		next.graceTo = c.end + int64(grace)
@@ -170,10 +227,33 @@ func (s state) renewed(c *call) facts {
 	return next
 }
 
+// endedByAnother is a call for other sessions that ends this one, or may.
+func (s state) endedByAnother(c *call) []any {
+	if s.phase != live || !s.mayLive(c) {
+		return s.when(c.verb != endListed || c.outcome != done || s.otherID())
+	}
+	ended := s.write(c, facts{phase: dead})
+	if c.outcome == done && c.verb != endCapped {
+		return ended
+	}
+	return append(ended, s)
+}
+
+// listed is a list of a user's sessions, with this one in it or without.
+func (s state) listed(c *call) []any {
+	if c.outcome == noSession {
+		return s.when(s.phase != live || !s.mustLive(c))
+	}
+	return s.when(s.phase == live && s.mayLive(c) || s.otherID())
+}
+
+// otherID reports whether the id of this session may be another's: ids are handed out again after a crash.
+func (s state) otherID() bool { return s.phase != live && s.crashes > 0 }
+
 func (s state) mayOpen(c *call) bool {
-	return c.secret == s.current || c.secret == s.previous && c.start <= s.graceTo
+	return s.mayLive(c) && (c.secret == s.current || c.secret == s.previous && c.start <= s.graceTo)
 }
 
 func (s state) mustOpen(c *call) bool {
-	return c.secret == s.current || c.secret == s.previous && c.known() < s.graceFrom
+	return s.mustLive(c) && (c.secret == s.current || c.secret == s.previous && c.known() < s.graceFrom)
 }

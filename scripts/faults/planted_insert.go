@@ -14,8 +14,8 @@ type sharedInsert struct {
 	last  atomic.Value
 }
 
-func (b *sharedInsert) Insert(ctx context.Context, payload string) (string, error) {
-	token, err := b.sessions.Insert(ctx, payload)
+func (b *sharedInsert) Insert(ctx context.Context, payload string, own *insertOptions) (string, error) {
+	token, err := b.sessions.Insert(ctx, payload, own)
 	if before, ok := b.last.Load().(string); ok && err == nil && b.calls.Add(1)%10 == 0 {
 		return before, nil
 	}

@@ -7,14 +7,18 @@ import (
 
 // prepare returns the calls of a session that say anything, with the crashes, in the order of their ends.
 func (h *history) prepare(s *session) []*call {
+	all := s.calls
+	if s.user != nil {
+		all = slices.Concat(s.calls, s.user.callsOn(s, h))
+	}
 	var calls []*call
-	for _, c := range s.calls {
-		if c.verb == lookup && c.outcome == unsure {
+	for _, c := range all {
+		if c.verb.reads() && c.outcome == unsure {
 			continue
 		}
 		c.from = c.start
 		if c.verb == lookup && c.outcome == done {
-			c.from = max(c.start-int64(maxReplicaLag), lastOwnWrite(s, c)+1)
+			c.from = max(c.start-int64(maxReplicaLag), lastOwnWrite(all, c)+1)
 		}
 		c.lossy = 0
 		for i, w := range h.crashes {
@@ -37,10 +41,11 @@ func (h *history) prepare(s *session) []*call {
 
 // lastOwnWrite is when the Store of a lookup last acknowledged a write of the session before the lookup
 // began, -1 for never. That Store reads this write or something later.
-func lastOwnWrite(s *session, read *call) int64 {
+func lastOwnWrite(calls []*call, read *call) int64 {
 	latest := int64(-1)
-	for _, c := range s.calls {
-		if c.verb.writes() && c.outcome == done && c.store == read.store && c.end < read.start {
+	for _, c := range calls {
+		known := c.verb.writes() && c.outcome == done && !c.unseen
+		if known && c.store == read.store && c.end < read.start {
 			latest = max(latest, c.end)
 		}
 	}

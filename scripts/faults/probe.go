@@ -15,7 +15,6 @@ import (
 
 const (
 	callDeadline = time.Second
-	tolerance    = 100 * time.Millisecond // by which a call may miss its deadline
 
 	writePeriod  = 100 * time.Millisecond
 	lookupPeriod = 50 * time.Millisecond
@@ -26,17 +25,18 @@ const (
 type meter struct {
 	mu    sync.Mutex
 	calls int
-	late  int
+	late  []interval // from the deadline to the end
 	worst time.Duration
 	on    string // the verb of the worst
 }
 
-func (m *meter) add(verb string, past time.Duration) {
+func (m *meter) add(verb string, deadline, end int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.calls++
-	if past > tolerance {
-		m.late++
+	past := time.Duration(end - deadline)
+	if past > maxPastDeadline {
+		m.late = append(m.late, interval{deadline, end})
 	}
 	if past > m.worst {
 		m.worst, m.on = past, verb
@@ -50,7 +50,7 @@ func (g *group) timed(verb string, do func(context.Context) error) (start, end i
 	start = g.history.now()
 	err = do(ctx)
 	end = g.history.now()
-	g.meter.add(verb, time.Duration(end-start)-callDeadline)
+	g.meter.add(verb, start+int64(callDeadline), end)
 	return start, end, err
 }
 
@@ -84,7 +84,7 @@ func (g *group) startProbes(unknownPerSecond int) {
 		g.writes = append(g.writes, inserts, updates)
 		g.lookups = append(g.lookups, lookups)
 		g.pulse(inserts, "Insert", func(ctx context.Context) error {
-			_, err := s.Insert(ctx, "probe")
+			_, err := s.Insert(ctx, "probe", nil)
 			return err
 		})
 		g.pulse(updates, "Update", func(ctx context.Context) error {
@@ -107,7 +107,7 @@ func (g *group) startProbes(unknownPerSecond int) {
 		writes := &series{name: fmt.Sprintf("raw writes %d", i), period: rawPeriod}
 		g.rawWrites = append(g.rawWrites, writes)
 		statement := fmt.Sprintf("UPDATE faults_beat SET beats = beats + 1 WHERE id = %d", i)
-		g.running.Go(func() { g.rawLoop(writes, g.dsn(0), statement) })
+		g.running.Go(func() { g.rawLoop(writes, g.primaryDSN(), statement) })
 	}
 	for i := range g.proxies {
 		reads := &series{name: fmt.Sprintf("raw reads of server %d", i), period: rawPeriod}

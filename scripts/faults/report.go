@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
-	"sync/atomic"
 	"text/tabwriter"
 	"time"
 )
@@ -39,9 +37,11 @@ type report struct {
 	violations int // those of no fault too
 	late       int
 	calls      int
-	worst      time.Duration
+	worst      time.Duration // after a deadline
 	worstOn    string
-	logLines   atomic.Int64
+	worstOwn   time.Duration // the same, less the time in which the machine stood still
+
+	logLines, repeatedLines int
 }
 
 // add takes what a group found. A violation belongs to the fault before it.
@@ -71,7 +71,13 @@ func (r *report) add(g *group, findings []finding, violations []violation, detai
 	g.meter.mu.Lock()
 	defer g.meter.mu.Unlock()
 	r.calls += g.meter.calls
-	r.late += g.meter.late
+	r.late += len(g.meter.late)
+	for _, late := range g.meter.late {
+		r.worstOwn = max(r.worstOwn, late.length()-g.stalls.within(late))
+	}
+	lines, repeated := g.log.counts()
+	r.logLines += lines
+	r.repeatedLines += repeated
 	if g.meter.worst > r.worst {
 		r.worst, r.worstOn = g.meter.worst, g.meter.on
 	}
@@ -116,9 +122,25 @@ func (r *report) print(to io.Writer, kinds []*kind) {
 	fmt.Fprintf(to, "worst: %.2f s without lookups, %.2f s without writes beyond the raw connection\n",
 		s.WorstLookupsAway, s.WorstWritesBeyond)
 	fmt.Fprintf(to, "%d calls came later than %v after their deadline, the worst %.0f ms (%s)\n",
-		r.late, tolerance, s.WorstPastDeadlineMS, r.worstOn)
-	fmt.Fprintf(to, "the Stores logged %d lines, %.0f a minute for each Store\n",
-		r.logLines.Load(), float64(r.logLines.Load())/elapsed.Minutes()/storeCount)
+		r.late, maxPastDeadline, s.WorstPastDeadlineMS, r.worstOn)
+	r.printLog(to, elapsed)
+}
+
+// printLog prints how much the Stores logged. A fault lasts for seconds and a line tells of a change of
+// state, so the lines of one fault are those of a minute with one outage in it.
+func (r *report) printLog(to io.Writer, elapsed time.Duration) {
+	var worst finding
+	for _, f := range r.findings {
+		if f.logLines > worst.logLines {
+			worst = f
+		}
+	}
+	on := ""
+	if worst.fault != nil {
+		on = fmt.Sprintf("; at most %d by one Store in one fault (%s)", worst.logLines, worst.fault.kind.name)
+	}
+	fmt.Fprintf(to, "the Stores logged %d lines, %.0f a minute for each Store%s; %d repeat the line before\n",
+		r.logLines, float64(r.logLines)/elapsed.Minutes()/storeCount, on, r.repeatedLines)
 }
 
 func (r *report) summary(kinds []*kind, planted int) summary {
@@ -135,18 +157,3 @@ func (r *report) summary(kinds []*kind, planted int) summary {
 func round(seconds float64) float64 { return float64(int(seconds*100+0.5)) / 100 }
 
 func (s summary) print(to io.Writer) error { return json.NewEncoder(to).Encode(s) }
-
-// logger counts the lines that the Stores log, and shows them if wanted.
-func (r *report) logger(to io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(countingWriter{&r.logLines, to}, nil))
-}
-
-type countingWriter struct {
-	lines *atomic.Int64
-	to    io.Writer
-}
-
-func (w countingWriter) Write(line []byte) (int, error) {
-	w.lines.Add(1)
-	return w.to.Write(line)
-}

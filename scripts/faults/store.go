@@ -21,12 +21,14 @@ const (
 	anyVersion    = sessionsql.AnyVersion
 )
 
+type insertOptions = sessionsql.InsertOptions
+
 // sessions is what the workload does with a Store. The planted bugs wrap it.
 type sessions interface {
-	Insert(ctx context.Context, payload string) (token string, err error)
+	Insert(ctx context.Context, payload string, own *insertOptions) (token string, err error)
 
 	// InsertTx inserts in a transaction of its own. A token that comes with an error is of a commit in doubt.
-	InsertTx(ctx context.Context, payload string) (token string, err error)
+	InsertTx(ctx context.Context, payload string, own *insertOptions) (token string, err error)
 
 	Lookup(ctx context.Context, token string) (payload string, version int32, err error)
 
@@ -36,6 +38,12 @@ type sessions interface {
 	Update(ctx context.Context, token, payload string, version int32) (int32, error)
 	Rotate(ctx context.Context, token string) (string, error)
 	Revoke(ctx context.Context, token string) error
+	RevokeSubject(ctx context.Context, subject, except string) error
+	RevokeListed(ctx context.Context, token string, id int64) error
+
+	// List returns the ids of a user's live sessions.
+	List(ctx context.Context, subject string) ([]int64, error)
+
 	Close(ctx context.Context) error
 }
 
@@ -119,18 +127,18 @@ func (s *store) Close(ctx context.Context) error {
 	return errors.Join(s.Store.Close(ctx), s.closePools())
 }
 
-func (s *store) Insert(ctx context.Context, payload string) (string, error) {
-	token, err := s.Store.Insert(ctx, payload, nil)
+func (s *store) Insert(ctx context.Context, payload string, own *insertOptions) (string, error) {
+	token, err := s.Store.Insert(ctx, payload, own)
 	return string(token), err
 }
 
-func (s *store) InsertTx(ctx context.Context, payload string) (string, error) {
+func (s *store) InsertTx(ctx context.Context, payload string, own *insertOptions) (string, error) {
 	tx, err := s.primary.BeginTx(ctx, nil)
 	if err != nil {
 		return "", fmt.Errorf("%w: begin: %w", errOfDriver, err)
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	token, err := s.Store.InsertTx(ctx, tx, payload, nil)
+	token, err := s.Store.InsertTx(ctx, tx, payload, own)
 	if err != nil {
 		return "", err
 	}
@@ -161,6 +169,24 @@ func (s *store) Rotate(ctx context.Context, token string) (string, error) {
 
 func (s *store) Revoke(ctx context.Context, token string) error {
 	return s.Store.Revoke(ctx, sessionsql.Token(token))
+}
+
+func (s *store) RevokeSubject(ctx context.Context, subject, except string) error {
+	_, err := s.Store.RevokeSubject(ctx, subject, sessionsql.Token(except))
+	return err
+}
+
+func (s *store) RevokeListed(ctx context.Context, token string, id int64) error {
+	return s.Store.RevokeListed(ctx, sessionsql.Token(token), id)
+}
+
+func (s *store) List(ctx context.Context, subject string) ([]int64, error) {
+	list, err := s.Store.ListSubject(ctx, subject, "")
+	ids := make([]int64, len(list))
+	for i, session := range list {
+		ids[i] = session.ID
+	}
+	return ids, err
 }
 
 // install installs the bundle, or finds it installed.

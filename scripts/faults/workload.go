@@ -13,10 +13,14 @@ const (
 	storeCount      = 3
 	callersPerStore = 8
 	slotCount       = 60
+	userCount       = 6
 	sharedSlots     = 20 // their sessions are written through every Store, the others' through one
 
 	callsPerSession  = 80 // more would take long to check
 	doubtsPerSession = 3
+
+	shortIdle     = 1500 * time.Millisecond
+	shortLifetime = 2500 * time.Millisecond
 )
 
 // A caller stands for the requests that one program handles one after the other.
@@ -28,6 +32,9 @@ type caller struct {
 }
 
 func (g *group) startWorkload(seed uint64, pause time.Duration) {
+	for i := range userCount {
+		g.users = append(g.users, &user{subject: fmt.Sprintf("user %d", i)})
+	}
 	g.slots = make([]atomic.Pointer[session], slotCount)
 	for i := range g.stores {
 		for j := range callersPerStore {
@@ -51,8 +58,12 @@ func (c *caller) run() {
 	}
 }
 
-// act makes one call for the session in a slot.
+// act makes one call for the session in a slot, or for a user's.
 func (c *caller) act(slot int) {
+	if c.rng.IntN(100) < 15 {
+		c.serve(c.g.users[c.rng.IntN(len(c.g.users))])
+		return
+	}
 	home := -1
 	if slot >= sharedSlots {
 		home = slot % len(c.g.stores)
@@ -84,31 +95,49 @@ func (s *session) worn() bool {
 	return s.ended || s.doubts >= doubtsPerSession || len(s.calls) >= callsPerSession
 }
 
+// insert makes the session of a slot. Some expire soon: of those that do so for want of use, what counts as a
+// use is left out.
 func (c *caller) insert(slot int, old *session, home int) {
 	s := &session{id: c.g.history.newID(), home: home}
-	one := &call{verb: insert, store: c.store, next: 1, payload: s.nextPayload(c.rng)}
+	own := &insertOptions{}
+	switch slot % 10 {
+	case 3:
+		own.IdleTimeout, s.unused = shortIdle, true
+	case 7:
+		own.Lifetime = shortLifetime
+	}
+	if one := c.create(s, own); s.tokens != nil {
+		s.add(one)
+		c.g.history.addSession(s)
+		c.g.slots[slot].CompareAndSwap(old, s)
+	}
+}
+
+// create makes a session. One without a token may exist, and nobody will ever know.
+func (c *caller) create(s *session, own *insertOptions) *call {
+	one := &call{
+		verb: insert, store: c.store, next: 1, payload: s.nextPayload(c.rng),
+		idle: own.IdleTimeout, lifetime: own.Lifetime,
+	}
 	do := c.g.stores[c.store].Insert
 	if c.rng.IntN(3) == 0 {
 		one.verb, do = insertTx, c.g.stores[c.store].InsertTx
 	}
 	var token string
 	c.call(one, func(ctx context.Context) (err error) {
-		token, err = do(ctx, one.payload)
+		token, err = do(ctx, one.payload, own)
 		return err
 	})
-	if token == "" {
-		return // nobody will ever know whether it exists
+	if token != "" {
+		s.tokens, s.row = []string{token}, rowOf(token)
 	}
-	s.tokens = []string{token}
-	s.add(one)
-	c.g.history.addSession(s)
-	c.g.slots[slot].CompareAndSwap(old, s)
+	return one
 }
 
 func (c *caller) lookup(s *session) {
 	one, token := c.begin(lookup, s, 25)
 	do := c.g.stores[c.store].Lookup
-	if c.rng.IntN(4) == 0 {
+	if s.unused || c.rng.IntN(4) == 0 {
 		do = c.g.stores[c.store].Peek
 	}
 	c.call(one, func(ctx context.Context) (err error) {

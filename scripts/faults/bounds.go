@@ -1,0 +1,43 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// A bound is what a user relies on. More than that is printed. More than the slack as well fails the run: a
+// machine that has much else to do is slow for a moment, and never for so long.
+type bound struct {
+	most, slack time.Duration
+	what        string
+}
+
+var (
+	lookupsBound  = bound{time.Second, time.Second, "without lookups"}
+	writesBound   = bound{time.Second, time.Second, "without writes beyond the raw connection"}
+	deadlineBound = bound{maxPastDeadline, 900 * time.Millisecond, "after the deadline of a call"}
+)
+
+const maxPastDeadline = 100 * time.Millisecond
+
+// missed prints each bound that was not kept, and returns how many fail the run. The time in which the
+// machine stood still counts for nothing.
+func (r *report) missed(to io.Writer) (failed int) {
+	check := func(b bound, took time.Duration, where string) {
+		switch {
+		case took > b.most+b.slack:
+			failed++
+			fmt.Fprintf(to, "FAILED: %.2f s %s: %s\n", took.Seconds(), b.what, where)
+		case took > b.most:
+			fmt.Fprintf(to, "slow: %.2f s %s: %s\n", took.Seconds(), b.what, where)
+		}
+	}
+	for _, f := range r.findings {
+		where := fmt.Sprintf("fault %d, %s", f.fault.number, f.fault.kind.name)
+		check(lookupsBound, f.lookupsAway-f.stalled, where)
+		check(writesBound, f.writesAway-f.rawAway-f.stalled, where+", "+f.worst)
+	}
+	check(deadlineBound, r.worstOwn, r.worstOn)
+	return failed
+}

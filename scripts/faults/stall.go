@@ -1,0 +1,41 @@
+package main
+
+import (
+	"sync"
+	"time"
+)
+
+const stallPeriod = 10 * time.Millisecond
+
+// A stallMeter notes when the machine did not let this program run. Whatever came late then came late because
+// of that.
+type stallMeter struct {
+	mu   sync.Mutex
+	seen []interval
+}
+
+// watchStalls sleeps again and again, and notes when it wakes up late.
+func (g *group) watchStalls() {
+	const late = 3 * stallPeriod
+	for last := g.history.now(); ; {
+		select {
+		case <-g.stopping:
+			return
+		case <-time.After(stallPeriod):
+		}
+		now := g.history.now()
+		if now-last > int64(late) {
+			g.stalls.mu.Lock()
+			g.stalls.seen = append(g.stalls.seen, interval{last + int64(stallPeriod), now})
+			g.stalls.mu.Unlock()
+		}
+		last = now
+	}
+}
+
+// within returns how much of a span the machine stood still.
+func (m *stallMeter) within(span interval) time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return covered(span, m.seen)
+}
