@@ -29,7 +29,7 @@ type known struct {
 
 	// What the crash may undo is known only when it comes, so what was answered until then is kept.
 	loggedIn  answer
-	inherited int      // views of the session whose secret the log-in renewed; a crash may bring its payload back
+	inherited int      // views of the session that the log-in renewed; a crash may bring its payload back
 	answered  []answer // accepted, in the order of their sending
 
 	met       bool    // an answer came after the crash had begun

@@ -9,7 +9,7 @@ import (
 const (
 	sampleInterval = time.Second
 	maxSamples     = 60
-	lookTimeout    = 500 * time.Millisecond
+	lookTimeout    = 2 * time.Second
 )
 
 // monitor knows what /status draws: it counts once a second, and asks the primary who it is.

@@ -20,19 +20,19 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 		want      []loss
 	}{
 		{
-			name: "nothing is lost",
+			name:  "nothing is lost",
 			steps: []step{{view(1, "ann", 1)}, {view(2.9, "ann", 2)}, {view(4, "ann", 3)}},
 		},
 		{
-			name: "a view in the window",
+			name:  "a view in the window",
 			steps: []step{{view(2.9, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{undone},
 		},
 		{
-			name: "a view that was under way",
+			name:  "a view that was under way",
 			steps: []step{{view(2.95, "ann", 1)}, {glance(4, 0)}}, want: []loss{undone},
 		},
 		{
-			name: "a view before the window",
+			name:  "a view before the window",
 			steps: []step{{view(1, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{mustNot},
 		},
 		{
@@ -46,7 +46,7 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 		{
 			name:  "a view that was seen after the crash",
 			steps: []step{{view(2.9, "ann", 1)}, {glance(3.5, 1)}, {glance(4, 0)}},
-			want: []loss{{lost, unrelated}},
+			want:  []loss{{lost, unrelated}},
 		},
 		{
 			name:  "a view after the crash",
@@ -55,7 +55,7 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 		{name: "a log-in in the window", loggedIn: 2.8, steps: []step{{refusal(3.5)}}, want: []loss{undone}},
 		{name: "a log-in before the window", steps: []step{{refusal(3.5)}}, want: []loss{mustNot}},
 		{
-			name: "a log-in after the crash",
+			name:     "a log-in after the crash",
 			loggedIn: 3.2, steps: []step{{refusal(3.5)}}, want: []loss{{lost, unrelated}},
 		},
 		{
@@ -76,21 +76,21 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 			steps: []step{{view(2.6, "ann", 1)}, {refusal(3.5)}}, want: []loss{mustNot},
 		},
 		{
-			name: "a keepalive in the window",
+			name:  "a keepalive in the window",
 			steps: []step{{glance(2.2, 0)}, {refusal(4.5)}}, want: []loss{undone},
 		},
 		{
-			name: "a keepalive before the window",
+			name:  "a keepalive before the window",
 			steps: []step{{glance(1.7, 0)}, {refusal(4.5)}}, want: []loss{mustNot},
 		},
 		{
-			name: "a keepalive after the crash",
+			name:  "a keepalive after the crash",
 			steps: []step{{glance(3.3, 0)}, {refusal(5.5)}}, want: []loss{mustNot},
 		},
 		{
 			name:  "a payload and then the session, which is one",
 			steps: []step{{view(2.6, "ann", 1)}, {glance(3.2, 0)}, {refusal(6)}},
-			want: []loss{undone, mustNot},
+			want:  []loss{undone, mustNot},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -167,7 +167,8 @@ func TestOnlyTheOutageExcusesErrors(t *testing.T) {
 	tally.crash.moments = moments{begun: at(3), dead: at(3.1), over: at(4)}
 	for _, a := range []answer{
 		request(2.95, writing, 503), request(3.2, reading, 200), request(3.5, writing, 503),
-		request(3.7, writing, 200), request(3.8, none, 503), request(4.1, writing, 503), request(4.2, reading, 200),
+		request(3.7, writing, 200), request(3.8, none, 503),
+		request(4.1, writing, 503), request(4.2, reading, 200),
 	} {
 		tally.enter(a, 200)
 	}
