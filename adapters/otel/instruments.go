@@ -51,60 +51,92 @@ const (
 )
 
 var instruments = []instrument{
-	{counter, "sessionsql.lookups", "{lookup}", "Calls of Lookup, Touch and Peek with a well-formed token.",
-		number(func(s *sessionsql.Stats) int64 { return s.Lookups })},
-	{counter, "sessionsql.lookup.answers", "{lookup}", "Lookups that a server answered.",
+	{
+		counter, "sessionsql.lookups", "{lookup}",
+		"Calls of Lookup, Touch and Peek with a well-formed token.",
+		number(func(s *sessionsql.Stats) int64 { return s.Lookups }),
+	},
+	{
+		counter, "sessionsql.lookup.answers", "{lookup}", "Lookups that a server answered.",
 		func(s *sessionsql.Stats, take sample) {
 			take(float64(s.ReplicaReads), role.String("replica"))
 			take(float64(s.PrimaryReads), role.String("primary"))
-		}},
-	{counter, "sessionsql.lookup.replica_misses", "{lookup}",
+		},
+	},
+	{
+		counter, "sessionsql.lookup.replica_misses", "{lookup}",
 		"Lookups that a replica had no session for, so that the primary was asked.",
-		number(func(s *sessionsql.Stats) int64 { return s.ReplicaMisses })},
-	{counter, "sessionsql.writes", "{session}", "Sessions inserted, updated, rotated or revoked.",
+		number(func(s *sessionsql.Stats) int64 { return s.ReplicaMisses }),
+	},
+	{
+		counter, "sessionsql.writes", "{session}", "Sessions inserted, updated, rotated or revoked.",
 		func(s *sessionsql.Stats, take sample) {
 			take(float64(s.Inserts), verb.String("insert"))
 			take(float64(s.Updates), verb.String("update"))
 			take(float64(s.Rotates), verb.String("rotate"))
 			take(float64(s.Revokes), verb.String("revoke"))
-		}},
-	{counter, "sessionsql.batches", "{batch}", "Round trips; fewer than calls where callers shared them.",
+		},
+	},
+	{
+		counter, "sessionsql.batches", "{batch}", "Round trips; fewer than calls where callers shared them.",
 		func(s *sessionsql.Stats, take sample) {
 			take(float64(s.LookupBatches), verb.String("lookup"))
 			take(float64(s.InsertBatches), verb.String("insert"))
 			take(float64(s.UpdateBatches), verb.String("update"))
-		}},
-	{counter, "sessionsql.errors", "{error}",
+		},
+	},
+	{
+		counter, "sessionsql.errors", "{error}",
 		"Failed calls. ErrNoSession, ErrConflict and ErrRotated are answers, and not counted.",
 		func(s *sessionsql.Stats, take sample) {
 			for key, n := range s.Errors {
 				take(float64(n), verb.String(key.Op), errorType.String(key.Kind))
 			}
-		}},
+		},
+	},
 
-	{level, "sessionsql.touch.pending", "{session}", "Sessions whose touch waits for a flush.",
-		number(func(s *sessionsql.Stats) int64 { return s.TouchesPending })},
-	{counter, "sessionsql.touch.sent", "{session}", "Sessions whose touch a flush sent.",
-		number(func(s *sessionsql.Stats) int64 { return s.TouchesSent })},
-	{counter, "sessionsql.touch.dropped", "{session}",
+	{
+		level, "sessionsql.touch.pending", "{session}", "Sessions whose touch waits for a flush.",
+		number(func(s *sessionsql.Stats) int64 { return s.TouchesPending }),
+	},
+	{
+		counter, "sessionsql.touch.sent", "{session}", "Sessions whose touch a flush sent.",
+		number(func(s *sessionsql.Stats) int64 { return s.TouchesSent }),
+	},
+	{
+		counter, "sessionsql.touch.dropped", "{session}",
 		"Sessions whose touch was dropped, because the buffer was full.",
-		number(func(s *sessionsql.Stats) int64 { return s.TouchesDropped })},
-	{counter, "sessionsql.touch.extended", "{session}",
+		number(func(s *sessionsql.Stats) int64 { return s.TouchesDropped }),
+	},
+	{
+		counter, "sessionsql.touch.extended", "{session}",
 		"Sessions that were due when their touch was sent, so that it extended their expiry.",
-		number(func(s *sessionsql.Stats) int64 { return s.SessionsExtended })},
-	{counter, "sessionsql.flush.errors", "{error}",
+		number(func(s *sessionsql.Stats) int64 { return s.SessionsExtended }),
+	},
+	{
+		counter, "sessionsql.flush.errors", "{error}",
 		"Failed statements of flushes. Their touches are sent again.",
-		number(func(s *sessionsql.Stats) int64 { return s.FlushErrors })},
-	{gauge, "sessionsql.flush.last_success_timestamp", "s", "When a flush last ended well, since 1970.",
-		moment(func(s *sessionsql.Stats) time.Time { return s.LastFlush })},
-	{counter, "sessionsql.reap.deleted", "{session}", "Expired sessions deleted by this Store.",
-		number(func(s *sessionsql.Stats) int64 { return s.Reaped })},
-	{counter, "sessionsql.reap.errors", "{error}", "Failed rounds of the reaper.",
-		number(func(s *sessionsql.Stats) int64 { return s.ReapErrors })},
-	{gauge, "sessionsql.reap.last_success_timestamp", "s", "When a reap last ended well, since 1970.",
-		moment(func(s *sessionsql.Stats) time.Time { return s.LastReap })},
+		number(func(s *sessionsql.Stats) int64 { return s.FlushErrors }),
+	},
+	{
+		gauge, "sessionsql.flush.last_success_timestamp", "s", "When a flush last ended well, since 1970.",
+		moment(func(s *sessionsql.Stats) time.Time { return s.LastFlush }),
+	},
+	{
+		counter, "sessionsql.reap.deleted", "{session}", "Expired sessions deleted by this Store.",
+		number(func(s *sessionsql.Stats) int64 { return s.Reaped }),
+	},
+	{
+		counter, "sessionsql.reap.errors", "{error}", "Failed rounds of the reaper.",
+		number(func(s *sessionsql.Stats) int64 { return s.ReapErrors }),
+	},
+	{
+		gauge, "sessionsql.reap.last_success_timestamp", "s", "When a reap last ended well, since 1970.",
+		moment(func(s *sessionsql.Stats) time.Time { return s.LastReap }),
+	},
 
-	{gauge, "sessionsql.server.usable", "{server}",
+	{
+		gauge, "sessionsql.server.usable", "{server}",
 		"1 when the primary answers or a replica is read from, else 0.",
 		servers(func(s *sessionsql.ServerStats, take sample) {
 			if s.Usable {
@@ -112,29 +144,42 @@ var instruments = []instrument{
 			} else {
 				take(0)
 			}
-		})},
-	{gauge, "sessionsql.server.changed_timestamp", "s",
+		}),
+	},
+	{
+		gauge, "sessionsql.server.changed_timestamp", "s",
 		"When a server last became usable or unusable, since 1970.",
-		servers(func(s *sessionsql.ServerStats, take sample) { take(unix(s.Since)) })},
-	{gauge, "sessionsql.replica.lag", "s",
+		servers(func(s *sessionsql.ServerStats, take sample) { take(unix(s.Since)) }),
+	},
+	{
+		gauge, "sessionsql.replica.lag", "s",
 		"How old the first write is that a replica does not have; 0 when it has all.",
 		func(s *sessionsql.Stats, take sample) {
 			for i := range s.Replicas {
 				take(s.Replicas[i].Lag.Seconds(), server.String(replicaName(i)))
 			}
-		}},
-	{level, "sessionsql.pool.connections", "{connection}", "Connections of the pool that callers use.",
+		},
+	},
+	{
+		level, "sessionsql.pool.connections", "{connection}", "Connections of the pool that callers use.",
 		servers(func(s *sessionsql.ServerStats, take sample) {
 			take(float64(s.Pool.InUse), connState.String("used"))
 			take(float64(s.Pool.Idle), connState.String("idle"))
-		})},
-	{level, "sessionsql.pool.max_connections", "{connection}",
+		}),
+	},
+	{
+		level, "sessionsql.pool.max_connections", "{connection}",
 		"The most connections that the pool opens; 0 when it has no bound.",
-		servers(func(s *sessionsql.ServerStats, take sample) { take(float64(s.Pool.MaxOpenConnections)) })},
-	{counter, "sessionsql.pool.waits", "{wait}", "How often a caller waited for a connection.",
-		servers(func(s *sessionsql.ServerStats, take sample) { take(float64(s.Pool.WaitCount)) })},
-	{counter, "sessionsql.pool.wait_time", "s", "How long callers waited for connections, added up.",
-		servers(func(s *sessionsql.ServerStats, take sample) { take(s.Pool.WaitDuration.Seconds()) })},
+		servers(func(s *sessionsql.ServerStats, take sample) { take(float64(s.Pool.MaxOpenConnections)) }),
+	},
+	{
+		counter, "sessionsql.pool.waits", "{wait}", "How often a caller waited for a connection.",
+		servers(func(s *sessionsql.ServerStats, take sample) { take(float64(s.Pool.WaitCount)) }),
+	},
+	{
+		counter, "sessionsql.pool.wait_time", "s", "How long callers waited for connections, added up.",
+		servers(func(s *sessionsql.ServerStats, take sample) { take(s.Pool.WaitDuration.Seconds()) }),
+	},
 }
 
 // number reads a plain count.
