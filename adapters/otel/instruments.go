@@ -52,7 +52,8 @@ const (
 
 var instruments = []instrument{
 	{
-		counter, "sessionsql.lookups", "{lookup}", "Calls of Lookup, Touch and Peek with a well-formed token.",
+		counter, "sessionsql.lookups", "{lookup}",
+		"Calls of Lookup, Touch and Peek with a well-formed token.",
 		number(func(s *sessionsql.Stats) int64 { return s.Lookups }),
 	},
 	{
