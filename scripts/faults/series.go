@@ -26,8 +26,6 @@ type interval struct{ from, to int64 }
 
 func (i interval) length() time.Duration { return time.Duration(max(0, i.to-i.from)) }
 
-func (i interval) overlaps(o interval) bool { return i.from < o.to && o.from < i.to }
-
 func (s *series) add(r result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,8 +52,8 @@ func (s *series) outage(window interval) interval {
 	s.mu.Unlock()
 	var longest interval
 	consider := func(i interval) {
-		i.to = min(i.to, window.to)
-		if i.overlaps(window) && i.length() > longest.length() {
+		i.from, i.to = max(i.from, window.from), min(i.to, window.to) // the rest is of another fault
+		if i.length() > longest.length() {
 			longest = i
 		}
 	}
@@ -71,15 +69,15 @@ func (s *series) outage(window interval) interval {
 	}
 	consider(interval{last + int64(s.period), window.to})
 
-	// The time from the first of several calls that failed to the end of the next one that did not.
+	// The time from the first of several calls that failed until one that began later has succeeded.
 	slices.SortFunc(results, func(a, b result) int { return cmp.Compare(a.start, b.start) })
 	failing := int64(-1)
-	for _, r := range results {
+	for i, r := range results {
 		switch {
 		case !r.ok && failing < 0:
 			failing = r.start
 		case r.ok && failing >= 0:
-			consider(interval{failing, r.end})
+			consider(interval{failing, firstGood(results[i:])})
 			failing = -1
 		}
 	}
@@ -87,6 +85,21 @@ func (s *series) outage(window interval) interval {
 		consider(interval{failing, window.to})
 	}
 	return longest
+}
+
+// firstGood returns when the first good call ended. The results are in the order of their starts, and the
+// first one is good: it may have waited while a server hung, and end after others that began later.
+func firstGood(results []result) int64 {
+	first := results[0].end
+	for _, r := range results {
+		if r.start >= first {
+			break
+		}
+		if r.ok {
+			first = min(first, r.end)
+		}
+	}
+	return first
 }
 
 // answering returns the times in which a server answered: between two good calls that are not far apart.
