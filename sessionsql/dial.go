@@ -5,11 +5,14 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sessionsql/postgres/db/native"
 )
 
 const (
@@ -26,8 +29,11 @@ const (
 	upkeepConnections = 3
 )
 
-// errStandby is what a connection that should lead to a primary and leads to a standby ends with.
-var errStandby = errors.New("sessionsql: the server is a standby")
+// What a connection ends with that should lead to the primary, and leads to another server.
+var (
+	errStandby    = errors.New("sessionsql: the server is a standby")
+	errOldPrimary = errors.New("sessionsql: another server has been promoted since this one was the primary")
+)
 
 // openPool opens a pool. Where accept is given, a connection is used only if accept returns nil; with several hosts in the
 // DSN, the next one is tried.
@@ -60,6 +66,44 @@ func openPool(config *pgx.ConnConfig, connections int, accept pgconn.ValidateCon
 	pool.SetMaxIdleConns(connections)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	return pool
+}
+
+// acceptPrimary accepts a connection to a server that is not in recovery, which it says by itself at the start. It becomes a
+// standby only by a restart, which ends the connection. Behind a pooler nobody says so, and nothing is certain.
+//
+// A primary that hung until another server was promoted goes on as one, until somebody tells it. Only its timeline gives it
+// away, so where there has been a promotion each server is asked for that.
+func (s *Store) acceptPrimary(ctx context.Context, conn *pgconn.PgConn) error {
+	switch conn.ParameterStatus("in_hot_standby") {
+	case "on":
+		return errStandby
+	case "":
+		s.primary.certain.Store(false)
+	}
+	if !s.picture.promoted() {
+		return nil
+	}
+	answer := conn.ExecParams(ctx, native.Timeline, nil, nil, nil, nil).Read()
+	var refused *pgconn.PgError
+	switch {
+	case errors.As(answer.Err, &refused), answer.Err == nil && len(answer.Rows) != 1:
+		return nil // a bundle is being installed, or missing: whoever needs it is told so
+	case answer.Err != nil:
+		return answer.Err
+	}
+	row := answer.Rows[0]
+	identifier, err := strconv.ParseInt(string(row[0]), 10, 64)
+	if err != nil {
+		return err
+	}
+	timeline, err := strconv.ParseInt(string(row[1]), 10, 32)
+	if err != nil {
+		return err
+	}
+	if s.picture.outdates(identifier, int32(timeline)) {
+		return errOldPrimary
+	}
+	return nil
 }
 
 // A dialler goes on connecting when its caller has left, and gives the connection to the next one. A host that does not

@@ -10,8 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
-
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/internal/coalesce"
 )
@@ -27,7 +25,7 @@ type node struct {
 	book    *logbook
 	works   condition // what the log says of it
 
-	certain atomic.Bool // every connection of its pool leads to a primary; see acceptPrimary
+	certain atomic.Bool // every connection of its pool leads to a primary; see Store.acceptPrimary
 
 	mu      sync.Mutex
 	flight  *flight   // what is under way on a replica
@@ -85,18 +83,6 @@ func (s *Store) newNode(i int, pool DB) *node {
 		Left:    func(ctx context.Context) error { return contextError(ctx, "lookup") },
 	})
 	return n
-}
-
-// acceptPrimary accepts a connection to a server that is not in recovery, which it says by itself at the start. It becomes a
-// standby only by a restart, which ends the connection. Behind a pooler nobody says so, and nothing is certain.
-func (n *node) acceptPrimary(_ context.Context, conn *pgconn.PgConn) error {
-	switch conn.ParameterStatus("in_hot_standby") {
-	case "on":
-		return errStandby
-	case "":
-		n.certain.Store(false)
-	}
-	return nil
 }
 
 // takeOff begins a new flight.
@@ -195,8 +181,7 @@ func atReadCommitted(run func(context.Context, Tx) error) func(context.Context, 
 // discard is the test that no connection passes.
 func discard(*sql.Conn, context.Context) error { return driver.ErrBadConn }
 
-// renew closes the idle connections that fail a test, unless it did so a moment ago; it reports whether it did. They are
-// taken out of the pool together, so that each is tested once.
+// renew closes the idle connections that fail a test, unless it did so a moment ago; it reports whether it did.
 func (n *node) renew(ctx context.Context, test func(*sql.Conn, context.Context) error) bool {
 	n.mu.Lock()
 	if time.Since(n.renewed) < renewInterval {
@@ -205,7 +190,12 @@ func (n *node) renew(ctx context.Context, test func(*sql.Conn, context.Context) 
 	}
 	n.renewed = time.Now()
 	n.mu.Unlock()
+	n.sift(ctx, test)
+	return true
+}
 
+// sift closes the idle connections that fail a test. They are taken out of the pool together, so that each is tested once.
+func (n *node) sift(ctx context.Context, test func(*sql.Conn, context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, renewInterval)
 	defer cancel()
 	var idle []*sql.Conn
@@ -222,7 +212,6 @@ func (n *node) renew(ctx context.Context, test func(*sql.Conn, context.Context) 
 		}
 		_ = conn.Close()
 	}
-	return true
 }
 
 // readFrom chooses the server for a lookup: the replicas that are usable in turn, else the primary; and the primary for what

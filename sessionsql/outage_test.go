@@ -299,17 +299,24 @@ func (f *faulty) openPrimary(t *testing.T) *sessionsql.Store {
 	return store
 }
 
-func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
-	f := newFaulty(t, 1)
+// openEither opens a Store whose primary is whichever of two servers accepts writes, the first one first.
+func (f *faulty) openEither(t *testing.T, second string, replicas ...string) *sessionsql.Store {
+	t.Helper()
 	dsn, err := url.Parse(f.through(t, f.primaryProxy))
 	must(t, err)
-	dsn.Host += "," + address(f.cluster.Replicas[0])
+	dsn.Host += "," + second
 	query := dsn.Query()
 	query.Set("target_session_attrs", "read-write")
 	dsn.RawQuery = query.Encode()
-	store, err := sessionsql.Open(t.Context(), dsn.String(), nil, quiet())
+	store, err := sessionsql.Open(t.Context(), dsn.String(), replicas, quiet())
 	must(t, err)
 	t.Cleanup(func() { closeStore(t, store) })
+	return store
+}
+
+func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
+	f := newFaulty(t, 1)
+	store := f.openEither(t, address(f.cluster.Replicas[0]))
 	must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
 
 	f.primaryProxy.Freeze() // and its kernel answers, which is worse than none
@@ -332,6 +339,51 @@ func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
 	if !served.Load() {
 		t.Error("nobody came as far as the second host")
 	}
+}
+
+func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
+	f := newFaulty(t, 1)
+	second := f.replicaProxy[0]
+	store := f.openEither(t, second.Addr(), f.through(t, second))
+	must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	const count = "SELECT count(*) FROM sessionsql.session"
+	before := get[int](t, f.primary, count)
+
+	f.primaryProxy.Freeze()
+	must(t, f.cluster.Replicas[0].Promote(t.Context()))
+	leader := open(t, f.cluster.Replicas[0].DSN(f.name))
+	eventually(t, "the Store has seen the promotion", func() bool {
+		return get[int](t, leader, "SELECT noted FROM sessionsql.timeline") == 2
+	})
+	f.primaryProxy.Pass()
+	var made atomic.Int64
+	for range 10 {
+		second.Reset() // the next connections are new ones
+		var wait sync.WaitGroup
+		for range 40 {
+			wait.Go(func() {
+				token, err := store.Insert(t.Context(), "p", nil)
+				if err != nil {
+					return // on a connection that was reset
+				}
+				made.Add(1)
+				if get[int](t, leader, "SELECT count(*) FROM sessionsql.find_session($1)", string(token)) != 1 {
+					t.Error("the new primary does not have a session that was acknowledged")
+				}
+				if err := store.Revoke(t.Context(), token); err == sessionsql.ErrNoSession {
+					t.Error("the old primary was asked for a session")
+				}
+			})
+		}
+		wait.Wait()
+	}
+	if after := get[int](t, f.primary, count); after != before {
+		t.Errorf("%d sessions were made on the old primary", after-before)
+	}
+	if made.Load() < 100 {
+		t.Errorf("%d sessions were made: this test shows nothing", made.Load())
+	}
+	eventually(t, "the new primary is in use", func() bool { return store.Stats().Primary.Usable })
 }
 
 func TestAFailedLogoutEverywhereEndsNoOthersReplicaReads(t *testing.T) {

@@ -80,7 +80,7 @@ func Open(ctx context.Context, primaryDSN string, replicaDSNs []string, options 
 		return nil, err
 	}
 	var store *Store
-	accept := func(ctx context.Context, conn *pgconn.PgConn) error { return store.primary.acceptPrimary(ctx, conn) }
+	accept := func(ctx context.Context, conn *pgconn.PgConn) error { return store.acceptPrimary(ctx, conn) }
 	replicas := make([]DB, 0, len(replicaDSNs))
 	for i, dsn := range append([]string{primaryDSN}, replicaDSNs...) {
 		config, err := pgx.ParseConfig(dsn)

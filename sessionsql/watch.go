@@ -22,6 +22,10 @@ const (
 	// that answers, so one that is behind would keep dead sessions.
 	maxClockSkew = time.Second
 
+	// promotionLasts is for how long a primary is refused after one of a higher timeline was seen. Without an end, a
+	// cluster that was restored to an earlier timeline would be refused until this program restarts.
+	promotionLasts = time.Minute
+
 	// maxPenalty is how long a replica is left out at most that fails again as soon as it is read from.
 	maxPenalty = 30 * time.Second
 )
@@ -42,6 +46,22 @@ type picture struct {
 	seen     bool // the primary has been seen at least once
 	replicas []replicaSight
 	history  positions
+}
+
+// promoted reports whether there may be an old primary. The first timeline follows no other.
+func (p *picture) promoted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.seen && p.primary.node.Timeline > 1
+}
+
+// outdates reports whether a newer primary has been seen than one of a cluster and timeline.
+func (p *picture) outdates(identifier int64, timeline int32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	newest := &p.primary.node
+	return p.seen && identifier == newest.SystemIdentifier && timeline < newest.Timeline &&
+		time.Since(p.primary.ended) < promotionLasts
 }
 
 // A sighting is what one look at a server found.
@@ -131,10 +151,15 @@ func (s *Store) lookAtPrimary(ctx context.Context) {
 	if s.stopped() {
 		return
 	}
-	if seen.err == nil && seen.node.InRecovery {
-		seen.err = errStandby
-	}
 	p := &s.picture
+	switch {
+	case seen.err != nil:
+	case seen.node.InRecovery:
+		seen.err = errStandby
+	case p.outdates(seen.node.SystemIdentifier, seen.node.Timeline):
+		seen.err = errOldPrimary
+		s.upkeep.sift(ctx, discard) // the next look is at another server, if the DSN leads to one
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if seen.err != nil {
@@ -144,7 +169,11 @@ func (s *Store) lookAtPrimary(ctx context.Context) {
 	}
 	s.primary.become(nodeState{usable: true})
 	if p.seen && seen.node.Timeline != p.primary.node.Timeline {
-		p.history = nil // positions of another timeline do not compare
+		p.history = nil     // positions of another timeline do not compare
+		s.loops.Go(func() { // connections that may lead to the old primary
+			s.primary.sift(ctx, discard)
+			s.upkeep.sift(ctx, discard)
+		})
 	}
 	p.primary, p.seen = seen, true
 	p.history.add(seen.begun, seen.node.FlushedPosition, s.options.MaxReplicaLag)

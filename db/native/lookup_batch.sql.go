@@ -9,7 +9,7 @@ import (
 	"context"
 )
 
-const lookupBatch = `-- name: LookupBatch :many
+const LookupBatch = `-- name: LookupBatch :many
 SELECT l.id, l.payload, l.version, l.subject, l.expires_in
 FROM sessionsql.lookup_batch($1::bigint[], $2::pg_catalog.bytea[]) AS l
 `
@@ -23,7 +23,7 @@ type LookupBatchParams struct {
 // only as arrays: not as the domains which tell sqlc their Go types there. Types are qualified, because any
 // search_path may be set.
 func (q *Queries) LookupBatch(ctx context.Context, db DBTX, arg LookupBatchParams) ([]LiveSession, error) {
-	rows, err := db.Query(ctx, lookupBatch, arg.IDs, arg.SecretHashes)
+	rows, err := db.Query(ctx, LookupBatch, arg.IDs, arg.SecretHashes)
 	if err != nil {
 		return nil, err
 	}
