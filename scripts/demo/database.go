@@ -88,8 +88,10 @@ func (d *database) startCluster(ctx context.Context, screen *screen) (replicas [
 		hosts = append(hosts, replica.Address())
 		replicas = append(replicas, replica.DSN("postgres"))
 	}
+	// Without connect_timeout each of several hosts gets one second, and a busy machine may need more. A dead server
+	// on this machine refuses at once.
 	d.primary = fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable&target_session_attrs=read-write"+
-		"&connect_timeout=1", strings.Join(hosts, ","))
+		"&connect_timeout=5", strings.Join(hosts, ","))
 	changed, err := changedSettings(d.cluster.Primary.DataDir)
 	screen.say("server settings other than the defaults: %s", changed)
 	return replicas, err
