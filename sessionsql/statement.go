@@ -21,10 +21,10 @@ func (e *lateError) Error() string { return fmt.Sprintf("no answer within %v", e
 //
 // Given a context that can end, database/sql starts a goroutine beside every query to watch it. So the statement gets a
 // context that does not end, and is cut short by a deadline on its connection's socket, which is what pgx itself does in the
-// end. Connections of other drivers are not known to take that well: there the statement gets ctx.
+// end. Connections of other drivers are not known to take that well: there the statement gets a context that ends.
 func (n *node) statement(ctx context.Context, run func(context.Context, Tx) error) error {
-	bounded, cancel, limit := n.bound(ctx)
-	defer cancel()
+	bounded, limit := n.bound(ctx)
+	defer bounded.release()
 	var err error
 	for range maxBadConnections {
 		if err = n.onConnection(bounded, run); !errors.Is(err, driver.ErrBadConn) {
@@ -44,33 +44,25 @@ func answered(err error) bool {
 }
 
 // bound gives a statement its limit. Where a replica is hanging, the caller has half of its time left for the primary.
-func (n *node) bound(ctx context.Context) (bounded context.Context, cancel func(), limit time.Duration) {
+func (n *node) bound(ctx context.Context) (bounded *cutting, limit time.Duration) {
+	if !n.replica {
+		return newCutting(ctx, n.limit, nil), n.limit
+	}
 	limit = n.limit
 	if deadline, ok := ctx.Deadline(); ok {
-		left := time.Until(deadline)
-		if !n.replica && left <= limit {
-			return ctx, func() {}, left
-		}
-		if n.replica {
-			limit = min(limit, left/2)
-		}
-	}
-	bounded, end := context.WithTimeout(ctx, limit)
-	if !n.replica {
-		return bounded, end, limit
+		limit = min(limit, time.Until(deadline)/2)
 	}
 	n.mu.Lock()
 	flight := n.flight
 	n.mu.Unlock()
-	stop := context.AfterFunc(flight.ctx, end)
-	return bounded, func() { stop(); end() }, limit
+	return newCutting(ctx, limit, flight.ctx), limit
 }
 
 // maxBadConnections is how many connections a statement tries that turn out to be dead before anything was sent, which is
 // when a driver returns ErrBadConn. It is the same in database/sql.
 const maxBadConnections = 3
 
-func (n *node) onConnection(ctx context.Context, run func(context.Context, Tx) error) error {
+func (n *node) onConnection(ctx *cutting, run func(context.Context, Tx) error) error {
 	conn, err := n.db.Conn(ctx)
 	if err != nil {
 		return err
@@ -84,24 +76,14 @@ func (n *node) onConnection(ctx context.Context, run func(context.Context, Tx) e
 	}()
 	socket, closed := socketOf(conn)
 	if socket == nil {
-		err = run(ctx, conn)
+		standard, end := ctx.standard()
+		defer end()
+		err = run(standard, conn)
 		returned = true
 		return err
 	}
-	cut := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_ = socket.SetDeadline(time.Unix(1, 0))
-		close(cut)
-	})
-	defer func() {
-		if stop() {
-			return
-		}
-		<-cut
-		if !closed() { // the answer was there before the deadline: the connection is as good as before
-			_ = socket.SetDeadline(time.Time{})
-		}
-	}()
+	ctx.cut(socket)
+	defer ctx.uncut(closed)
 	err = run(context.WithoutCancel(ctx), conn)
 	returned = true
 	return err
