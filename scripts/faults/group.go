@@ -19,9 +19,10 @@ import (
 // promotion is the last of them.
 type group struct {
 	number   int
-	cluster  *pgcluster.Cluster
+	servers  servers
 	nodes    []*pgcluster.Node   // the first primary, then the replicas
 	proxies  []*faultproxy.Proxy // the Stores reach nodes[i] through proxies[i]
+	routes   routes
 	stores   []sessions
 	ownPools *store // the one that got its pools from the application
 	history  *history
@@ -43,16 +44,35 @@ type group struct {
 	violations []violation
 }
 
+// servers are what a group ends with.
+type servers interface {
+	Close() error
+	Log() string
+}
+
+// routes lead to the servers, to the primary first.
+type routes struct {
+	clients []string // as the Stores and the probes reach them
+	direct  []string // past whatever is in between
+
+	dial           time.Duration // how long a connection without a Store may take to be made
+	noTransactions bool          // what is in between refuses them
+	rawWrite       string        // what such a connection writes, with a place for its number
+}
+
 type canary struct{ token, payload string }
 
 const canaryCount = 6
+
+// beat is what a connection without a Store writes, unless the servers call for something else.
+const beat = "UPDATE faults_beat SET beats = beats + 1 WHERE id = %d"
 
 func newGroup(
 	ctx context.Context, number int, cluster *pgcluster.Cluster, logger *slog.Logger,
 ) (*group, error) {
 	g := &group{
 		number:   number,
-		cluster:  cluster,
+		servers:  cluster,
 		nodes:    append([]*pgcluster.Node{cluster.Primary}, cluster.Replicas...),
 		history:  newHistory(),
 		stopping: make(chan struct{}),
@@ -64,29 +84,36 @@ func newGroup(
 	return g, nil
 }
 
+// prepare puts a proxy before each server.
 func (g *group) prepare(ctx context.Context, logger *slog.Logger) error {
+	g.routes.dial = callDeadline
 	for _, node := range g.nodes {
 		proxy, err := faultproxy.New(address(node))
 		if err != nil {
 			return err
 		}
 		g.proxies = append(g.proxies, proxy)
+		g.routes.clients = append(g.routes.clients,
+			"postgres://postgres@"+proxy.Addr()+"/postgres?sslmode=disable")
+		g.routes.direct = append(g.routes.direct, node.SocketDSN("postgres"))
 	}
-	if err := install(ctx, g.nodes[0].DSN("postgres")); err != nil {
+	return g.open(ctx, logger)
+}
+
+// open opens the Stores.
+func (g *group) open(ctx context.Context, logger *slog.Logger) error {
+	primary := g.routes.direct[0]
+	if err := install(ctx, primary); err != nil {
 		return err
 	}
 	table := "CREATE TABLE faults_beat (id integer PRIMARY KEY, beats bigint NOT NULL)"
 	rows := fmt.Sprintf("INSERT INTO faults_beat SELECT i, 0 FROM generate_series(0, %d) AS i", storeCount)
-	if err := administer(ctx, g.nodes[0], table, rows); err != nil {
+	if err := administerAt(ctx, primary, table, rows); err != nil {
 		return err
-	}
-	var replicas []string
-	for i := range g.nodes[1:] {
-		replicas = append(replicas, g.dsn(i+1))
 	}
 	for i := range storeCount {
 		ownPools := i == storeCount-1
-		s, err := openStore(ctx, g.dsn(0), replicas, ownPools, logger)
+		s, err := openStore(ctx, g.routes.clients[0], g.routes.clients[1:], ownPools, logger)
 		if err != nil {
 			return err
 		}
@@ -103,16 +130,21 @@ func (g *group) prepare(ctx context.Context, logger *slog.Logger) error {
 
 // seed makes the sessions that the probes use.
 func (g *group) seed(ctx context.Context) error {
+	s, err := openStore(ctx, g.routes.direct[0], nil, true, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close(ctx) }()
 	for i := range canaryCount {
 		payload := fmt.Sprintf("canary %d", i)
-		token, err := g.ownPools.InsertTx(ctx, payload)
+		token, err := s.InsertTx(ctx, payload)
 		if err != nil {
 			return err
 		}
 		g.canaries = append(g.canaries, canary{token, payload})
 	}
 	for range g.stores {
-		token, err := g.ownPools.InsertTx(ctx, "probe")
+		token, err := s.InsertTx(ctx, "probe")
 		if err != nil {
 			return err
 		}
@@ -123,14 +155,14 @@ func (g *group) seed(ctx context.Context) error {
 
 // waitReplayed waits until every replica has what the primary has now.
 func (g *group) waitReplayed(ctx context.Context) error {
-	position, err := ask(ctx, g.nodes[0], "SELECT pg_current_wal_lsn()::text")
+	position, err := askAt(ctx, g.routes.direct[0], "SELECT pg_current_wal_lsn()::text")
 	if err != nil {
 		return err
 	}
 	query := "SELECT (pg_last_wal_replay_lsn() >= '" + position + "'::pg_lsn)::text"
-	for _, node := range g.nodes[1:] {
+	for _, replica := range g.routes.direct[1:] {
 		for {
-			reached, err := ask(ctx, node, query)
+			reached, err := askAt(ctx, replica, query)
 			if err != nil {
 				return err
 			}
@@ -213,12 +245,7 @@ func (g *group) close() error {
 	for _, proxy := range g.proxies {
 		err = errors.Join(err, proxy.Close())
 	}
-	return errors.Join(err, g.cluster.Close())
-}
-
-// dsn leads to a server through its proxy.
-func (g *group) dsn(i int) string {
-	return "postgres://postgres@" + g.proxies[i].Addr() + "/postgres?sslmode=disable"
+	return errors.Join(err, g.servers.Close())
 }
 
 func address(node *pgcluster.Node) string {

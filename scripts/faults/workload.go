@@ -88,7 +88,7 @@ func (c *caller) insert(slot int, old *session, home int) {
 	s := &session{id: c.g.history.newID(), home: home}
 	one := &call{verb: insert, store: c.store, next: 1, payload: s.nextPayload(c.rng)}
 	do := c.g.stores[c.store].Insert
-	if c.rng.IntN(3) == 0 {
+	if c.rng.IntN(3) == 0 && !c.g.routes.noTransactions {
 		one.verb, do = insertTx, c.g.stores[c.store].InsertTx
 	}
 	var token string
