@@ -66,7 +66,7 @@ func (c *caller) act(slot int) {
 		return
 	}
 	switch n := c.rng.IntN(100); {
-	case n < 45 || !mayWrite:
+	case n < 45 || !mayWrite || s.doubtful():
 		c.lookup(s)
 	case n < 75:
 		c.update(s)
@@ -82,6 +82,13 @@ func (s *session) worn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended || s.doubts >= doubtsPerSession || len(s.calls) >= callsPerSession
+}
+
+// doubtful reports whether a session has as many writes in doubt as can be checked in a reasonable time.
+func (s *session) doubtful() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doubts >= doubtsPerSession
 }
 
 func (c *caller) insert(slot int, old *session, home int) {

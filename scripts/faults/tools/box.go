@@ -88,9 +88,13 @@ func (b *Box) Log() string {
 	return text.String()
 }
 
+// niceness is what leaves the program that measures the first right to the processor. The programs of a box
+// stand for several machines.
+const niceness = "10"
+
 // command prepares a program. Its session is its own, so that Ctrl-C in a terminal does not reach it.
 func (b *Box) command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	command := exec.CommandContext(ctx, name, args...)
+	command := exec.CommandContext(ctx, "nice", append([]string{"-n", niceness, name}, args...)...)
 	command.Dir = b.Folder
 	command.Env = []string{"LC_ALL=C.UTF-8", "HOME=" + b.Folder, "PATH=" + os.Getenv("PATH")}
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: b.account}
