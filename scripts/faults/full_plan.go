@@ -27,7 +27,7 @@ type site interface {
 
 // allSites are those of the full mode.
 func allSites() []*siteKind {
-	return slices.Concat(bouncerSites(), patroniSites(), haproxySites())
+	return slices.Concat(bouncerSites(), patroniSites(), haproxySites(), diskSites())
 }
 
 func kindsOf(sites []*siteKind) []*kind {
