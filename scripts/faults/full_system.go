@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// The full mode runs in name spaces of its own for processes and mounts. However it ends, the kernel then
-// ends every program that it started, and takes its mounts away with all files in them.
+// The full mode runs in name spaces of its own for processes, mounts and shared memory. However it ends, the
+// kernel then ends every program that it started, and takes its mounts away with all files in them.
 //
 // The program runs three times, one below the other: outside, as the first process of the name space, and as
 // the one that does the work.
@@ -56,7 +56,7 @@ func beOutside() (status int, err error) {
 	command.Env = append(os.Environ(), roleVariable+"="+roleFirst)
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
 	command.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS,
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC,
 		Pdeathsig:  syscall.SIGKILL,
 	}
 	signals := make(chan os.Signal, 4)
@@ -85,6 +85,7 @@ func beFirst() (status int, err error) {
 	}{
 		{"none", "/", "", syscall.MS_REC | syscall.MS_PRIVATE, ""},
 		{"proc", "/proc", "proc", 0, ""},
+		{"faults", "/dev/shm", "tmpfs", 0, "mode=1777"},
 		{"faults", room, "tmpfs", 0, "mode=1777,size=8g"},
 	} {
 		if err := syscall.Mount(m.source, m.target, m.kind, m.flags, m.data); err != nil {
