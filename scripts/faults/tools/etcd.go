@@ -2,29 +2,42 @@ package tools
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
-// startEtcd starts an etcd of one member, and returns its address for clients.
-func startEtcd(ctx context.Context, box *Box) (address string, err error) {
-	var ports [2]int
-	for i := range ports {
-		if ports[i], err = pgcluster.FreePort(); err != nil {
-			return "", err
+// An etcd is one of one member.
+type etcd struct {
+	address string
+	api     string // as Patroni names it
+}
+
+// startEtcd starts it with the API of version 3, or of version 2, which later releases lack.
+func startEtcd(ctx context.Context, box *Box, version2 bool) (*etcd, error) {
+	var addresses [2]string
+	for i := range addresses {
+		port, err := pgcluster.FreePort()
+		if err != nil {
+			return nil, err
 		}
+		addresses[i] = loopback(port)
 	}
-	address = fmt.Sprintf("127.0.0.1:%d", ports[0])
-	peers := fmt.Sprintf("http://127.0.0.1:%d", ports[1])
-	_, err = box.Start("etcd", "etcd", "--data-dir", box.Path("etcd"), "--log-level", "warn",
-		"--listen-client-urls", "http://"+address, "--advertise-client-urls", "http://"+address,
+	e := &etcd{address: addresses[0], api: "etcd3"}
+	clients, peers := "http://"+addresses[0], "http://"+addresses[1]
+	arguments := []string{
+		"--data-dir", box.Path("etcd"), "--log-level", "warn",
+		"--listen-client-urls", clients, "--advertise-client-urls", clients,
 		"--listen-peer-urls", peers, "--initial-advertise-peer-urls", peers,
-		"--initial-cluster", "default="+peers)
-	if err != nil {
-		return "", err
+		"--initial-cluster", "default=" + peers,
 	}
-	return address, poll(ctx, endTimeout, "etcd is healthy", func(ctx context.Context) error {
-		return getJSON(ctx, "http://"+address+"/health", nil)
+	if version2 {
+		e.api = "etcd"
+		arguments = append(arguments, "--enable-v2")
+	}
+	if _, err := box.Start("etcd", "etcd", arguments...); err != nil {
+		return nil, err
+	}
+	return e, poll(ctx, endTimeout, "etcd is healthy", func(ctx context.Context) error {
+		return getJSON(ctx, clients+"/health", nil)
 	})
 }

@@ -22,7 +22,7 @@ type Patroni struct {
 	Members []*Member
 
 	box         *Box
-	etcd        string
+	etcd        *etcd
 	binaries    string
 	synchronous bool
 }
@@ -63,7 +63,11 @@ func StartPatroni(ctx context.Context, box *Box, synchronous bool) (*Patroni, er
 		}
 	}
 	p := &Patroni{box: box, binaries: binaries, synchronous: synchronous}
-	if p.etcd, err = startEtcd(ctx, box); err != nil {
+	version, err := box.Run(ctx, patroniProgram, "--version")
+	if err != nil {
+		return nil, err
+	}
+	if p.etcd, err = startEtcd(ctx, box, overwritesLock(version)); err != nil {
 		return nil, err
 	}
 	for i := range 3 {
@@ -90,6 +94,14 @@ func StartPatroni(ctx context.Context, box *Box, synchronous bool) (*Patroni, er
 	return p, p.WaitHealthy(ctx)
 }
 
+// overwritesLock reports whether a version takes the lock from another leader when it thaws, where it uses
+// etcd's API of version 3: those before 3.0.3 (patroni/patroni#2689).
+func overwritesLock(version string) bool {
+	var major, minor, patch int
+	_, err := fmt.Sscanf(version, "patroni %d.%d.%d", &major, &minor, &patch)
+	return err == nil && (major < 3 || major == 3 && minor == 0 && patch < 3)
+}
+
 // configure writes the agent's configuration. JSON is YAML.
 func (m *Member) configure() error {
 	type object = map[string]any
@@ -101,10 +113,10 @@ func (m *Member) configure() error {
 		"unix_socket_directories": p.box.Folder,
 	}
 	text, err := json.MarshalIndent(object{
-		"scope":   p.box.Name(),
-		"name":    m.Name,
-		"etcd3":   object{"hosts": p.etcd},
-		"restapi": object{"listen": loopback(m.REST), "connect_address": loopback(m.REST)},
+		"scope":    p.box.Name(),
+		"name":     m.Name,
+		p.etcd.api: object{"hosts": p.etcd.address},
+		"restapi":  object{"listen": loopback(m.REST), "connect_address": loopback(m.REST)},
 		"bootstrap": object{
 			"dcs": object{
 				// The shortest that one another's bounds allow: loop_wait + 2 retry_timeout <= ttl.
@@ -204,13 +216,9 @@ func (m *Member) leads(ctx context.Context) bool {
 	return err == nil && leads
 }
 
-// Leader returns the member that accepts writes.
-func (p *Patroni) Leader(ctx context.Context) (*Member, error) { return p.WaitLeader(ctx, nil) }
-
 // clusterView is what an agent knows of all.
 type clusterView struct {
 	Members []struct{ Name, Role, State string }
-	Pause   bool
 }
 
 // WaitHealthy waits until there is one leader with two replicas that stream, in synchronous mode one of them
@@ -231,27 +239,23 @@ func (p *Patroni) WaitHealthy(ctx context.Context) error {
 			}
 		}
 		var status struct {
-			Replication []struct {
-				State string
-				Sync  string `json:"sync_state"`
-			}
+			Replication []struct{ State string }
 		}
 		if err := getJSON(ctx, "http://"+loopback(leader.REST)+"/patroni", &status); err != nil {
 			return err
 		}
-		streaming, synchronous := 0, 0
+		streaming := 0
 		for _, r := range status.Replication {
 			if r.State == "streaming" {
 				streaming++
 			}
-			if r.Sync == "sync" {
-				synchronous++
-			}
 		}
-		if streaming != len(p.Members)-1 || p.synchronous != (synchronous == 1) {
+		if streaming != len(p.Members)-1 {
 			return fmt.Errorf("the leader's replicas: %+v", status.Replication)
 		}
-		return nil
+		// In synchronous mode a replica is synchronous for PostgreSQL before Patroni would let it lead.
+		_, err = p.candidate(ctx, leader, 1)
+		return err
 	})
 }
 
@@ -297,7 +301,7 @@ func (p *Patroni) candidate(ctx context.Context, leader *Member, which int) (*Me
 
 // Switchover lets Patroni make another member the leader: the first or second of those that are not.
 func (p *Patroni) Switchover(ctx context.Context, which int) error {
-	leader, err := p.Leader(ctx)
+	leader, err := p.WaitLeader(ctx, nil)
 	if err != nil {
 		return err
 	}
@@ -306,7 +310,7 @@ func (p *Patroni) Switchover(ctx context.Context, which int) error {
 		return err
 	}
 	_, err = p.box.Run(ctx, patroniControl, "-c", p.box.Path(leader.Name+".yml"), "switchover", p.box.Name(),
-		"--master", leader.Name, "--candidate", candidate.Name, "--force")
+		"--leader", leader.Name, "--candidate", candidate.Name, "--force")
 	return err
 }
 
