@@ -55,8 +55,8 @@ func (s *haproxySite) routes() routes {
 	return r
 }
 
-// killHAProxy also sees that the Stores, all of whose connections are new then, do not read from the balancer.
-// While just one replica runs it leads to one server, and nobody can tell.
+// killHAProxy also sees that the Stores, all of whose connections are new then, do not read from the
+// balancer. While just one replica runs it leads to one server, and nobody can tell.
 func killHAProxy(ctx context.Context, g *group, f *fault) error {
 	h := g.servers.(*haproxySite).haproxy
 	if err := h.Kill(); err != nil {

@@ -2,8 +2,8 @@
 #
 # The real tools of faults.sh --full. To be sourced after postgres.sh.
 
-# Finds PgBouncer, Patroni with etcd, and HAProxy, else installs the system's packages, else says in one line what is
-# missing and returns 1.
+# Finds PgBouncer, Patroni with etcd, and HAProxy, else installs the system's packages, else says in one line
+# what is missing and returns 1.
 ensure_tools() {
 	local packages missing
 	missing=$(_tools_missing)
