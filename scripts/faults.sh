@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# faults.sh [--seed N] [--json] [--planted | --no-planted] [--kinds 'NAME;...'] [--times N] [--groups N] [--plan] [--log]: lets faults befall servers, checks every answer with a model, finds five planted bugs
+# faults.sh [--full] [--seed N] [--json] [--planted | --no-planted] [--kinds 'NAME;...'] [--times N] [--groups N] [--plan] [--log]: lets faults befall servers, checks every answer with a model, finds five planted bugs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 . scripts/lib/postgres.sh
+. scripts/lib/tools.sh
 
-planted=1 faults=1
+planted=1 faults=1 full=
 arguments=()
 for argument in "$@"; do
 	case $argument in
@@ -16,12 +17,17 @@ for argument in "$@"; do
 		planted=
 		arguments+=("$argument")
 		;;
+	-full | --full)
+		full=1
+		arguments+=("$argument")
+		;;
 	*) arguments+=("$argument") ;;
 	esac
 done
 
 ensure_go
 ensure_postgres
+[[ -z $full ]] || ensure_tools
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 

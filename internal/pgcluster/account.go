@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// serverCredential returns the user that runs the servers, nil for the one of this process. A server refuses to run as
+// ServerCredential returns the user that runs the servers, nil for the one of this process. A server refuses to run as
 // root, and initdb wants a user that the system knows by name.
-func serverCredential() (*syscall.Credential, error) {
+func ServerCredential() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}

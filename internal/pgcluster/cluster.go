@@ -71,7 +71,7 @@ func Start(ctx context.Context, options *Options) (_ *Cluster, err error) {
 			return nil, err
 		}
 	}
-	if c.account, err = serverCredential(); err != nil {
+	if c.account, err = ServerCredential(); err != nil {
 		return nil, err
 	}
 	if c.watchdog, err = startWatchdog(ctx, c.binDir, c.account); err != nil {

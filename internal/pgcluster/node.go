@@ -120,7 +120,7 @@ func (n *Node) startFirst(ctx context.Context) error {
 	n.turn.Lock()
 	defer n.turn.Unlock()
 	for {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return err
 		}

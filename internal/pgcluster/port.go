@@ -7,9 +7,9 @@ import (
 	"strconv"
 )
 
-// freePort returns a port that nobody listens on, below the range from which systems pick ports for outgoing connections:
+// FreePort returns a port that nobody listens on, below the range from which systems pick ports for outgoing connections:
 // a client that keeps calling a stopped server could otherwise be given that server's own port.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	const lowest, highest = 15000, 32000
 	var err error
 	for range 100 {

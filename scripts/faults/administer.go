@@ -12,7 +12,12 @@ import (
 // connect opens a connection that no fault touches: it goes through no proxy, and the settings that the
 // faults change do not bind it.
 func connect(ctx context.Context, node *pgcluster.Node) (*pgx.Conn, error) {
-	config, err := pgx.ParseConfig(node.SocketDSN("postgres"))
+	return connectAt(ctx, node.SocketDSN("postgres"))
+}
+
+// connectAt does so by the data source name of a server.
+func connectAt(ctx context.Context, dsn string) (*pgx.Conn, error) {
+	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -24,7 +29,11 @@ func connect(ctx context.Context, node *pgcluster.Node) (*pgx.Conn, error) {
 
 // administer runs statements on a server.
 func administer(ctx context.Context, node *pgcluster.Node, statements ...string) error {
-	conn, err := connect(ctx, node)
+	return administerAt(ctx, node.SocketDSN("postgres"), statements...)
+}
+
+func administerAt(ctx context.Context, dsn string, statements ...string) error {
+	conn, err := connectAt(ctx, dsn)
 	if err != nil {
 		return err
 	}
@@ -37,9 +46,9 @@ func administer(ctx context.Context, node *pgcluster.Node, statements ...string)
 	return nil
 }
 
-// ask returns the one text that a query returns.
-func ask(ctx context.Context, node *pgcluster.Node, query string) (answer string, err error) {
-	conn, err := connect(ctx, node)
+// askAt returns the one text that a query returns.
+func askAt(ctx context.Context, dsn, query string) (answer string, err error) {
+	conn, err := connectAt(ctx, dsn)
 	if err != nil {
 		return "", err
 	}

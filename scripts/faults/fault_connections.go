@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"time"
+
+	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
 // halfOpen lets nothing pass to and from servers, while connections stay open.
@@ -58,14 +60,18 @@ func slowConnections(bytes int, delay time.Duration) func(context.Context, *grou
 func terminateBackends(ctx context.Context, g *group, f *fault) error {
 	return every(ctx, f.hold, 400*time.Millisecond, func() error {
 		for _, node := range g.nodes {
-			err := administer(ctx, node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "+
-				"WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
-			if err != nil {
+			if err := terminate(ctx, node); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// terminate ends the processes of a server's clients.
+func terminate(ctx context.Context, node *pgcluster.Node) error {
+	return administer(ctx, node, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "+
+		"WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
 }
 
 // shrinkPools leaves the Store that uses pools of the application one connection to each server.

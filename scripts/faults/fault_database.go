@@ -98,7 +98,7 @@ func installOlder(ctx context.Context, g *group, f *fault) error {
 		return err
 	}
 	const version = "SELECT sessionsql.version()"
-	before, err := ask(ctx, g.nodes[0], version)
+	before, err := askAt(ctx, g.routes.direct[0], version)
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func installOlder(ctx context.Context, g *group, f *fault) error {
 		} else if !errors.As(err, &refused) {
 			return err
 		}
-		if after, err := ask(ctx, g.nodes[0], version); err != nil || after != before {
+		if after, err := askAt(ctx, g.routes.direct[0], version); err != nil || after != before {
 			g.report("the bundle is %q after an older one was refused, and was %q (%v)", after, before, err)
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,9 +19,10 @@ import (
 // promotion is the last of them.
 type group struct {
 	number   int
-	cluster  *pgcluster.Cluster
+	servers  servers
 	nodes    []*pgcluster.Node   // the first primary, then the replicas
 	proxies  []*faultproxy.Proxy // the Stores reach nodes[i] through proxies[i]
+	routes   routes
 	stores   []sessions
 	ownPools *store // the one that got its pools from the application
 	history  *history
@@ -29,7 +31,7 @@ type group struct {
 	stalls   stallMeter
 
 	manyHosts bool // the primary's DSN names every server, and a promoted one is found by that
-	leader    int  // nodes[leader] is the primary
+	leader    int  // routes.direct[leader] leads to the primary
 
 	canaries []canary // sessions that nobody writes
 	beats    []string // tokens of sessions that the probes write, one for each Store
@@ -48,6 +50,22 @@ type group struct {
 	violations []violation
 }
 
+// servers are what a group ends with.
+type servers interface {
+	Close() error
+	Log() string
+}
+
+// routes lead to the servers, to the primary first.
+type routes struct {
+	clients []string // as the Stores and the probes reach them
+	direct  []string // past whatever is in between
+
+	dial           time.Duration // how long a connection without a Store may take to be made
+	noTransactions bool          // what is in between refuses them
+	rawWrite       string        // what such a connection writes, with a place for its number
+}
+
 type canary struct{ token, payload string }
 
 const (
@@ -57,12 +75,15 @@ const (
 	canaryIdle = 20 * time.Second
 )
 
+// beat is what a connection without a Store writes, unless the servers call for something else.
+const beat = "UPDATE faults_beat SET beats = beats + 1 WHERE id = %d"
+
 func newGroup(
 	ctx context.Context, number int, cluster *pgcluster.Cluster, log io.Writer,
 ) (*group, error) {
 	g := &group{
 		number:   number,
-		cluster:  cluster,
+		servers:  cluster,
 		nodes:    append([]*pgcluster.Node{cluster.Primary}, cluster.Replicas...),
 		history:  newHistory(),
 		stopping: make(chan struct{}),
@@ -77,29 +98,49 @@ func newGroup(
 	return g, nil
 }
 
+// prepare puts a proxy before each server.
 func (g *group) prepare(ctx context.Context) error {
+	g.routes.dial = callDeadline
+	var addresses []string
 	for _, node := range g.nodes {
 		proxy, err := faultproxy.New(node.Address())
 		if err != nil {
 			return err
 		}
 		g.proxies = append(g.proxies, proxy)
+		addresses = append(addresses, proxy.Addr())
+		g.routes.clients = append(g.routes.clients, dsnOf(proxy.Addr()))
+		g.routes.direct = append(g.routes.direct, node.SocketDSN("postgres"))
 	}
-	if err := install(ctx, g.nodes[0].DSN("postgres")); err != nil {
+	if g.manyHosts {
+		g.routes.clients[0] = dsnOf(addresses...)
+	}
+	return g.open(ctx)
+}
+
+// dsnOf leads to a server, or to the one of several that accepts writes.
+func dsnOf(addresses ...string) string {
+	dsn := "postgres://postgres@" + strings.Join(addresses, ",") + "/postgres?sslmode=disable"
+	if len(addresses) > 1 {
+		dsn += "&target_session_attrs=read-write"
+	}
+	return dsn
+}
+
+// open opens the Stores.
+func (g *group) open(ctx context.Context) error {
+	primary := g.routes.direct[0]
+	if err := install(ctx, primary); err != nil {
 		return err
 	}
 	table := "CREATE TABLE faults_beat (id integer PRIMARY KEY, beats bigint NOT NULL)"
 	rows := fmt.Sprintf("INSERT INTO faults_beat SELECT i, 0 FROM generate_series(0, %d) AS i", storeCount)
-	if err := administer(ctx, g.nodes[0], table, rows); err != nil {
+	if err := administerAt(ctx, primary, table, rows); err != nil {
 		return err
-	}
-	var replicas []string
-	for i := range g.nodes[1:] {
-		replicas = append(replicas, g.dsn(i+1))
 	}
 	for i := range storeCount {
 		ownPools := i == storeCount-1
-		s, err := openStore(ctx, g.primaryDSN(), replicas, ownPools, g.log.logger(i))
+		s, err := openStore(ctx, g.routes.clients[0], g.routes.clients[1:], ownPools, g.log.logger(i))
 		if err != nil {
 			return err
 		}
@@ -116,16 +157,21 @@ func (g *group) prepare(ctx context.Context) error {
 
 // seed makes the sessions that the probes use.
 func (g *group) seed(ctx context.Context) error {
+	s, err := openStore(ctx, g.routes.direct[0], nil, true, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.Close(ctx) }()
 	for i := range canaryCount {
 		payload := fmt.Sprintf("canary %d", i)
-		token, err := g.ownPools.InsertTx(ctx, payload, &insertOptions{IdleTimeout: canaryIdle})
+		token, err := s.InsertTx(ctx, payload, &insertOptions{IdleTimeout: canaryIdle})
 		if err != nil {
 			return err
 		}
 		g.canaries = append(g.canaries, canary{token, payload})
 	}
 	for range g.stores {
-		token, err := g.ownPools.InsertTx(ctx, "probe", nil)
+		token, err := s.InsertTx(ctx, "probe", nil)
 		if err != nil {
 			return err
 		}
@@ -136,14 +182,14 @@ func (g *group) seed(ctx context.Context) error {
 
 // waitReplayed waits until every replica has what the primary has now.
 func (g *group) waitReplayed(ctx context.Context) error {
-	position, err := ask(ctx, g.nodes[0], "SELECT pg_current_wal_lsn()::text")
+	position, err := askAt(ctx, g.routes.direct[0], "SELECT pg_current_wal_lsn()::text")
 	if err != nil {
 		return err
 	}
 	query := "SELECT (pg_last_wal_replay_lsn() >= '" + position + "'::pg_lsn)::text"
-	for _, node := range g.nodes[1:] {
+	for _, replica := range g.routes.direct[1:] {
 		for {
-			reached, err := ask(ctx, node, query)
+			reached, err := askAt(ctx, replica, query)
 			if err != nil {
 				return err
 			}
@@ -198,7 +244,7 @@ func (g *group) checkKeepalive(ctx context.Context) error {
 		WHERE s.payload LIKE 'canary %%' AND s.expires_at > clock_timestamp() + interval '%d seconds'`,
 		canaryCount, (canaryIdle-behind)/time.Second)
 	for deadline := time.Now().Add(patience); ; {
-		alive, err := ask(ctx, g.nodes[g.leader], query)
+		alive, err := askAt(ctx, g.routes.direct[g.leader], query)
 		if err != nil || alive == "true" {
 			return err
 		}
@@ -260,25 +306,7 @@ func (g *group) close() error {
 	for _, proxy := range g.proxies {
 		err = errors.Join(err, proxy.Close())
 	}
-	return errors.Join(err, g.cluster.Close())
-}
-
-// primaryDSN leads to the primary: through its proxy, or as the one of several hosts that accepts writes.
-func (g *group) primaryDSN() string {
-	if !g.manyHosts {
-		return g.dsn(0)
-	}
-	var hosts []string
-	for _, proxy := range g.proxies {
-		hosts = append(hosts, proxy.Addr())
-	}
-	return "postgres://postgres@" + strings.Join(hosts, ",") +
-		"/postgres?sslmode=disable&target_session_attrs=read-write"
-}
-
-// dsn leads to a server through its proxy.
-func (g *group) dsn(i int) string {
-	return "postgres://postgres@" + g.proxies[i].Addr() + "/postgres?sslmode=disable"
+	return errors.Join(err, g.servers.Close())
 }
 
 func sleep(ctx context.Context, length time.Duration) error {

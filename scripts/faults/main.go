@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -25,6 +26,7 @@ type options struct {
 	kinds   string
 	json    bool
 	plan    bool
+	full    bool
 	log     bool
 	planted int
 	calm    time.Duration
@@ -33,7 +35,8 @@ type options struct {
 func parse() options {
 	var o options
 	flag.Uint64Var(&o.seed, "seed", 1+rand.Uint64N(1e6), "decides on the faults, their order and their times")
-	flag.IntVar(&o.times, "times", 2, "how many times each kind happens")
+	flag.IntVar(&o.times, "times", 0, "how many times each kind happens (0: 2, and 3 of --full's own kinds)")
+	flag.BoolVar(&o.full, "full", false, "also with PgBouncer, Patroni, HAProxy and full disks; takes root")
 	flag.IntVar(&o.groups, "groups", 0, "only so many clusters (0: all of the plan)")
 	flag.StringVar(&o.kinds, "kinds", "", "only the kinds that begin so, separated by semicolons")
 	flag.BoolVar(&o.json, "json", false, "print one JSON object as the last line")
@@ -49,7 +52,11 @@ func parse() options {
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
-	broken, err := run(ctx, parse())
+	o := parse()
+	if o.full && !o.plan {
+		enterOwnSystem()
+	}
+	broken, err := run(ctx, o)
 	switch {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		fmt.Fprintln(os.Stderr, "faults: interrupted")
@@ -64,24 +71,24 @@ func main() {
 
 // run returns how many rules and bounds were broken.
 func run(ctx context.Context, o options) (broken int, err error) {
-	kinds, err := choose(o.kinds)
-	if err != nil {
-		return 0, err
-	}
 	if o.calm > 0 {
 		return runCalm(ctx, o)
 	}
-	p := newPlan(o.seed, kinds, o.times)
-	if o.groups > 0 && o.groups < len(p) {
-		p = p[:o.groups]
+	p, full, kinds, err := o.plans()
+	if err != nil {
+		return 0, err
 	}
 	if o.plan {
 		p.print(os.Stdout)
+		full.print(os.Stdout)
 		return 0, nil
 	}
 	fmt.Printf("seed %d\n", o.seed)
 	r := &report{seed: o.seed, started: time.Now()}
 	if err := runPlan(ctx, p, o, r); err != nil {
+		return 0, err
+	}
+	if err := full.run(ctx, o, r); err != nil {
 		return 0, err
 	}
 	r.print(os.Stdout, kinds)
@@ -92,8 +99,30 @@ func run(ctx context.Context, o options) (broken int, err error) {
 	return broken, err
 }
 
+// plans returns the quick plan, the full one, and the kinds of both.
+func (o options) plans() (plan, fullPlan, []*kind, error) {
+	quick, sites := allKinds(), []*siteKind(nil)
+	if o.full {
+		sites = allSites()
+	}
+	kinds, err := choose(o.kinds, append(quick, kindsOf(sites)...))
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	p := newPlan(o.seed, intersect(kinds, quick), cmp.Or(o.times, 2))
+	full := newFullPlan(o.seed, sites, kinds, cmp.Or(o.times, 3), p)
+	if o.groups > 0 {
+		p = p[:min(o.groups, len(p))]
+		full = full[:min(o.groups-len(p), len(full))]
+	}
+	return p, full, kinds, nil
+}
+
 // runPlan runs one group after the other. The next cluster starts while the Stores of a group warm up.
 func runPlan(ctx context.Context, p plan, o options, r *report) error {
+	if len(p) == 0 {
+		return nil
+	}
 	next := startCluster(ctx, 2)
 	defer func() { next.close() }()
 	for i, faults := range p {
@@ -114,28 +143,29 @@ func runPlan(ctx context.Context, p plan, o options, r *report) error {
 
 func runGroup(
 	ctx context.Context, number int, cluster *pgcluster.Cluster, faults []*fault, o options, r *report,
-) (err error) {
-	log := io.Discard
-	if o.log {
-		log = io.Writer(os.Stderr)
-	}
-	g, err := newGroup(ctx, number, cluster, log)
+) error {
+	g, err := newGroup(ctx, number, cluster, o.storesLog())
 	if err != nil {
 		return err
 	}
+	return g.runFaults(ctx, faults, o, r)
+}
+
+// runFaults lets the faults befall a group, closes it, and reports what it found.
+func (g *group) runFaults(ctx context.Context, faults []*fault, o options, r *report) (err error) {
 	defer func() { err = errors.Join(err, g.close()) }()
 	// Groups take turns: half of them are asked for many sessions that do not exist.
 	ready := time.Since(r.started)
-	findings, err := g.run(ctx, faults, o.seed+uint64(number), 200*((number+1)%2))
+	findings, err := g.run(ctx, faults, o.seed+uint64(g.number), 200*((g.number+1)%2))
 	if err != nil {
 		if ctx.Err() == nil {
-			fmt.Fprintln(os.Stderr, cluster.Log())
+			fmt.Fprintln(os.Stderr, g.servers.Log())
 		}
 		return err
 	}
 	ran := time.Since(r.started)
 	violations := append(g.broken(), g.history.check()...)
-	fmt.Printf("group %d: ready at %.1f s, ended at %.1f s, checked at %.1f s\n", number,
+	fmt.Printf("group %d: ready at %.1f s, ended at %.1f s, checked at %.1f s\n", g.number,
 		ready.Seconds(), ran.Seconds(), time.Since(r.started).Seconds())
 	for _, f := range findings {
 		fmt.Printf("%3d  %-30s %7.3f to %7.3f: writes %.2f s (%s; raw %.2f s), lookups %.2f s\n",
@@ -144,6 +174,14 @@ func runGroup(
 	}
 	r.add(g, findings, violations, os.Stdout)
 	return nil
+}
+
+// storesLog takes what the Stores log, and shows it if wanted.
+func (o options) storesLog() io.Writer {
+	if o.log {
+		return os.Stderr
+	}
+	return io.Discard
 }
 
 // runCalm runs the workload on one server without faults. It is for finding planted bugs.

@@ -43,16 +43,20 @@ func newPlan(seed uint64, kinds []*kind, times int) plan {
 		}
 		for _, k := range own {
 			number++
-			p[i] = append(p[i], &fault{
-				number:  number,
-				kind:    k,
-				pause:   between(rng, 50*time.Millisecond, 300*time.Millisecond),
-				hold:    between(rng, k.from, k.to),
-				replica: 1 + rng.IntN(2),
-			})
+			p[i] = append(p[i], newFault(rng, number, k))
 		}
 	}
 	return p
+}
+
+func newFault(rng *rand.Rand, number int, k *kind) *fault {
+	return &fault{
+		number:  number,
+		kind:    k,
+		pause:   between(rng, 50*time.Millisecond, 300*time.Millisecond),
+		hold:    between(rng, k.from, k.to),
+		replica: 1 + rng.IntN(2),
+	}
 }
 
 func between(rng *rand.Rand, from, to time.Duration) time.Duration {
@@ -62,22 +66,26 @@ func between(rng *rand.Rand, from, to time.Duration) time.Duration {
 // print lists the plan.
 func (p plan) print(to io.Writer) {
 	for i, faults := range p {
-		for _, f := range faults {
-			fmt.Fprintf(to, "%3d  group %d  %-30s replica %d  after %v for %v\n", f.number, i+1,
-				f.kind.name, f.replica, f.pause.Round(time.Millisecond), f.hold.Round(time.Millisecond))
-		}
+		printFaults(to, i+1, faults)
+	}
+}
+
+func printFaults(to io.Writer, group int, faults []*fault) {
+	for _, f := range faults {
+		fmt.Fprintf(to, "%3d  group %d  %-30s replica %d  after %v for %v\n", f.number, group,
+			f.kind.name, f.replica, f.pause.Round(time.Millisecond), f.hold.Round(time.Millisecond))
 	}
 }
 
 // choose returns the kinds whose names begin with one of the given ones, all for none.
-func choose(names string) ([]*kind, error) {
+func choose(names string, from []*kind) ([]*kind, error) {
 	if names == "" {
-		return allKinds(), nil
+		return from, nil
 	}
 	var chosen []*kind
 	for name := range strings.SplitSeq(names, ";") {
 		before := len(chosen)
-		for _, k := range allKinds() {
+		for _, k := range from {
 			if strings.HasPrefix(k.name, strings.TrimSpace(name)) {
 				chosen = append(chosen, k)
 			}

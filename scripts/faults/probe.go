@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -106,13 +107,13 @@ func (g *group) startProbes(unknownPerSecond int) {
 	for i := range g.stores { // as many as there are Stores, so that neither side has more luck
 		writes := &series{name: fmt.Sprintf("raw writes %d", i), period: rawPeriod}
 		g.rawWrites = append(g.rawWrites, writes)
-		statement := fmt.Sprintf("UPDATE faults_beat SET beats = beats + 1 WHERE id = %d", i)
-		g.running.Go(func() { g.rawLoop(writes, g.primaryDSN(), statement) })
+		statement := fmt.Sprintf(cmp.Or(g.routes.rawWrite, beat), i)
+		g.running.Go(func() { g.rawLoop(writes, g.routes.clients[0], statement) })
 	}
-	for i := range g.proxies {
+	for i, dsn := range g.routes.clients {
 		reads := &series{name: fmt.Sprintf("raw reads of server %d", i), period: rawPeriod}
 		g.rawReads = append(g.rawReads, reads)
-		g.running.Go(func() { g.rawLoop(reads, g.dsn(i), "SELECT 1") })
+		g.running.Go(func() { g.rawLoop(reads, dsn, "SELECT 1") })
 	}
 }
 
@@ -159,16 +160,18 @@ func (g *group) rawLoop(s *series, dsn, statement string) {
 			return
 		case <-time.After(s.period):
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
 		start := g.history.now()
 		var err error
 		if conn == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), g.routes.dial)
 			conn, err = pgx.Connect(ctx, dsn)
+			cancel()
 		}
 		if err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
 			_, err = conn.Exec(ctx, statement)
+			cancel()
 		}
-		cancel()
 		s.add(result{start, g.history.now(), err == nil})
 		if err != nil {
 			hangUp()

@@ -77,7 +77,7 @@ func (c *caller) act(slot int) {
 		return
 	}
 	switch n := c.rng.IntN(100); {
-	case n < 45 || !mayWrite:
+	case n < 45 || !mayWrite || s.doubtful():
 		c.lookup(s)
 	case n < 75:
 		c.update(s)
@@ -93,6 +93,13 @@ func (s *session) worn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended || s.doubts >= doubtsPerSession || len(s.calls) >= callsPerSession
+}
+
+// doubtful reports whether a session has as many writes in doubt as can be checked in a reasonable time.
+func (s *session) doubtful() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.doubts >= doubtsPerSession
 }
 
 // insert makes the session of a slot. Some expire soon: of those that do so for want of use, what counts as a
@@ -120,7 +127,7 @@ func (c *caller) create(s *session, own *insertOptions) *call {
 		idle: own.IdleTimeout, lifetime: own.Lifetime,
 	}
 	do := c.g.stores[c.store].Insert
-	if c.rng.IntN(3) == 0 {
+	if c.rng.IntN(3) == 0 && !c.g.routes.noTransactions {
 		one.verb, do = insertTx, c.g.stores[c.store].InsertTx
 	}
 	var token string
