@@ -93,10 +93,11 @@ func emptyDatabaseIn(t testing.TB, cluster *pgcluster.Cluster) *database {
 	admin := open(t, cluster.Primary.DSN("postgres"))
 	admin.MustExec("CREATE DATABASE " + d.name)
 	d.primary = open(t, d.primaryDSN())
-	if len(cluster.Replicas) > 0 {
-		pool := open(t, cluster.Replicas[0].DSN("postgres"))
-		waitReplayed(t, admin, pool)
-		d.replica = open(t, d.replicaDSNs()[0])
+	for i, replica := range cluster.Replicas {
+		waitReplayed(t, admin, open(t, replica.DSN("postgres")))
+		if i == 0 {
+			d.replica = open(t, replica.DSN(d.name))
+		}
 	}
 	return d
 }

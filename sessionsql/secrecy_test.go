@@ -452,6 +452,7 @@ var exported = map[string][]any{
 		native.Queries{},
 		native.LiveSession{},
 		native.LookupBatchParams{},
+		native.TimelineRow{},
 	},
 	".": {
 		sessionsql.Session{},
