@@ -41,7 +41,7 @@ func shiftClock(t *testing.T, node *pgcluster.Node) shiftedClock {
 // by shifts the clock by seconds.
 func (c shiftedClock) by(t *testing.T, seconds string) {
 	t.Helper()
-	must(t, os.WriteFile(c.file+".new", []byte(seconds+"\n"), 0o644)) //nolint:gosec // the server's account reads it
+	must(t, os.WriteFile(c.file+".new", []byte(seconds+"\n"), 0o644)) // the servers' account reads it
 	must(t, os.Rename(c.file+".new", c.file))
 }
 
@@ -59,8 +59,11 @@ func TestAReplicaWhoseClockIsWrongIsNotReadFrom(t *testing.T) {
 		{"replica", "-5"}, {"replica", "+5"}, {"primary", "-5"}, {"primary", "+5"},
 	} {
 		clocks[test.server].by(t, test.by)
-		eventually(t, test.server+" by "+test.by+" s: the replica is left out", func() bool { return !usable() })
-		if err := store.Stats().Replicas[0].Err; err == nil || !strings.Contains(err.Error(), "clock differs") {
+		eventually(t, test.server+" by "+test.by+" s: the replica is left out", func() bool {
+			return !usable()
+		})
+		err := store.Stats().Replicas[0].Err
+		if err == nil || !strings.Contains(err.Error(), "clock differs") {
 			t.Errorf("%s by %s s: it is left out, because %v", test.server, test.by, err)
 		}
 		if test.server == "replica" && test.by == "-5" {
@@ -88,7 +91,9 @@ func deadOnPrimaryAlone(t *testing.T, store *sessionsql.Store, primary, replica 
 		IdleTimeout: 750 * time.Millisecond,
 	}))
 	const alive = "SELECT count(*) FROM sessionsql.find_session($1)"
-	eventually(t, "it has expired on the primary", func() bool { return get[int](t, primary, alive, string(token)) == 0 })
+	eventually(t, "it has expired on the primary", func() bool {
+		return get[int](t, primary, alive, string(token)) == 0
+	})
 	waitReplayed(t, primary, replica)
 	if get[int](t, replica, alive, string(token)) != 1 {
 		t.Error("it has expired on the replica as well: this test shows nothing")

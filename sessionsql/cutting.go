@@ -2,7 +2,6 @@ package sessionsql
 
 import (
 	"context"
-	"net"
 	"sync"
 	"time"
 )
@@ -11,21 +10,20 @@ import (
 // statement's connection short. It does with one timer what [context.WithTimeout] and [context.AfterFunc] do
 // with two contexts, because a lone lookup feels the difference.
 type cutting struct {
-	context.Context                 // its parent, for its values
-	other           context.Context // another parent, or nil
+	context.Context // its parent, for its values
 	deadline        time.Time
 	done            chan struct{}
 	stops           [3]func() bool // stop the timer, and listening to the parents
 
-	mu     sync.Mutex
-	err    error
-	socket net.Conn // of the statement under way
-	isCut  bool
+	mu    sync.Mutex
+	err   error
+	cut   func() // ends what is under way; nil while nothing is
+	isCut bool
 }
 
 // newCutting returns a context that ends with its parent, at the limit, and with other, if there is one.
 func newCutting(parent context.Context, limit time.Duration, other context.Context) *cutting {
-	c := &cutting{Context: parent, other: other, deadline: time.Now().Add(limit), done: make(chan struct{})}
+	c := &cutting{Context: parent, deadline: time.Now().Add(limit), done: make(chan struct{})}
 	if sooner, ok := parent.Deadline(); ok && !sooner.After(c.deadline) {
 		c.deadline = sooner // and the parent's own end comes first
 	} else {
@@ -61,45 +59,28 @@ func (c *cutting) end(err error) {
 	}
 	c.err = err
 	close(c.done)
-	c.cutLocked()
-}
-
-// cut has the end of the context end what is under way on a socket.
-func (c *cutting) cut(socket net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.socket, c.isCut = socket, false
-	if c.err != nil {
-		c.cutLocked()
-	}
-}
-
-func (c *cutting) cutLocked() {
-	if c.socket != nil {
-		_ = c.socket.SetDeadline(time.Unix(1, 0))
+	if c.cut != nil {
+		c.cut()
 		c.isCut = true
 	}
 }
 
-// uncut lets the socket go. Where the answer was there before the end, the connection is as good as before.
-func (c *cutting) uncut(closed func() bool) {
+// begin has the end of the context cut short what begins now.
+func (c *cutting) begin(cut func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.isCut && !closed() {
-		_ = c.socket.SetDeadline(time.Time{})
+	c.cut, c.isCut = cut, c.err != nil
+	if c.isCut {
+		cut()
 	}
-	c.socket = nil
 }
 
-// standard returns a context of the standard library that ends when this one does: others start a goroutine to
-// listen to one that is not.
-func (c *cutting) standard() (context.Context, context.CancelFunc) {
-	ctx, end := context.WithDeadline(c.Context, c.deadline)
-	if c.other == nil {
-		return ctx, end
-	}
-	stop := context.AfterFunc(c.other, end)
-	return ctx, func() { stop(); end() }
+// finish reports whether it was cut short; from here on it is not.
+func (c *cutting) finish() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.cut = nil
+	return c.isCut
 }
 
 // release ends the context, and gives back what it holds.

@@ -12,10 +12,10 @@ import (
 // installTimeout bounds how long Install tries again for a caller whose context has no deadline.
 const installTimeout = time.Minute
 
-// Install installs the SQL bundle that this package embeds, or upgrades an older one: first its tables, then the rest, each in
-// one transaction. It is idempotent, safe to call from many programs at once, and never touches a session. Where this version is installed it takes no lock
-// and writes nothing. Where a newer one is installed it changes nothing either, and returns nil if that one serves this
-// program.
+// Install installs the SQL bundle that this package embeds, or upgrades an older one: first its tables, then
+// the rest, each in one transaction. It is idempotent, safe to call from many programs at once, and never
+// touches a session. Where this version is installed it takes no lock and writes nothing. Where a newer one is
+// installed it changes nothing either, and returns nil if that one serves this program.
 //
 // An upgrade runs while other programs use the bundle. What it cannot do beside a long transaction it tries again, for a
 // minute or until ctx ends; meanwhile nobody waits for it longer than a fraction of a second.

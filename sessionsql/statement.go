@@ -76,14 +76,20 @@ func (n *node) onConnection(ctx *cutting, run func(context.Context, Tx) error) e
 	}()
 	socket, closed := socketOf(conn)
 	if socket == nil {
-		standard, end := ctx.standard()
+		within, end := context.WithCancel(ctx.Context)
 		defer end()
-		err = run(standard, conn)
+		ctx.begin(end)
+		defer ctx.finish()
+		err = run(within, conn)
 		returned = true
 		return err
 	}
-	ctx.cut(socket)
-	defer ctx.uncut(closed)
+	ctx.begin(func() { _ = socket.SetDeadline(time.Unix(1, 0)) })
+	defer func() {
+		if ctx.finish() && !closed() { // the answer was there first: the connection is as good as before
+			_ = socket.SetDeadline(time.Time{})
+		}
+	}()
 	err = run(context.WithoutCancel(ctx), conn)
 	returned = true
 	return err

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,13 +31,19 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 type hidden struct{ *stdlib.Conn }
 
+// connectors make connections to a database, by each kind of driver.
+func connectors(t *testing.T, d *database) map[string]driver.Connector {
+	t.Helper()
+	config, err := pgx.ParseConfig(d.primaryDSN())
+	must(t, err)
+	connect := stdlib.GetConnector(*config)
+	return map[string]driver.Connector{"pgx": connect, "another driver": connector{connect}}
+}
+
 // onOnePool runs a test on a pool of each kind of driver, with a Store over it and one session. A pool has one connection, so that
 // what happens to that shows in the next statement.
 func onOnePool(t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessionsql.Store, sessionsql.Token)) {
-	config, err := pgx.ParseConfig(d.primaryDSN())
-	must(t, err)
-	pgxConnector := stdlib.GetConnector(*config)
-	for name, each := range map[string]driver.Connector{"pgx": pgxConnector, "another driver": connector{pgxConnector}} {
+	for name, each := range connectors(t, d) {
 		t.Run(name, func(t *testing.T) {
 			pool := sql.OpenDB(each)
 			defer func() { _ = pool.Close() }()
@@ -153,4 +160,28 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A statement that takes longer than Options.Timeout is the server's failure, and not the caller's context's.
+func TestAStatementThatIsTooLateIsUnavailable(t *testing.T) {
+	d := newDatabase(t)
+	for name, connect := range connectors(t, d) {
+		t.Run(name, func(t *testing.T) {
+			pool := sql.OpenDB(connect)
+			defer func() { _ = pool.Close() }()
+			options := quiet()
+			options.Timeout = 50 * time.Millisecond
+			store := must1[*sessionsql.Store](t)(sessionsql.OpenDB(pool, nil, options))
+			defer func() { _ = store.Close(t.Context()) }()
+			blocker := d.primary.MustBegin()
+			defer func() { _ = blocker.Rollback() }()
+			blocker.MustExec("LOCK TABLE sessionsql.session")
+			for range 20 {
+				_, err := store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
+				if !errors.Is(err, sessionsql.ErrUnavailable) || !strings.Contains(err.Error(), "no answer within 50ms") {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
 }

@@ -169,8 +169,9 @@ func (s *Store) lookAtPrimary(ctx context.Context) {
 	}
 	s.primary.become(nodeState{usable: true})
 	if p.seen && seen.node.Timeline != p.primary.node.Timeline {
-		p.history = nil     // positions of another timeline do not compare
-		s.loops.Go(func() { // connections that may lead to the old primary
+		p.history = nil // positions of another timeline do not compare
+		s.loops.Go(func() {
+			// What is idle may lead to the old primary.
 			s.primary.sift(ctx, discard)
 			s.upkeep.sift(ctx, discard)
 		})
