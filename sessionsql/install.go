@@ -12,8 +12,8 @@ import (
 // installTimeout bounds how long Install tries again for a caller whose context has no deadline.
 const installTimeout = time.Minute
 
-// Install installs the SQL bundle that this package embeds, or upgrades an older one: first its tables, then
-// the rest, each in one transaction. It is idempotent, safe to call from many programs at once, and never
+// Install installs the SQL bundle that this package embeds, or upgrades an older one: in a few
+// transactions, one after the other. It is idempotent, safe to call from many programs at once, and never
 // touches a session. Where this version is installed it takes no lock and writes nothing. Where a newer one is
 // installed it changes nothing either, and returns nil if that one serves this program.
 //
@@ -26,9 +26,11 @@ const installTimeout = time.Minute
 func Install(ctx context.Context, primary DB) error {
 	n := &node{name: nodeName(0), db: primary}
 	for begin := time.Now(); ; {
-		err := n.install(ctx, bundle.ChangeTables())
-		if err == nil {
-			err = n.install(ctx, bundle.Install())
+		var err error
+		for _, step := range append(bundle.UpgradeSteps(), bundle.Install()) {
+			if err = n.install(ctx, step); err != nil {
+				break
+			}
 		}
 		var refused *Error
 		switch {

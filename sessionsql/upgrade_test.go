@@ -231,6 +231,35 @@ func TestUpgradeUnderLoadBesideALongReader(t *testing.T) {
 	}
 }
 
+// A call finds its function by name first and runs it later: here it waits between the two for a table of its own.
+func TestUpgradeKeepsAFunctionWhileCallsOfItAreUnderWay(t *testing.T) {
+	d := oldBundle(t, oldInstall)
+	d.primary.MustExec("CREATE TABLE public.own (n integer); INSERT INTO public.own VALUES (1)")
+	d.primary.MustExec("SELECT sessionsql.new_session('p', subject => 's')")
+	own := d.primary.MustBegin()
+	own.MustExec("LOCK TABLE public.own")
+	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	var listed int
+	called := make(chan error, 1)
+	go func() {
+		called <- conn.GetContext(context.Background(), &listed,
+			"SELECT count(*) FROM sessionsql.list_subject('s') CROSS JOIN public.own")
+	}()
+	d.waitsForLock(t, get[int](t, own, "SELECT pg_backend_pid()"))
+	for _, step := range bundle.UpgradeSteps() {
+		d.primary.MustExec(step)
+	}
+	must(t, own.Commit())
+	if err := <-called; err != nil || listed != 1 {
+		t.Errorf("a call that was under way: %d sessions, %v", listed, err)
+	}
+	must(t, conn.Close())
+	must(t, sessionsql.Install(t.Context(), d.primary))
+	if get[bool](t, d.primary, "SELECT EXISTS (SELECT FROM pg_proc WHERE proname = 'list_subject_before')") {
+		t.Error("the upgrade left its old function")
+	}
+}
+
 // installInOneTransaction does what a person does with psql -1, again and again.
 func installInOneTransaction(ctx context.Context, pool sessionsql.DB) error {
 	for {

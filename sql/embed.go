@@ -28,13 +28,25 @@ var (
 
 // Install returns the bundle as one statement of plain SQL, which any driver and any tool can send: it does what psql does
 // with install.sql, in one transaction, and leaves no setting behind.
-func Install() string { return block(read("install.sql"), "") }
+func Install() string {
+	return block(read("install.sql"), afterSteps)
+}
 
-// ChangeTables returns the part of Install that changes the session table of an older bundle; it does nothing where there is
-// none. Committed before the rest, it holds the lock of the table for as short as it can.
-func ChangeTables() string {
-	tables, _, _ := strings.Cut(read("install.sql"), `\if :sessionsql_before_2`)
-	return block(tables+"\\endif\n\\ir end.sql\n", "IF state.fresh THEN RETURN; END IF;\n")
+// afterSteps lets the calls end that were under way when UpgradeSteps was committed, before any lock is taken.
+const afterSteps = "IF state.due AND NOT state.fresh AND NOT state.before_2 THEN PERFORM pg_catalog.pg_sleep(0.25); END IF;\n"
+
+// UpgradeSteps returns what is to be committed before Install, one step after the other, where an older bundle is in use;
+// the steps do nothing elsewhere. The first changes the session table, so that its lock is held for as short as it can. The
+// second does the rest, except that it drops nothing that calls under way may still need and leaves the old version in place.
+func UpgradeSteps() []string {
+	const upgradesOnly = "IF state.fresh OR NOT state.due THEN RETURN; END IF;\n"
+	manifest := read("install.sql")
+	tables, _, _ := strings.Cut(manifest, `\if :sessionsql_before_2`)
+	last := strings.NewReplacer("\\ir functions/version.sql\n", "", "\\ir migrations/005_listed_before.sql\n", "")
+	return []string{
+		block(tables+"\\endif\n\\ir end.sql\n", upgradesOnly),
+		block(last.Replace(manifest), upgradesOnly),
+	}
 }
 
 // block returns a manifest as one DO statement; afterState is put behind the query whose columns the conditions name.

@@ -17,6 +17,7 @@ SELECT
   s.migrated < 2 AS before_2,
   s.migrated < 3 AS before_3,
   s.migrated < 4 AS before_4,
+  s.migrated < 5 AS before_5,
   s.roles AS roles
 FROM (
   SELECT
@@ -55,7 +56,6 @@ FROM (
 \ir tables/timeline.sql
 \ir views/node.sql
 \endif
-\ir functions/version.sql
 \ir functions/max_timeout.sql
 \ir functions/max_subject_bytes.sql
 \ir functions/max_label_bytes.sql
@@ -95,12 +95,16 @@ FROM (
 \if :sessionsql_before_3
 \ir migrations/003_signatures.sql
 \endif
+\ir functions/version.sql
 \ir grants.sql
 \if :sessionsql_roles
 \ir roles.sql
 \endif
 \if :sessionsql_before_4
 \ir migrations/004_timeline.sql
+\endif
+\if :sessionsql_before_5
+\ir migrations/005_listed_before.sql
 \endif
 \endif
 \ir end.sql
