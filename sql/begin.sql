@@ -11,7 +11,7 @@
 -- If this version is installed, the installation ends without a lock and without a write.
 DO $begin$
 DECLARE
-  -- scripts/generate.sh copies it from functions/version.sql.
+  -- scripts/generate.sh copies the version from functions/version.sql.
   wanted CONSTANT pg_catalog.text := '0.2.0';
   installed pg_catalog.text := '';
   migrated pg_catalog.text := '0';

@@ -128,7 +128,7 @@ $roles$;
 
 -- These functions read or write a table, so they run as its owner. No caller can redirect their names,
 -- because each function has its search_path set, or is BEGIN ATOMIC with names bound at creation, or (insert)
--- qualifies all names. The other functions call these and stay as they are.
+-- qualifies all names. The other functions only call these.
 ALTER FUNCTION sessionsql.insert SECURITY DEFINER;
 ALTER FUNCTION sessionsql.insert_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup SECURITY DEFINER;
@@ -199,8 +199,8 @@ GRANT EXECUTE ON FUNCTION sessionsql.version
 GRANT SELECT ON TABLE sessionsql.node
   TO sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 
--- These functions need a secret's hash or a token. Those that take a token run token_id, token_hash and the
--- others with the caller's privileges.
+-- These functions need a secret's hash or a token. Most that take a token run with the caller's privileges,
+-- so the caller needs token_id, token_hash and the functions by hash as well.
 GRANT EXECUTE ON FUNCTION
   sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id,
   sessionsql.token_hash, sessionsql.list_sessions
@@ -218,10 +218,10 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
 
--- It takes ids without hashes, but a touch shows nothing and opens nothing.
+-- touch_batch takes ids without hashes, but a touch shows nothing and opens nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.touch_batch TO sessionsql_app;
 
--- A Store calls it after a failover. It takes nothing and shows nothing.
+-- A Store calls note_timeline after a failover. The function takes nothing and shows nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.note_timeline TO sessionsql_app;
 
 -- A Store reaps by itself; sessionsql_reaper is for a scheduler.
@@ -230,7 +230,7 @@ GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.reap_all TO sessionsql_app,
 -- A change of password revokes the user's other sessions.
 GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject TO sessionsql_app, sessionsql_support;
 
--- It lists a subject's sessions without a secret, so the app does not get it.
+-- list_subject shows a subject's sessions to a caller without a secret, so the app does not get it.
 GRANT EXECUTE ON FUNCTION sessionsql.list_subject TO sessionsql_support;
 
 -- These views show numbers about the table. Give the monitor pg_read_all_stats too, which takes a superuser

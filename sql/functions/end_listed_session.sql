@@ -1,4 +1,4 @@
--- This is revoke_listed for clients that have only SQL. list_sessions gives the id.
+-- This is revoke_listed for clients that have only SQL. The id is from list_sessions.
 CREATE OR REPLACE FUNCTION sessionsql.end_listed_session(token text, id bigint)
 RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100

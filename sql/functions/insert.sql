@@ -9,8 +9,8 @@
 -- transaction must have isolation level read committed.
 --
 -- Bad input is refused before it reaches the table, whose NOT NULL errors would print the row. The language
--- is PL/pgSQL because that caches plans, while before PostgreSQL 18 each call of a SQL function that is not
--- inlined plans it anew.
+-- is PL/pgSQL, because it caches plans. Before PostgreSQL 18, each call of a SQL function that is not inlined
+-- plans it anew.
 CREATE OR REPLACE FUNCTION sessionsql.insert(
   secret_hash bytea,
   payload text,

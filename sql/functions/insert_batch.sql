@@ -2,7 +2,7 @@
 -- for each session.
 --
 -- A null element of lifetime_seconds, subjects or labels means none. One bad element fails the whole
--- statement. insert gives the promise of durable.
+-- statement. For the promises of durable, see insert.
 CREATE OR REPLACE FUNCTION sessionsql.insert_batch(
   secret_hashes bytea[],
   payloads text[],

@@ -1,6 +1,5 @@
--- With idle timeout T, each use moves the expiry to now + T + T/3. Because of the extra third, touch_batch
--- skips a session until less than T is left, so a busy session is rewritten once every T/3 and not at every
--- request.
+-- With idle timeout T, each use moves the expiry to now + T + T/3. The extra third lets touch_batch skip a
+-- session until less than T is left, so a busy session is rewritten once every T/3 and not at every request.
 --
 -- The clock is clock_timestamp(), because now() is too old in a long transaction, and so is
 -- statement_timestamp() in a statement that has waited for a lock. The function has no SET clause and is not

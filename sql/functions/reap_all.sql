@@ -1,6 +1,6 @@
 -- cron cannot loop, so the loop is here. Each call of reap has its own transaction. The loop ends when the
--- hand has reached the end of the table twice, because it has then passed every page, wherever it started. It
--- also ends when another reaper is at work, and after max_calls.
+-- hand has reached the end of the table twice, because the hand has then passed every page. It also ends when
+-- another reaper is at work, and after max_calls.
 --
 -- It commits, so it cannot run in a transaction block. A procedure that commits may have no SET clause, so
 -- every name below is qualified.

@@ -1,9 +1,9 @@
 -- Concurrent callers of an application share one round trip and one commit record. Each array has one element
 -- for each session; a null expected version accepts any.
 --
--- A session that is not returned was not written, because it is not alive, because it has another version, or
--- because another transaction has locked its row. update_payload then gives the reason. Pass each id once,
--- because of two writes to one session either may win.
+-- A session that is not returned was not written, because it is not alive, has another version, or is locked
+-- by another transaction. update_payload then gives the reason. Pass each id once, because of two writes to
+-- one session either may win.
 --
 -- Promises: never resurrects a session, and never waits for a row, so it cannot deadlock under any plan.
 -- Commits asynchronously unless durable, as insert does.

@@ -1,6 +1,6 @@
 -- The successors of these functions of 0.1.0 take another parameter, so CREATE OR REPLACE has left the old
--- ones. A call that names fewer parameters than either would be ambiguous. It runs after the new functions
--- are in place, because they no longer call the old ones.
+-- ones. A call that names fewer parameters than either would be ambiguous. This migration runs after the new
+-- functions are in place, because they no longer call the old ones.
 --
 -- A body of 0.1.0 may be running while this commits. It finds the successors by name, so their new parameters
 -- come last and have a default. A BEGIN ATOMIC body finds the functions that it calls by number, so no such

@@ -1,5 +1,5 @@
--- One row holds the position of the reaper's clock hand and the results of its last call and lap. Its lock
--- admits one reaper at a time, also behind a connection pooler.
+-- One row holds the position of the reaper's clock hand and the results of its last call and lap. The lock of
+-- that row admits one reaper at a time, also behind a connection pooler.
 CREATE TABLE sessionsql.reaper (
   singleton boolean PRIMARY KEY DEFAULT true,
   next_page bigint NOT NULL DEFAULT 0,

@@ -1,5 +1,5 @@
 -- This is the row type of list_subject in 0.1.0. It stays, because a call that is under way during an upgrade
--- from 0.1.0 still returns its rows.
+-- still returns its rows.
 CREATE OR REPLACE VIEW sessionsql.subject_session AS
 SELECT
   s.id,
