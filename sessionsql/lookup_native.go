@@ -35,10 +35,11 @@ func (s *Store) lookupNative(
 		if pgx, sent = c.(*stdlib.Conn); !sent {
 			return nil
 		}
-		batch := native.LookupBatchParams{IDs: params.IDs}
-		for i := range params.SecretHashes {
-			batch.SecretHashes = append(batch.SecretHashes, params.SecretHashes[i][:])
+		hashes := make([][]byte, len(params.SecretHashes))
+		for i := range hashes {
+			hashes[i] = params.SecretHashes[i][:]
 		}
+		batch := native.LookupBatchParams{IDs: params.IDs, SecretHashes: hashes}
 		found, err := s.native.LookupBatch(ctx, pgx.Conn(), batch)
 		if err != nil {
 			if pgconn.SafeToRetry(err) {
