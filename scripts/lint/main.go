@@ -1,7 +1,7 @@
-// Command lint checks the PL/pgSQL of the bundle with the extension plpgsql_check, which plans every statement
-// of every routine and finds mistakes that no test runs into. It installs the bundle and its roles on a server
-// of its own, prints a line for each finding, and fails when there is one. scripts/check.sh runs it with
-// SESSIONSQL_PG_BIN set to a server that has the extension.
+// Command lint checks the PL/pgSQL of the bundle with the extension plpgsql_check, which plans every
+// statement of every routine and finds mistakes that no test runs into. It installs the bundle and its roles
+// on a server of its own, prints a line for each finding, and fails when there is one. scripts/check.sh runs
+// it with SESSIONSQL_PG_BIN set to a server that has the extension.
 package main
 
 import (
@@ -59,8 +59,8 @@ func lint(ctx context.Context, out io.Writer) (findings int, err error) {
 	return check(ctx, pool, out)
 }
 
-// install installs the bundle, its roles and the extension. It needs the roles because roles.sql makes routines
-// too.
+// install installs the bundle, its roles and the extension. It needs the roles because roles.sql makes
+// routines too.
 func install(ctx context.Context, pool *sql.DB) error {
 	var offered bool
 	err := pool.QueryRowContext(ctx,
@@ -92,13 +92,14 @@ type finding struct {
 // accepted holds the findings that are intended, each with its reason. An entry that matches no finding is a
 // finding itself.
 var accepted = []finding{
-	// The assignment calls a function for its effect. PERFORM would start the executor for that.
+	// The assignment calls a function for its effect, because PERFORM would start the executor.
 	{"sessionsql.insert", "warning extra", `never read variable "asynchronous"`},
 	{"sessionsql.touch_batch", "warning extra", `never read variable "asynchronous"`},
 	{"sessionsql.update_payload", "warning extra", `never read variable "asynchronous"`},
 }
 
-// check turns on all classes of warnings, prints the findings that are not accepted, and returns their number.
+// check turns on all classes of warnings, prints the findings that are not accepted, and returns their
+// number.
 func check(ctx context.Context, pool *sql.DB, out io.Writer) (findings int, err error) {
 	rows, err := pool.QueryContext(ctx, `
 		SELECT
