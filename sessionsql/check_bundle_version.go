@@ -12,8 +12,7 @@ import (
 const neededVersion = "0.1.0"
 
 // A VersionError says that the installed bundle does not serve this program. A program works with every
-// bundle of its own major version that is not older than it needs, so that old and new programs run side by
-// side.
+// bundle of its own major version that is not older than it needs, so old and new programs run side by side.
 type VersionError struct {
 	Installed string // version of the bundle in the database
 	Needed    string // oldest version of the bundle that serves this program
@@ -30,7 +29,6 @@ func (e *VersionError) Error() string {
 		"of the same major version: the %s is too old; %s", e.Installed, e.Needed, e.TooOld, cure)
 }
 
-// checkBundleVersion returns an error if an installed bundle does not serve this program.
 func checkBundleVersion(installed string) error {
 	there, needed := parseVersion(installed), parseVersion(neededVersion)
 	switch {

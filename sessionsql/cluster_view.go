@@ -35,8 +35,7 @@ func (c *clusterView) promoted() bool {
 	return c.primarySeen && c.primary.node.Timeline > 1
 }
 
-// replaced reports whether a primary of a higher timeline has replaced the server with this system identifier
-// and timeline.
+// replaced reports whether a primary of a higher timeline has replaced one of this cluster and timeline.
 func (c *clusterView) replaced(identifier int64, timeline int32) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -33,8 +33,7 @@ func databaseError(ctx context.Context, op string, n *node, err error) error {
 	return n.newError(op, err)
 }
 
-// expired also reports a deadline that has passed and whose timer has not fired yet, because the driver may
-// notice it first.
+// expired also looks at the clock, because the driver may notice a deadline before the context's timer fires.
 func expired(ctx context.Context) bool {
 	deadline, ok := ctx.Deadline()
 	return ctx.Err() != nil || ok && !time.Now().Before(deadline)

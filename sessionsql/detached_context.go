@@ -17,7 +17,6 @@ func (s *Store) detached(values context.Context, limit time.Duration) (context.C
 	return &detachedContext{ctx, values}, cancel
 }
 
-// Value implements [context.Context].
 func (c *detachedContext) Value(key any) any {
 	if value := c.Context.Value(key); value != nil {
 		return value

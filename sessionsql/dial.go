@@ -25,8 +25,7 @@ const (
 	// round trips, and the other operations need a connection for one round trip.
 	maxConnections = 16
 
-	// upkeepConnections gives each loop a connection, so that a flush never waits for the connections of
-	// callers.
+	// upkeepConnections gives each loop a connection, so that no loop waits for the connections of callers.
 	upkeepConnections = 3
 )
 

@@ -6,8 +6,7 @@ import (
 )
 
 // A dialler goes on connecting when its caller leaves, and keeps the connection for the next caller. A host
-// that does not answer may take longer than any caller's deadline, and then no caller would ever reach the
-// second host.
+// that hangs may take longer than any caller's deadline, and then no caller would reach the second host.
 type dialler struct {
 	driver.Connector
 	dialling chan struct{} // bounds the connections that are being made
@@ -20,7 +19,6 @@ type dialled struct {
 	err  error
 }
 
-// Connect implements [driver.Connector].
 func (d *dialler) Connect(ctx context.Context) (driver.Conn, error) {
 	for {
 		select {

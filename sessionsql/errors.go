@@ -19,8 +19,7 @@ var (
 	ErrConflict = errors.New("sessionsql: version conflict: the session was written in the meantime")
 
 	// ErrRotated says that another request has rotated the session first. The session lives, the response to
-	// that request carries the new token, and the token that was presented opens the session until its grace
-	// ends. Do nothing.
+	// that request carries the new token, and the old token works until its grace ends. Do nothing.
 	ErrRotated = errors.New("sessionsql: the session was rotated by another request")
 )
 
@@ -30,8 +29,7 @@ var (
 	// had no connection left, or took too long. It says nothing about the session.
 	ErrUnavailable = errors.New("database unavailable")
 
-	// ErrReadOnly says that the primary refuses writes, because it is a replica or was demoted to one. It is
-	// an [ErrUnavailable].
+	// ErrReadOnly says that the primary refuses writes, because it is a replica. It is an [ErrUnavailable].
 	ErrReadOnly = fmt.Errorf("%w: the primary is read-only; point its DSN at the server that accepts writes "+
 		"(with several hosts in it, add target_session_attrs=read-write)", ErrUnavailable)
 
@@ -100,8 +98,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns ErrUnavailable, ErrReadOnly or ErrNotInstalled, and nothing for another refusal of the
-// server.
+// Unwrap returns ErrUnavailable, ErrReadOnly or ErrNotInstalled, if it is one of them.
 func (e *Error) Unwrap() []error {
 	var chain []error
 	for _, err := range []error{e.kind, e.cause} {

@@ -7,16 +7,14 @@ import (
 	"time"
 )
 
-// dropInterval is the shortest time between two calls of dropIdle that drop connections, because every failed
-// statement calls it.
+// dropInterval limits how often dropIdle drops connections, because every failed statement calls it.
 const dropInterval = time.Second
 
 func deadConnection(ctx context.Context, conn *sql.Conn) bool { return conn.PingContext(ctx) != nil }
 
 func anyConnection(context.Context, *sql.Conn) bool { return true }
 
-// dropIdle closes the selected idle connections of the pool, at most once in dropInterval. It reports whether
-// it did.
+// dropIdle closes the selected idle connections, at most once in dropInterval, and reports whether it did.
 func (n *node) dropIdle(ctx context.Context, selected func(context.Context, *sql.Conn) bool) bool {
 	n.mu.Lock()
 	if time.Since(n.idleDropped) < dropInterval {

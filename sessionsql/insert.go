@@ -12,8 +12,8 @@ import (
 
 // InsertOptions says how one session differs from the Store's options; nil is the same as the zero value.
 type InsertOptions struct {
-	// Subject is the owner of the session, such as a user's id, at most 1024 bytes. Defaults to
-	// none, which makes an anonymous session.
+	// Subject is the owner of the session, such as a user's id, at most 1024 bytes. Defaults to none, which
+	// makes an anonymous session.
 	Subject string
 
 	// Label tells a user's sessions apart in a list ("Firefox on Linux"), at most 256 bytes. ListSubject
@@ -28,15 +28,13 @@ type InsertOptions struct {
 
 	// MaxSessions bounds the live sessions of the subject, this one included. The same statement ends the
 	// oldest ones beyond it. It needs a Subject. Such an insert shares no round trip. OWASP ASVS 5.0, 7.1.2.
-	//
-	// Defaults to no cap.
+	// Defaults to 0, no cap.
 	MaxSessions int32
 }
 
 // NoLifetime gives a session no absolute timeout, in a Store that has one.
 const NoLifetime time.Duration = -1
 
-// A newSession holds the parameters of an insert.
 type newSession struct {
 	hash            hash
 	payload         string

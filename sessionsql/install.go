@@ -13,8 +13,7 @@ const (
 	// installTimeout bounds how long Install waits for its locks.
 	installTimeout = time.Minute
 
-	// lockPause lets others work between two attempts to get a lock. It is as long as an attempt makes them
-	// wait.
+	// lockPause lets others work between two attempts to get a lock, as long as an attempt makes them wait.
 	lockPause = 250 * time.Millisecond
 )
 
@@ -35,7 +34,7 @@ func Install(ctx context.Context, primary DB) error {
 	for begin := time.Now(); ; {
 		var err error
 		for _, step := range append(bundle.UpgradeSteps(), bundle.Install()) {
-			if err = n.install(ctx, step); err != nil {
+			if err = n.installStep(ctx, step); err != nil {
 				break
 			}
 		}
@@ -62,8 +61,7 @@ func Install(ctx context.Context, primary DB) error {
 	}
 }
 
-// install runs one statement in a transaction of its own.
-func (n *node) install(ctx context.Context, statement string) error {
+func (n *node) installStep(ctx context.Context, statement string) error {
 	tx, err := n.db.BeginTx(ctx, nil)
 	if err != nil {
 		return databaseError(ctx, "install", n, err)

@@ -36,7 +36,6 @@ type condition struct {
 	changes   int       // since the last line
 }
 
-// A line is one line of the log.
 type line struct {
 	level slog.Level
 	text  string
@@ -73,7 +72,6 @@ func (b *logbook) linesDue(c *condition, err error) (lines []line) {
 	return lines
 }
 
-// line returns the line for the present state of a condition.
 func (c *condition) line() line {
 	l := line{level: slog.LevelInfo, text: "sessionsql: " + c.good}
 	if c.node != "" {

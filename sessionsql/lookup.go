@@ -48,14 +48,12 @@ func (s *Store) Lookup(ctx context.Context, token Token) (Session, error) {
 	return s.lookup(ctx, token, s.touch)
 }
 
-// Peek is Lookup without the touch, for a request that is no use of the session: a page that polls, a count
-// of unread mail.
+// Peek is Lookup without the touch, for a request that is no use of the session, such as a page that polls.
 func (s *Store) Peek(ctx context.Context, token Token) (Session, error) {
 	return s.lookup(ctx, token, func(int64, time.Duration) {})
 }
 
-// Touch touches a session as Lookup does and does not return it, for a use that needs no payload, such as a
-// connection held open. It returns the errors of Lookup.
+// Touch is Lookup for a use that needs no payload, such as a connection held open.
 func (s *Store) Touch(ctx context.Context, token Token) error {
 	_, err := s.Lookup(ctx, token)
 	return err
@@ -118,7 +116,6 @@ func (s *Store) chooseServer(k key) *node {
 	return s.primary
 }
 
-// lookupOne looks up one session on one server.
 func (s *Store) lookupOne(ctx context.Context, n *node, k key) (row db.LiveSession, err error) {
 	ask := func(ctx context.Context, on Tx) (err error) {
 		row, err = s.queries.Lookup(ctx, on, db.LookupParams{ID: k.id, SecretHash: k.hash[:]})
@@ -139,7 +136,6 @@ func (s *Store) lookupOne(ctx context.Context, n *node, k key) (row db.LiveSessi
 	return row, err
 }
 
-// countLookups counts lookups that a server has answered.
 func (s *Store) countLookups(n *node, lookups int64) {
 	if n.replica {
 		s.stats.replicaReads.Add(lookups)

@@ -12,8 +12,8 @@ import (
 
 // Open connects to a primary and its read replicas. It checks that the primary is no standby and holds a
 // bundle that serves this program (see [Install]). Each DSN is one server; the primary's DSN may name several
-// hosts, of which one accepts writes. A replica that does not answer yet is no error: the Store reads from it
-// once it does.
+// hosts, of which one accepts writes. A replica that does not answer yet is no error: lookups read
+// from it once it does.
 //
 // It returns ErrDSN, ErrUnavailable, ErrReadOnly, ErrNotInstalled, a *[VersionError], or ErrOptions.
 func Open(ctx context.Context, primaryDSN string, replicaDSNs []string, options *Options) (*Store, error) {

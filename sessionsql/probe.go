@@ -18,19 +18,16 @@ const (
 var errManyServers = errors.New(
 	"sessionsql: the DSN leads to more than one server; give each replica a DSN of its own")
 
-// A probeResult is the result of one probe of a server.
 type probeResult struct {
 	begun, ended time.Time // by this program's clock
 	node         db.Node
 	err          error
 }
 
-// probeEvery is the interval between two probes of a server.
 func (s *Store) probeEvery() time.Duration {
 	return min(probeInterval, max(s.options.MaxReplicaLag/10, minProbeInterval))
 }
 
-// probe asks a server for its state.
 func (s *Store) probe(ctx context.Context, on Tx) (result probeResult) {
 	ctx, cancel := context.WithTimeout(ctx, probeInterval)
 	defer cancel()
@@ -81,8 +78,7 @@ func (s *Store) probeTwice(ctx context.Context, pool DB) (result probeResult) {
 	return result
 }
 
-// clockOffset returns how far a server's clock is ahead of this program's, and the possible error of that,
-// which is half of the round trip.
+// clockOffset returns how far a server's clock is ahead of this program's, give or take the uncertainty.
 func (p *probeResult) clockOffset() (offset, uncertainty time.Duration) {
 	uncertainty = p.ended.Sub(p.begun) / 2
 	middle := p.begun.Add(uncertainty)

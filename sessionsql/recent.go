@@ -30,8 +30,7 @@ type generation struct {
 // until the replicas have replayed that generation.
 const maxRecentWrites = 1 << 20
 
-// mark remembers writes. It is called after the server has, or may have, done them, and before the caller
-// learns of it.
+// mark is called after the server may have done the writes, and before the caller learns of it.
 func (r *recentWrites) mark(keys ...key) {
 	r.add(func(g *generation) {
 		for _, k := range keys {

@@ -10,20 +10,17 @@ import (
 
 // RotateOptions says how a session is rotated; nil is the same as the zero value.
 type RotateOptions struct {
-	// Subject becomes the session's owner, for a login that begins with an anonymous session. Defaults to no
-	// change.
+	// Subject becomes the session's owner, for a login into an anonymous session. Defaults to no change.
 	Subject string
 
 	// Grace is how long the old token still opens the session, for requests under way; at most an hour. If it
-	// is negative, the old token is dead at once.
-	//
-	// Defaults to 10 seconds, and with a Subject to none, because somebody may have planted the anonymous
-	// token to be logged in by it (session fixation; OWASP ASVS 5.0, 7.2.4).
+	// is negative, the old token is dead at once. Defaults to 10 seconds, and with a Subject to none, because
+	// somebody may have planted the anonymous token to be logged in by it (session fixation; OWASP ASVS 5.0,
+	// 7.2.4).
 	Grace time.Duration
 
-	// MaxSessions bounds the live sessions of the subject, as for an insert. It needs a Subject.
-	//
-	// Defaults to no cap.
+	// MaxSessions bounds the live sessions of the subject, as for an insert. It needs a Subject. Defaults to
+	// 0, no cap.
 	MaxSessions int32
 }
 

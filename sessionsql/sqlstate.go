@@ -64,8 +64,7 @@ func refused(err error) bool {
 	return errors.As(err, &e) && e.SQLState != "" && e.kind == nil && !strings.HasPrefix(e.SQLState, "42")
 }
 
-// connectionLost reports whether a connection broke under a statement, which then may or may not have been
-// done.
+// connectionLost reports whether a connection broke under a statement, which then may have been done.
 func connectionLost(err error) bool {
 	var network *net.OpError
 	var connect *pgconn.ConnectError

@@ -41,13 +41,10 @@ func newStatementContext(
 	return c
 }
 
-// Deadline implements [context.Context].
 func (c *statementContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
-// Done implements [context.Context].
 func (c *statementContext) Done() <-chan struct{} { return c.done }
 
-// Err implements [context.Context].
 func (c *statementContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -69,7 +69,6 @@ type counters struct {
 	errors map[ErrorKey]int64
 }
 
-// countError counts a failed call, and returns its error.
 func (s *Store) countError(op string, err error) error {
 	kind := "refused"
 	switch {

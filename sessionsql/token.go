@@ -88,8 +88,7 @@ func (Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redactedToke
 // LogValue implements [slog.LogValuer].
 func (Token) LogValue() slog.Value { return slog.StringValue(redactedToken) }
 
-// MarshalText implements [encoding.TextMarshaler] with an error, so that no encoder writes a token by
-// accident.
+// MarshalText implements [encoding.TextMarshaler] with an error, so that no encoder writes a token.
 func (Token) MarshalText() ([]byte, error) { return nil, errTokenMarshalled }
 
 // Value implements [driver.Valuer] with an error, because a database needs only the hash.

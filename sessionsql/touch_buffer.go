@@ -53,8 +53,7 @@ func (b *touchBuffer) add(ids ...int64) (dropped int) {
 	return dropped
 }
 
-// addUrgent adds an id that is to be sent at once. It returns false if the id was urgent before or finds no
-// room.
+// addUrgent adds an id to be sent at once. It returns false if the id was urgent before or finds no room.
 func (b *touchBuffer) addUrgent(id int64) (added bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -89,15 +88,13 @@ func (b *touchBuffer) take() map[int64]struct{} {
 	return ids
 }
 
-// sent says that a flush has sent n ids.
 func (b *touchBuffer) sent(n int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sending -= n
 }
 
-// restore takes back the ids that a flush could not send. There is room for them, because add counts them in
-// sending.
+// restore takes back the ids that a flush could not send. There is room, because add counts them in sending.
 func (b *touchBuffer) restore(parts ...[]int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,12 +14,10 @@ const AnyVersion int32 = -1
 
 // Update writes a session's payload if the session still has the version that the caller read, and returns
 // the new version. It refuses version 0, which no session has, because the caller then forgot to set it. It
-// extends the session's expiry, as a touch does. It never resurrects a session, so after a logout it returns
-// ErrNoSession.
+// extends the session's expiry, as a touch does. It never resurrects a session.
 //
 // The commit is asynchronous, as that of Insert. Concurrent calls share round trips. A call waits while
-// another transaction has the session's row locked, and may delay calls for other sessions by a tenth of a
-// second.
+// another transaction locks the session's row, and may delay calls for other sessions by a tenth of a second.
 //
 // It returns ErrConflict, ErrNoSession, ErrOptions, a *[PayloadError], or ErrUnavailable. After
 // ErrUnavailable, or when ctx ends, the write may have been done; the session's version tells.
@@ -57,7 +55,6 @@ func (s *Store) Update(ctx context.Context, token Token, payload string, version
 	}
 }
 
-// A payloadWrite holds the parameters of an update.
 type payloadWrite struct {
 	key             key
 	payload         string

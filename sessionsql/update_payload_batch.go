@@ -8,9 +8,9 @@ import (
 )
 
 // updateMany writes a batch in one statement, which skips locked rows. The caller of an unwritten payload
-// tries alone, because a lone update tells a conflict from a session that is gone, and waits for a locked
-// row. When the server refuses the batch, it has written nothing, so every caller tries alone. When the
-// server does not answer, it may have committed, so nothing is sent twice.
+// tries alone, because a lone update tells a conflict from a missing session, and waits for a locked row. So
+// does every caller when the server refuses the batch. When the server does not answer, it may have
+// committed, so nothing is sent twice.
 func (s *Store) updateMany(ctx context.Context, calls []*coalesce.Call[payloadWrite, int32]) {
 	var params db.UpdatePayloadBatchParams
 	var keys []key

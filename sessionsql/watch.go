@@ -27,8 +27,7 @@ func (s *Store) probeAll(ctx context.Context) {
 	s.probePrimary(ctx)
 }
 
-// probePrimary records the primary's state. Its position covers the writes that were acknowledged before the
-// probe.
+// probePrimary records the primary's state. Its position covers every write acknowledged before the probe.
 func (s *Store) probePrimary(ctx context.Context) {
 	s.recent.closeGeneration()
 	result := s.probe(ctx, s.upkeep.db)

@@ -15,15 +15,11 @@ import (
 
 // Options says how a Store's metrics are exported; nil is the same as the zero value.
 type Options struct {
-	// MeterProvider makes the instruments.
-	//
-	// Defaults to otel.GetMeterProvider().
+	// MeterProvider makes the instruments. Defaults to otel.GetMeterProvider().
 	MeterProvider metric.MeterProvider
 
 	// Attributes are added to every measurement. If a program has several Stores, each needs other
-	// attributes, so that the measurements can be told apart.
-	//
-	// Defaults to none.
+	// attributes, so that the measurements can be told apart. Defaults to none.
 	Attributes []attribute.KeyValue
 }
 

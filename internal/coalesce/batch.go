@@ -53,8 +53,8 @@ func (g *Group[Q, A]) leave(b *batch[Q, A], call *Call[Q, A]) {
 	}
 }
 
-// callsToSend returns the calls of a batch whose callers have not left. From here on the last caller to leave
-// calls cancel.
+// callsToSend returns the calls of a batch whose callers have not left. From now on the last to leave calls
+// cancel.
 func (g *Group[Q, A]) callsToSend(b *batch[Q, A], cancel func()) []*Call[Q, A] {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// ErrAlone is the error that Config.Many sets on a call that its batch did not answer. The caller retries
-// alone.
+// ErrAlone is the error that Config.Many sets on an unanswered call. The caller retries alone.
 var ErrAlone = errors.New("coalesce: retry alone")
 
 // A Config says how a Group sends its questions.
@@ -21,8 +20,7 @@ type Config[Q, A any] struct {
 	// Many answers the calls of a batch: it sets Answer or Err of each.
 	Many func(ctx context.Context, calls []*Call[Q, A])
 
-	// Context makes the context of a batch, which no caller can end. Its values are those of the batch's
-	// first caller.
+	// Context makes the context of a batch, which no caller can end, with the values of its first caller.
 	Context func(values context.Context) (ctx context.Context, cancel func())
 
 	// Left returns the error of a caller whose context has ended. Defaults to the context's cause.
@@ -64,7 +62,6 @@ type Group[Q, A any] struct {
 	stall      *time.Timer // runs while the queue is not empty
 }
 
-// New returns an idle Group.
 func New[Q, A any](config Config[Q, A]) *Group[Q, A] {
 	if config.Left == nil {
 		config.Left = context.Cause
@@ -75,8 +72,7 @@ func New[Q, A any](config Config[Q, A]) *Group[Q, A] {
 	return &Group[Q, A]{config: config}
 }
 
-// Trips returns how often One or Many was called, which is less often than Do when callers shared round
-// trips.
+// Trips returns how often One or Many was called. It is less often than Do when callers shared round trips.
 func (g *Group[Q, A]) Trips() int64 { return g.trips.Load() }
 
 // Do answers one question. The error is that of One or Many, or that of Left when ctx ends first.

@@ -16,8 +16,7 @@ const (
 	stallTimeout = 100 * time.Millisecond
 )
 
-// release ends a lone call, whose caller counts as a worker. A new worker takes its place if calls have
-// gathered.
+// release ends a lone call, which counts as a worker. A real worker takes its place if calls have gathered.
 func (g *Group[Q, A]) release(generation int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -74,7 +73,6 @@ func (g *Group[Q, A]) take(generation int) *batch[Q, A] {
 	return next
 }
 
-// send sends a batch and wakes its callers.
 func (g *Group[Q, A]) send(b *batch[Q, A]) {
 	ctx, cancel := g.config.Context(b.values)
 	calls := g.callsToSend(b, cancel)

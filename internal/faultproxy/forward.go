@@ -33,8 +33,7 @@ func (p *Proxy) serve(client *net.TCPConn) {
 	answers.Wait()
 }
 
-// forward copies one direction. It ends the other side in order after an orderly end, and resets both after a
-// failure.
+// forward copies one direction. It passes on an orderly end, and resets both sides after a failure.
 func (p *Proxy) forward(to, from *net.TCPConn) {
 	buffer := make([]byte, 32<<10)
 	for {

@@ -62,8 +62,7 @@ func (p *Proxy) SetTarget(target string) {
 // Pass forwards everything at once, also the bytes that Freeze held back.
 func (p *Proxy) Pass() { p.set(pass, 0, 0) }
 
-// Freeze forwards nothing, not even the end of a connection. The system accepts new connections, and they get
-// no answer.
+// Freeze forwards nothing, not even the end of a connection. New connections are accepted and get no answer.
 func (p *Proxy) Freeze() { p.set(freeze, 0, 0) }
 
 // Refuse resets the open connections, and each new one when it is accepted.

@@ -26,7 +26,7 @@ var serverPrograms = []string{"initdb", "pg_ctl", "postgres"}
 // FindBinaries returns a folder that holds initdb, pg_ctl and postgres of PostgreSQL 15 to 18. It tries the
 // environment variable SESSIONSQL_PG_BIN, the folder that pg_config names, the folder of a postgres on the
 // PATH, and then the usual folders of distributions, of Homebrew and of scripts/lib/postgres.sh, the highest
-// major version first. If SESSIONSQL_PG_MAJOR is set, it accepts that major version alone. The error wraps
+// major version first. If SESSIONSQL_PG_MAJOR is set, it accepts that version alone. The error wraps
 // ErrNoBinaries.
 func FindBinaries() (dir string, err error) {
 	lowest, highest, err := acceptedMajors()
@@ -42,8 +42,7 @@ func FindBinaries() (dir string, err error) {
 			return "", fmt.Errorf("%w: SESSIONSQL_PG_BIN: %v: set it to a folder with %s, or unset it",
 				ErrNoBinaries, err, strings.Join(serverPrograms, ", "))
 		}
-		// A folder of another major version is no error, so that a script can run one version after the
-		// other.
+		// A folder of another version is no error, so that a script can run one version after the other.
 		if major >= lowest && major <= highest {
 			return named, nil
 		}
@@ -104,8 +103,7 @@ func pathFolders() []string {
 	return dirs
 }
 
-// usualFolders returns patterns in which %d stands for the major version. scripts/lib/postgres.sh has the
-// same list.
+// usualFolders returns patterns with %d for the major version. scripts/lib/postgres.sh has the same list.
 func usualFolders() []string {
 	patterns := []string{
 		"/usr/lib/postgresql/%d/bin",                       // Debian, Ubuntu

@@ -115,8 +115,7 @@ func Start(ctx context.Context, options *Options) (_ *Cluster, err error) {
 // its first start, because that needs neither pg_basebackup nor a running server.
 func (c *Cluster) create(ctx context.Context, settings map[string]string) error {
 	fmt.Fprintf(c.progress, "initdb (%s) in %s\n", c.binDir, c.folder)
-	// With --no-clean the watchdog cleans up after a failure. initdb itself would remove the folder while its
-	// server runs.
+	// After a failure the watchdog cleans up, because initdb would remove the folder while its server runs.
 	err := c.run(ctx, filepath.Join(c.binDir, "initdb"), "--pgdata="+c.Primary.DataDir, "--no-clean",
 		"--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync",
 		"--no-instructions")
@@ -168,8 +167,7 @@ func (c *Cluster) nodes() []*Node {
 	return append([]*Node{c.Primary}, c.Replicas...)
 }
 
-// launch starts a server unless the cluster is closed, because the watchdog ends only the servers that run at
-// its release.
+// launch starts a server unless the cluster is closed, because no watchdog would end it.
 func (c *Cluster) launch(command *exec.Cmd) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -180,8 +178,7 @@ func (c *Cluster) launch(command *exec.Cmd) error {
 }
 
 // command prepares a program that runs as the user of the servers. It has a session of its own, so that
-// Ctrl-C in a terminal reaches this process alone. The watchdog recognises it by its working directory, the
-// cluster's folder.
+// Ctrl-C in a terminal reaches this process alone. The watchdog recognises it by its working directory.
 func (c *Cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, name, args...)
 	command.Dir = c.folder
@@ -190,8 +187,7 @@ func (c *Cluster) command(ctx context.Context, name string, args ...string) *exe
 	return command
 }
 
-// environment returns the environment of this process without the variables that change how a server or its
-// client library behaves.
+// environment returns that of this process without the variables that change how PostgreSQL behaves.
 func (c *Cluster) environment() []string {
 	kept := []string{"LC_ALL=C", "HOME=" + c.folder}
 	for _, variable := range os.Environ() {

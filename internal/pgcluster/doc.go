@@ -1,6 +1,5 @@
 // Package pgcluster runs clusters of local PostgreSQL servers for tests and demonstrations. A cluster is a
-// primary and any number of streaming replicas, in a temporary folder that never outlives the process that
-// started it.
+// primary and any number of streaming replicas, in a temporary folder that does not outlive its process.
 //
 //	cluster, err := pgcluster.Start(ctx, &pgcluster.Options{Replicas: 2})
 //	if err != nil {

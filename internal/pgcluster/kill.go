@@ -67,8 +67,7 @@ func (n *Node) Signal(title string, signal syscall.Signal) error {
 	return nil
 }
 
-// signalPostmaster signals the postmaster if it runs. os.Process never signals another process that has got
-// the same id.
+// signalPostmaster signals the postmaster if it runs, and never another process that got the same id.
 func (n *Node) signalPostmaster(signal syscall.Signal) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -96,8 +95,7 @@ func (n *Node) children(title string) ([]process, error) {
 	return found, nil
 }
 
-// processes returns the postmaster, its descendants, and the orphans of an earlier postmaster, by their
-// title.
+// processes returns the postmaster, its descendants, and orphans of an earlier one, which it knows by title.
 func (n *Node) processes() ([]process, error) {
 	all, err := listProcesses()
 	if err != nil {

@@ -48,8 +48,7 @@ func (c *Cluster) newNode(name string) *Node {
 	return &Node{DataDir: filepath.Join(c.folder, name), cluster: c, name: name}
 }
 
-// clusterName is the server's cluster_name. PostgreSQL writes it into the title of each process of the
-// server.
+// clusterName is the server's cluster_name. PostgreSQL writes it into the title of each process.
 func (n *Node) clusterName() string {
 	return filepath.Base(n.cluster.folder) + "-" + n.name
 }
@@ -58,8 +57,7 @@ func (n *Node) titlePrefix() string {
 	return "postgres: " + n.clusterName() + ": "
 }
 
-// Name returns the role that the server had at the start of the cluster: "primary", "replica1", "replica2"
-// and so on.
+// Name returns the server's first role: "primary", "replica1", "replica2" and so on.
 func (n *Node) Name() string {
 	return n.name
 }
@@ -113,8 +111,7 @@ func (n *Node) PID() int {
 	}
 }
 
-// Start starts the server again after Stop or Kill. It returns when the server has recovered and answers
-// queries.
+// Start starts the server again after Stop or Kill. It returns when the server answers queries.
 func (n *Node) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()

@@ -8,8 +8,7 @@ import (
 )
 
 // FreePort returns a port that nobody listens on. It is below the range from which systems choose ports for
-// outgoing connections, because a client that dials a stopped server could otherwise get the server's own
-// port.
+// outgoing connections, because a client that dials a stopped server could get that server's port.
 func FreePort() (int, error) {
 	const lowest, highest = 15000, 32000
 	var err error

@@ -14,17 +14,13 @@ import (
 	"strconv"
 )
 
-// Payload is the text that the application keeps in a session. Every verb of package fmt prints only its
-// size.
+// Payload is the text that an application keeps in a session. Every verb of package fmt prints only its size.
 type Payload string
 
-// Format implements [fmt.Formatter].
 func (p Payload) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted(len(p))) }
 
-// Value implements [driver.Valuer].
 func (p Payload) Value() (driver.Value, error) { return string(p), nil }
 
-// Scan implements [sql.Scanner].
 func (p *Payload) Scan(src any) error {
 	switch v := src.(type) {
 	case string:
@@ -40,7 +36,6 @@ func (p *Payload) Scan(src any) error {
 // IDs is a bigint[].
 type IDs []int64
 
-// Value implements [driver.Valuer].
 func (ids IDs) Value() (driver.Value, error) {
 	element := func(b []byte, i int) []byte { return strconv.AppendInt(b, ids[i], 10) }
 	return array(len(ids), 12, element), nil
@@ -49,7 +44,6 @@ func (ids IDs) Value() (driver.Value, error) {
 // Hashes is a bytea[] of SHA-256 hashes.
 type Hashes [][32]byte
 
-// Value implements [driver.Valuer].
 func (hashes Hashes) Value() (driver.Value, error) {
 	return array(len(hashes), 70, func(b []byte, i int) []byte {
 		b = append(b, `"\\x`...)
@@ -61,10 +55,8 @@ func (hashes Hashes) Value() (driver.Value, error) {
 // Payloads is a text[] of payloads. Every verb of package fmt prints only its length.
 type Payloads []string
 
-// Format implements [fmt.Formatter].
 func (p Payloads) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted(len(p))) }
 
-// Value implements [driver.Valuer].
 func (p Payloads) Value() (driver.Value, error) {
 	size := 0
 	for _, s := range p {
@@ -77,7 +69,6 @@ func (p Payloads) Value() (driver.Value, error) {
 // Seconds is a double precision[] with nulls.
 type Seconds []sql.NullFloat64
 
-// Value implements [driver.Valuer].
 func (s Seconds) Value() (driver.Value, error) {
 	return array(len(s), 8, func(b []byte, i int) []byte {
 		if !s[i].Valid {
@@ -90,7 +81,6 @@ func (s Seconds) Value() (driver.Value, error) {
 // Subjects is a text[] with nulls.
 type Subjects []sql.NullString
 
-// Value implements [driver.Valuer].
 func (s Subjects) Value() (driver.Value, error) {
 	return array(len(s), 16, func(b []byte, i int) []byte {
 		if !s[i].Valid {
@@ -103,7 +93,6 @@ func (s Subjects) Value() (driver.Value, error) {
 // Versions is an integer[] with nulls.
 type Versions []sql.NullInt32
 
-// Value implements [driver.Valuer].
 func (v Versions) Value() (driver.Value, error) {
 	return array(len(v), 4, func(b []byte, i int) []byte {
 		if !v[i].Valid {
@@ -126,8 +115,7 @@ func array(n, size int, element func([]byte, int) []byte) string {
 	return string(append(b, '}'))
 }
 
-// appendQuoted writes an element that may hold any character except NUL. Within quotes only the quote and the
-// backslash are special.
+// appendQuoted writes an element without NUL. Within quotes only the quote and the backslash are special.
 func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0
