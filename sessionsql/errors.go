@@ -10,8 +10,8 @@ import (
 // Errors that session methods return.
 var (
 	// ErrNoSession says that no live session has this token: it is malformed or unknown, its secret is wrong,
-	// or the session is expired or revoked. These cases look the same, so that nobody can probe for sessions.
-	// It unwraps to [sql.ErrNoRows].
+	// or the session is expired or revoked. These cases look the same, so that no answer helps to guess a
+	// token. It unwraps to [sql.ErrNoRows].
 	ErrNoSession error = noSession{}
 
 	// ErrConflict says that the session has another version than the caller expected, because somebody else
