@@ -81,7 +81,7 @@ func (s *Store) refusal(r *replicaRecord) error {
 		return fmt.Errorf("sessionsql: its clock differs from the primary's by %v, more than %v",
 			skew, maxClockSkew)
 	case r.lag > bound:
-		return fmt.Errorf("sessionsql: its lag is %v, more than %v", r.lag.Round(time.Millisecond), bound)
+		return fmt.Errorf("sessionsql: server lags by %v, more than %v", r.lag.Round(time.Millisecond), bound)
 	case !s.recent.reached(r.node.WalPosition):
 		return errLacksWrites
 	}

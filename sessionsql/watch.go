@@ -81,7 +81,7 @@ func (s *Store) noteTimeline(ctx context.Context) {
 func (s *Store) probeReplica(ctx context.Context, i int) {
 	n := s.replicas[i]
 	if before := n.state.Load(); !before.usable && before.err != errNotProbedYet {
-		n.dropIdle(ctx, deadConnection) // so that the probe does not get the one that works
+		n.dropIdle(ctx, deadConnection) // or the probe may get the only one that works
 	}
 	result := s.probeTwice(ctx, n.db)
 	if s.stopped() {
