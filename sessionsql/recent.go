@@ -26,7 +26,7 @@ type generation struct {
 	all      bool // it stands for every session
 }
 
-// maxRecentWrites bounds the memory, at some 40 bytes each. Beyond it every session counts as lately written,
+// maxRecentWrites bounds the memory. Beyond it every session counts as lately written,
 // until the replicas have replayed that generation.
 const maxRecentWrites = 1 << 20
 
