@@ -70,8 +70,8 @@ func openPool(config *pgx.ConnConfig, connections int, accept pgconn.ValidateCon
 
 // acceptPrimary refuses a connection to a standby or to an old primary.
 //
-// A server reports whether it is a standby when the connection begins. A primary becomes a standby only by a
-// restart, which ends the connection, so the report stays true. A pooler reports nothing, so behind one a
+// A server reports at the start of a connection whether it is a standby. A primary becomes a standby only by
+// a restart, which ends the connection, so the report stays true. A pooler reports nothing, so behind one a
 // connection may lead to a standby.
 //
 // A primary that hung until another server was promoted still accepts writes when it goes on. Its timeline is

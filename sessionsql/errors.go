@@ -70,8 +70,8 @@ func (e *PayloadError) Error() string {
 		e.Size, e.Reason, e.Max)
 }
 
-// An Error reports that a server, or the connection to it, failed. It never holds a token, a secret, a
-// payload or a query parameter.
+// An Error reports that a server refused a statement, or that none could answer it. It never holds a token, a
+// secret, a payload or a query parameter.
 type Error struct {
 	Op       string // the operation: "lookup", "insert"
 	Node     string // the server: "primary", "replica 1"
