@@ -16,7 +16,8 @@ var defaultSettings = map[string]string{
 	"max_connections": "200",
 	"shared_buffers":  "256MB",
 	"max_wal_size":    "2GB",
-	// A replica that was stopped finds the WAL that it missed, without a slot that outlives the replica.
+	// A replica that was stopped finds the WAL that it missed, without a slot, which would keep WAL for a
+	// replica that never returns.
 	"wal_keep_size": "1GB",
 	// A replica reconnects soon after its primary starts; the default is 5 s.
 	"wal_retrieve_retry_interval": "200ms",
