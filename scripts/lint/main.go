@@ -1,7 +1,10 @@
-// Command lint checks the PL/pgSQL of the bundle with the extension plpgsql_check, which plans every
-// statement of every routine and finds mistakes that no test runs into. It installs the bundle and its roles
-// on a server of its own, prints a line for each finding, and fails when there is one. scripts/check.sh runs
-// it with SESSIONSQL_PG_BIN set to a server that has the extension.
+// Command lint checks the form of all Go and SQL, and the PL/pgSQL of the bundle. It prints a line for each
+// finding, and fails when there is one.
+//
+// Lines end at 110 columns, of which a tab takes 4. The extension plpgsql_check plans every statement of
+// every routine and finds mistakes that no test runs into. For that, lint installs the bundle and its roles
+// on a server of its own. scripts/check.sh runs it in the repository's root, with SESSIONSQL_PG_BIN set to a
+// server that has the extension.
 package main
 
 import (
@@ -43,6 +46,16 @@ func main() {
 // lint returns the number of findings that it has printed. After the end of ctx it leaves no process and no
 // file behind.
 func lint(ctx context.Context, out io.Writer) (findings int, err error) {
+	long, err := checkColumns(ctx, out)
+	if err != nil {
+		return long, err
+	}
+	routines, err := checkRoutines(ctx, out)
+	return long + routines, err
+}
+
+// checkRoutines installs the bundle on a new server and checks its PL/pgSQL.
+func checkRoutines(ctx context.Context, out io.Writer) (findings int, err error) {
 	cluster, err := pgcluster.Start(ctx, nil)
 	if err != nil {
 		return 0, err
