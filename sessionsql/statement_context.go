@@ -6,39 +6,22 @@ import (
 	"time"
 )
 
-// A statementContext is the context of one statement. It ends with its parents or at its limit, and then
-// interrupts the statement. It needs one timer for both purposes, where [context.WithTimeout] and
-// [context.AfterFunc] need two contexts, because their cost shows in a lone lookup.
+// A statementContext is the context of one statement. It ends with its parent, at its limit, or when its node
+// ends all statements, and then interrupts the statement.
 type statementContext struct {
 	context.Context // the parent, for its values
 	deadline        time.Time
+	late            time.Time // when the node's limit has passed
 	done            chan struct{}
-	stops           [3]func() bool // stop the timer and the two listeners to the parents
+	ofNode          *statements
+	previous, next  *statementContext // in the list of the node
+	stopParent      func() bool       // nil or stops listening to the parent
+	stopTimer       func() bool       // nil or stops the timer of a limit that is shorter than the node's
 
 	mu          sync.Mutex
 	err         error
 	interrupt   func() // nil while no statement runs
 	interrupted bool
-}
-
-// newStatementContext returns a context that ends with its parent, at the limit, and with other if that is
-// not nil.
-func newStatementContext(
-	parent context.Context, limit time.Duration, other context.Context,
-) *statementContext {
-	c := &statementContext{Context: parent, deadline: time.Now().Add(limit), done: make(chan struct{})}
-	if sooner, ok := parent.Deadline(); ok && !sooner.After(c.deadline) {
-		c.deadline = sooner // needs no timer, because the parent ends first
-	} else {
-		c.stops[0] = time.AfterFunc(limit, func() { c.end(context.DeadlineExceeded) }).Stop
-	}
-	if parent.Done() != nil {
-		c.stops[1] = context.AfterFunc(parent, func() { c.end(parent.Err()) })
-	}
-	if other != nil {
-		c.stops[2] = context.AfterFunc(other, func() { c.end(other.Err()) })
-	}
-	return c
 }
 
 // Deadline implements [context.Context].
@@ -86,12 +69,13 @@ func (c *statementContext) finish() bool {
 	return c.interrupted
 }
 
-// release ends the context and frees its timer and listeners.
+// release ends the context and frees its timer and its place in the node's list.
 func (c *statementContext) release() {
-	for _, stop := range c.stops {
+	for _, stop := range []func() bool{c.stopParent, c.stopTimer} {
 		if stop != nil {
 			stop()
 		}
 	}
+	c.ofNode.remove(c)
 	c.end(context.Canceled)
 }
