@@ -9,14 +9,11 @@ import (
 // A statementContext is the context of one statement. It ends with its parent, at its limit, or when its node
 // ends all statements, and then interrupts the statement.
 type statementContext struct {
-	context.Context // the parent, for its values
-	deadline        time.Time
-	late            time.Time // when the node's limit has passed
+	context.Context // the parent
+	limit           time.Time
 	done            chan struct{}
-	ofNode          *statements
-	previous, next  *statementContext // in the list of the node
-	stopParent      func() bool       // nil or stops listening to the parent
-	stopTimer       func() bool       // nil or stops the timer of a limit that is shorter than the node's
+	statements      *statements
+	previous, next  *statementContext // guarded by statements
 
 	mu          sync.Mutex
 	err         error
@@ -25,7 +22,12 @@ type statementContext struct {
 }
 
 // Deadline implements [context.Context].
-func (c *statementContext) Deadline() (time.Time, bool) { return c.deadline, true }
+func (c *statementContext) Deadline() (time.Time, bool) {
+	if sooner, ok := c.Context.Deadline(); ok && sooner.Before(c.limit) {
+		return sooner, true
+	}
+	return c.limit, true
+}
 
 // Done implements [context.Context].
 func (c *statementContext) Done() <-chan struct{} { return c.done }
@@ -69,13 +71,8 @@ func (c *statementContext) finish() bool {
 	return c.interrupted
 }
 
-// release ends the context and frees its timer and its place in the node's list.
+// release ends the context and takes it from the statements under way.
 func (c *statementContext) release() {
-	for _, stop := range []func() bool{c.stopParent, c.stopTimer} {
-		if stop != nil {
-			stop()
-		}
-	}
-	c.ofNode.remove(c)
+	c.statements.remove(c)
 	c.end(context.Canceled)
 }

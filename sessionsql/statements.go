@@ -6,33 +6,28 @@ import (
 	"time"
 )
 
-// statements are the statements under way on a node, in the order of their deadlines. One timer serves all of
-// them, because a timer for each would show in the cost of a lone lookup: a timer is set only when a statement
-// finds the list empty, and looks after the list until it is empty again.
+// statements are the statements under way on a node. While there are any, a tick looks after their limits and
+// their parents. A timer and a listener for each statement would show in the cost of a lone lookup, which
+// mostly ends before the next tick.
 type statements struct {
 	limit time.Duration // bounds each statement
 
 	mu          sync.Mutex
 	first, last *statementContext
-	timer       *time.Timer // nil while no timer is set
+	timer       *time.Timer // nil while there is no tick
 }
 
-// begin returns the context of a new statement. It ends with its parent and at the limit, which is at most
-// the node's.
+// tickInterval bounds how late a statement learns of the end of its context.
+const tickInterval = 10 * time.Millisecond
+
+// begin returns the context of a new statement, which ends with its parent and at the limit.
 func (s *statements) begin(parent context.Context, limit time.Duration) *statementContext {
-	now := time.Now()
 	c := &statementContext{
-		Context: parent, deadline: now.Add(limit), late: now.Add(s.limit), done: make(chan struct{}), ofNode: s,
-	}
-	if sooner, ok := parent.Deadline(); ok && sooner.Before(c.deadline) {
-		c.deadline = sooner
+		Context: parent, limit: time.Now().Add(limit), done: make(chan struct{}), statements: s,
 	}
 	s.add(c)
-	if limit < s.limit {
-		c.stopTimer = time.AfterFunc(limit, func() { c.end(context.DeadlineExceeded) }).Stop
-	}
-	if parent.Done() != nil {
-		c.stopParent = context.AfterFunc(parent, func() { c.end(parent.Err()) })
+	if err := parent.Err(); err != nil {
+		c.end(err)
 	}
 	return c
 }
@@ -56,7 +51,7 @@ func (s *statements) add(c *statementContext) {
 	}
 	s.last = c
 	if s.timer == nil {
-		s.timer = time.AfterFunc(s.limit, s.endLate)
+		s.timer = time.AfterFunc(tickInterval, s.tick)
 	}
 }
 
@@ -75,17 +70,21 @@ func (s *statements) remove(c *statementContext) {
 	}
 }
 
-// endLate ends the statements whose limit has passed, and sets the timer for the next one.
-func (s *statements) endLate() {
+// tick ends the statements whose limit has passed or whose parent has ended.
+func (s *statements) tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.first == nil {
+		s.timer = nil
+		return
+	}
 	now := time.Now()
 	for c := s.first; c != nil; c = c.next {
-		if left := c.late.Sub(now); left > 0 {
-			s.timer.Reset(left)
-			return
+		if err := c.Context.Err(); err != nil {
+			c.end(err)
+		} else if !now.Before(c.limit) {
+			c.end(context.DeadlineExceeded)
 		}
-		c.end(context.DeadlineExceeded)
 	}
-	s.timer = nil
+	s.timer.Reset(tickInterval)
 }
