@@ -20,11 +20,13 @@ func (e *lateError) Error() string { return fmt.Sprintf("no answer within %v", e
 // databaseError turns a driver's error into one that may be shown. It reports the end of ctx, which is the
 // caller's, as such. Any other deadline, such as a connect timeout, means that the database is unavailable.
 func databaseError(ctx context.Context, op string, n *node, err error) error {
+	var late *lateError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &late): // a batch's deadline may have passed at the same moment
+		return n.newError(op, late)
 	case expired(ctx):
-		var late *lateError
 		if cause := context.Cause(ctx); errors.As(cause, &late) { // ctx is a batch's and no caller's
 			return n.newError(op, late)
 		}

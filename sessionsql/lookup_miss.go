@@ -42,7 +42,7 @@ func (s *Store) replicaGaveNoAnswer(ctx context.Context, n *node, lookups int64,
 		s.stats.replicaMisses.Add(lookups)
 	case ctx.Err() != nil:
 		return err
-	case errors.As(err, &late) && late.limit < n.limit/2:
+	case errors.As(err, &late) && late.limit < n.statements.limit/2:
 		// The caller's deadline left the replica too little time, so the replica is not at fault.
 	default:
 		n.leaveOut(err)

@@ -14,20 +14,19 @@ import (
 
 // A node is one server: the primary or a replica.
 type node struct {
-	name      string
-	db        DB
-	replica   bool
-	limit     time.Duration // bounds each statement
-	lookups   *coalesce.Group[key, db.LiveSession]
-	state     atomic.Pointer[nodeState]
-	log       *logbook
-	condition condition // guarded by the logbook
+	name       string
+	db         DB
+	replica    bool
+	statements statements // under way
+	lookups    *coalesce.Group[key, db.LiveSession]
+	state      atomic.Pointer[nodeState]
+	log        *logbook
+	condition  condition // guarded by the logbook
 
 	// neverStandby says that no connection of the pool can lead to a standby; see Store.acceptPrimary.
 	neverStandby atomic.Bool
 
 	mu          sync.Mutex
-	period      *period   // the present one, of a replica
 	idleDropped time.Time // when dropIdle last dropped connections
 }
 
@@ -37,12 +36,6 @@ type nodeState struct {
 	lag    time.Duration
 	err    error     // the reason why it is not usable
 	since  time.Time // when usable last changed
-}
-
-// A period lasts until its replica is left out. Its end ends the statements under way.
-type period struct {
-	ctx context.Context
-	end context.CancelFunc
 }
 
 // readBudget bounds a statement on a replica. After it, the primary is asked and the replica is left out.
@@ -58,38 +51,30 @@ func nodeName(i int) string {
 }
 
 func (s *Store) newNode(i int, pool DB) *node {
-	n := &node{name: nodeName(i), db: pool, replica: i > 0, limit: s.options.Timeout, log: &s.log}
+	n := &node{name: nodeName(i), db: pool, replica: i > 0, log: &s.log}
+	n.statements.limit = s.options.Timeout
 	n.condition = condition{bad: "primary does not answer", good: "primary answers again", node: n.name}
 	if n.replica {
 		n.condition.bad, n.condition.good = "replica left out", "replica is read from again"
-		n.limit = min(readBudget, s.options.Timeout)
-		n.beginPeriod()
+		n.statements.limit = min(readBudget, s.options.Timeout)
 	}
 	n.state.Store(&nodeState{err: errNotProbedYet, since: time.Now()})
 	n.lookups = coalesce.New(coalesce.Config[key, db.LiveSession]{
 		One:  func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
 		Many: func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
 		Context: func(values context.Context) (context.Context, func()) {
-			return s.detached(values, 2*n.limit)
+			return s.detached(values, 2*n.statements.limit)
 		},
 		Left: func(ctx context.Context) error { return contextError(ctx, "lookup") },
 	})
 	return n
 }
 
-func (n *node) beginPeriod() {
-	ctx, end := context.WithCancel(context.Background())
-	n.period = &period{ctx, end}
-}
-
 // leaveOut leaves a replica out until a probe finds it usable, and ends its statements under way, so that
 // their callers ask the primary.
 func (n *node) leaveOut(err error) {
 	n.setState(nodeState{lag: n.state.Load().lag, err: err})
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	n.period.end()
-	n.beginPeriod()
+	n.statements.endAll()
 }
 
 // setState sets the state of a server, and logs a change.

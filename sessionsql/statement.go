@@ -35,17 +35,11 @@ func (n *node) statement(ctx context.Context, run func(context.Context, Tx) erro
 
 // bound gives a statement its limit. On a replica it leaves half of the caller's time, for the primary.
 func (n *node) bound(ctx context.Context) (bounded *statementContext, limit time.Duration) {
-	if !n.replica {
-		return newStatementContext(ctx, n.limit, nil), n.limit
-	}
-	limit = n.limit
-	if deadline, ok := ctx.Deadline(); ok {
+	limit = n.statements.limit
+	if deadline, ok := ctx.Deadline(); ok && n.replica {
 		limit = min(limit, time.Until(deadline)/2)
 	}
-	n.mu.Lock()
-	period := n.period
-	n.mu.Unlock()
-	return newStatementContext(ctx, limit, period.ctx), limit
+	return n.statements.begin(ctx, limit), limit
 }
 
 // maxBadConnections bounds how often a driver may return ErrBadConn, which says that a connection was dead

@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// A statementContext is the context of one statement. It ends with its parents or at its limit, and then
-// interrupts the statement. It needs one timer for both purposes, where [context.WithTimeout] and
-// [context.AfterFunc] need two contexts, because their cost shows in a lone lookup.
+// A statementContext is the context of one statement. It ends with its parent, at its limit, or when its node
+// ends all statements, and then interrupts the statement.
 type statementContext struct {
-	context.Context // the parent, for its values
-	deadline        time.Time
+	context.Context // the parent
+	limit           time.Time
 	done            chan struct{}
-	stops           [3]func() bool // stop the timer and the two listeners to the parents
+	statements      *statements
+	previous, next  *statementContext // guarded by statements
 
 	mu          sync.Mutex
 	err         error
@@ -21,27 +21,12 @@ type statementContext struct {
 	interrupted bool
 }
 
-// newStatementContext returns a context that ends with its parent, at the limit, and with other if that is
-// not nil.
-func newStatementContext(
-	parent context.Context, limit time.Duration, other context.Context,
-) *statementContext {
-	c := &statementContext{Context: parent, deadline: time.Now().Add(limit), done: make(chan struct{})}
-	if sooner, ok := parent.Deadline(); ok && !sooner.After(c.deadline) {
-		c.deadline = sooner // needs no timer, because the parent ends first
-	} else {
-		c.stops[0] = time.AfterFunc(limit, func() { c.end(context.DeadlineExceeded) }).Stop
+func (c *statementContext) Deadline() (time.Time, bool) {
+	if sooner, ok := c.Context.Deadline(); ok && sooner.Before(c.limit) {
+		return sooner, true
 	}
-	if parent.Done() != nil {
-		c.stops[1] = context.AfterFunc(parent, func() { c.end(parent.Err()) })
-	}
-	if other != nil {
-		c.stops[2] = context.AfterFunc(other, func() { c.end(other.Err()) })
-	}
-	return c
+	return c.limit, true
 }
-
-func (c *statementContext) Deadline() (time.Time, bool) { return c.deadline, true }
 
 func (c *statementContext) Done() <-chan struct{} { return c.done }
 
@@ -83,12 +68,8 @@ func (c *statementContext) finish() bool {
 	return c.interrupted
 }
 
-// release ends the context and frees its timer and listeners.
+// release ends the context and takes it from the statements under way.
 func (c *statementContext) release() {
-	for _, stop := range c.stops {
-		if stop != nil {
-			stop()
-		}
-	}
+	c.statements.remove(c)
 	c.end(context.Canceled)
 }
