@@ -17,6 +17,9 @@ func (s *Sessions[T]) LogOut(ctx context.Context) error {
 		return err
 	}
 	token, _, _ := v.state()
+	if token == "" {
+		return nil
+	}
 	if err := s.end(ctx, token); err != nil {
 		return err
 	}
