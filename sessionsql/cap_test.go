@@ -18,6 +18,8 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -121,13 +123,13 @@ func crowded(t *testing.T) *database {
 func TestNoLoginIsDeadAtBirthAndTheCapHolds(t *testing.T) {
 	random := seeded(t)
 	d := crowded(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const clients, each = 16, 20
 	kinds := slices.Sorted(maps.Keys(logins))
 	for _, limit := range []int32{1, 3} {
 		var wait sync.WaitGroup
 		for range clients {
-			own := rand.New(rand.NewPCG(random.Uint64(), 0))
+			own := testkit.Fork(random)
 			wait.Go(func() {
 				for range each {
 					kind := kinds[own.IntN(len(kinds))]
@@ -156,7 +158,7 @@ func (d *database) setAge(id int64, hours int) {
 // A clock that was set back leaves sessions that seem to be younger than whatever comes.
 func TestALoginEvictsSessionsFromTheFuture(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	for kind, login := range logins {
 		for _, limit := range []int32{1, 2} {
 			d.primary.MustExec("DELETE FROM sessionsql.session")
@@ -182,11 +184,19 @@ func TestALoginEvictsSessionsFromTheFuture(t *testing.T) {
 	}
 }
 
+// begin begins a transaction at an isolation level.
+func (d *database) begin(t *testing.T, level sql.IsolationLevel) *sqlx.Tx {
+	t.Helper()
+	tx, err := d.primary.BeginTxx(t.Context(), &sql.TxOptions{Isolation: level})
+	must(t, err)
+	return tx
+}
+
 func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	kept := loginAs(t, store, "ann")
-	anonymous := newToken(t)(store.Insert(t.Context(), "p", nil))
+	anonymous := mustInsert(t, store, "p", nil)
 	id := idOf(t, anonymous)
 	calls := map[string]func(*sqlx.Tx) error{
 		"insert": func(tx *sqlx.Tx) error {
@@ -213,7 +223,7 @@ func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 		sql.LevelRepeatableRead: true, sql.LevelSerializable: true,
 	} {
 		for name, call := range calls {
-			tx := must1[*sqlx.Tx](t)(d.primary.BeginTxx(t.Context(), &sql.TxOptions{Isolation: level}))
+			tx := d.begin(t, level)
 			var pg *pgconn.PgError
 			switch err := call(tx); {
 			case !refused && err != nil:
@@ -226,8 +236,8 @@ func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 			must(t, tx.Rollback())
 		}
 		// Without a cap, every level will do.
-		tx := must1[*sqlx.Tx](t)(d.primary.BeginTxx(t.Context(), &sql.TxOptions{Isolation: level}))
-		newToken(t)(store.InsertTx(t.Context(), tx, "p", &sessionsql.InsertOptions{Subject: "ann"}))
+		tx := d.begin(t, level)
+		mustInsertTx(t, store, tx, "p", &sessionsql.InsertOptions{Subject: "ann"})
 		must(t, tx.Rollback())
 	}
 	mustOpen(t, store, kept, "ann", "after refused logins")
@@ -339,8 +349,8 @@ var stricter = []string{"repeatable read", "serializable"}
 // isolatedStore is a Store on connections whose transactions have an isolation level by default.
 func (d *database) isolatedStore(t *testing.T, level string) *sessionsql.Store {
 	t.Helper()
-	dsn := d.primaryDSN() + "&default_transaction_isolation=" + url.PathEscape(level)
-	store := must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), dsn, nil, quiet()))
+	dsn := d.PrimaryDSN() + "&default_transaction_isolation=" + url.PathEscape(level)
+	store := sessiontest.OpenStore(t, dsn, nil, nil)
 	t.Cleanup(func() { closeStore(t, store) })
 	return store
 }
@@ -357,7 +367,7 @@ func TestStoreWorksAtAnyDefaultIsolationLevel(t *testing.T) {
 			did := map[string]int{}
 			var wait sync.WaitGroup
 			for range callers {
-				own := rand.New(rand.NewPCG(random.Uint64(), 0))
+				own := testkit.Fork(random)
 				wait.Go(func() {
 					for range each {
 						verb, err := contend(d, store, own, slots, limit)
@@ -384,7 +394,7 @@ func TestStoreWorksAtAnyDefaultIsolationLevel(t *testing.T) {
 			}
 			for range limit + 1 {
 				own := sessionsql.InsertOptions{Subject: "ann", MaxSessions: limit}
-				mustOpen(t, store, newToken(t)(store.Insert(t.Context(), "p", &own)), "p", "a login")
+				mustOpen(t, store, mustInsert(t, store, "p", &own), "p", "a login")
 			}
 			if n := liveOf(t, d.primary, "ann"); n != limit {
 				t.Errorf("%d sessions are alive in the end", n)
@@ -425,20 +435,16 @@ func TestAcknowledgedUpdatesAreDoneAtAnyDefaultIsolationLevel(t *testing.T) {
 // prepared transaction of the application has read bob's session, which was written since, and written ann's.
 func TestReadsAreNeverRefusedAtAnyDefaultIsolationLevel(t *testing.T) {
 	settings := map[string]string{"max_prepared_transactions": "1"}
-	options := &pgcluster.Options{Settings: settings}
-	cluster := must1[*pgcluster.Cluster](t)(pgcluster.Start(t.Context(), options))
-	t.Cleanup(func() { must(t, cluster.Close()) })
-	d := newDatabaseIn(t, cluster)
+	d := newDatabaseIn(t, sessiontest.StartCluster(t, &pgcluster.Options{Settings: settings}))
 	for _, level := range stricter {
 		store := d.isolatedStore(t, level)
 		ann, bob := loginAs(t, store, "ann"), loginAs(t, store, "bob")
-		serializable := &sql.TxOptions{Isolation: sql.LevelSerializable}
-		tx := must1[*sqlx.Tx](t)(d.primary.BeginTxx(t.Context(), serializable))
+		tx := d.begin(t, sql.LevelSerializable)
 		if n := liveOf(t, tx, "bob"); n != 1 {
 			t.Fatalf("%d sessions of bob", n)
 		}
 		tx.MustExec("UPDATE sessionsql.session SET label = 'l' WHERE id = $1", idOf(t, ann))
-		must1[int32](t)(store.Update(t.Context(), bob, "q", 1))
+		mustUpdate(t, store, bob, "q", 1)
 		tx.MustExec("PREPARE TRANSACTION 'pivot'")
 		_ = tx.Rollback()
 		_, err := store.ListSubject(t.Context(), "ann", "")
@@ -461,7 +467,7 @@ func TestReadsAreNeverRefusedAtAnyDefaultIsolationLevel(t *testing.T) {
 
 func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var tokens []sessionsql.Token
 	for i := range 4 {
 		tokens = append(tokens, loginAs(t, store, "ann"))
@@ -482,14 +488,14 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	rotate := func(token sessionsql.Token, limit int32) sessionsql.Token {
 		t.Helper()
 		own := sessionsql.RotateOptions{Subject: "ann", MaxSessions: limit}
-		return newToken(t)(store.Rotate(t.Context(), token, &own))
+		return mustRotate(t, store, token, &own)
 	}
 	tokens[0] = rotate(tokens[0], 4) // as many as there are
 	check("a cap of 4", true, true, true, true)
 	tokens[0] = rotate(tokens[0], 2) // the oldest one itself
 	check("a cap of 2", true, false, false, true)
 
-	anonymous := newToken(t)(store.Insert(t.Context(), "p", nil))
+	anonymous := mustInsert(t, store, "p", nil)
 	d.setAge(idOf(t, anonymous), 24)
 	tokens = append(tokens, rotate(anonymous, 2))
 	check("a login by rotate", false, false, false, true, true)
@@ -501,7 +507,7 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	// It leaves its old subject for the new one, whose sessions alone are counted.
 	loginAs(t, store, "ann")
 	own := sessionsql.RotateOptions{Subject: "bob", MaxSessions: 2}
-	tokens[4] = newToken(t)(store.Rotate(t.Context(), tokens[4], &own))
+	tokens[4] = mustRotate(t, store, tokens[4], &own)
 	check("another's", false, false, false, false, true)
 	if n, m := liveOf(t, d.primary, "ann"), liveOf(t, d.primary, "bob"); n != 1 || m != 2 {
 		t.Errorf("%d sessions of ann and %d of bob are alive", n, m)
@@ -510,15 +516,15 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 
 func TestAFailedRotateEvictsNobody(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	tokens := []sessionsql.Token{loginAs(t, store, "ann"), loginAs(t, store, "ann")}
-	anonymous := newToken(t)(store.Insert(t.Context(), "p", nil))
-	expired := newToken(t)(store.Insert(t.Context(), "p", nil))
+	anonymous := mustInsert(t, store, "p", nil)
+	expired := mustInsert(t, store, "p", nil)
 	d.setExpiry(idOf(t, expired), "0")
-	revoked := newToken(t)(store.Insert(t.Context(), "p", nil))
+	revoked := mustInsert(t, store, "p", nil)
 	must(t, store.Revoke(t.Context(), revoked))
-	grace := newToken(t)(store.Insert(t.Context(), "p", nil))
-	newToken(t)(store.Rotate(t.Context(), grace, &sessionsql.RotateOptions{Grace: time.Hour}))
+	grace := mustInsert(t, store, "p", nil)
+	mustRotate(t, store, grace, &sessionsql.RotateOptions{Grace: time.Hour})
 	attempts := hostileTokens(anonymous)
 	attempts["hostile, of ann"] = hostileTokens(tokens[0])["same id, wrong secret"]
 	attempts["expired"], attempts["revoked"], attempts["rotated before"] = expired, revoked, grace
@@ -663,7 +669,8 @@ func TestInterleavingsOfThreeCapsNeverDeadlock(t *testing.T) {
 		name := fmt.Sprintf("%s, %s, %s, order %v", three[0].name, three[1].name, three[2].name, order)
 		var ann, bob int
 		left := compete(t, d, name, a.subjects, three, order)
-		must1[int](t)(fmt.Sscanf(left, "%d/%d", &ann, &bob))
+		_, err := fmt.Sscanf(left, "%d/%d", &ann, &bob)
+		must(t, err)
 		capped := func(subject string) bool {
 			return strings.Contains(name, "to "+subject) || strings.Contains(name, "insert of "+subject)
 		}

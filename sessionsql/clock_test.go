@@ -48,12 +48,12 @@ func (c shiftedClock) by(t *testing.T, seconds string) {
 func TestAReplicaWhoseClockIsWrongIsNotReadFrom(t *testing.T) {
 	f := newFaulty(t, 1)
 	clocks := map[string]shiftedClock{
-		"primary": shiftClock(t, f.cluster.Primary),
-		"replica": shiftClock(t, f.cluster.Replicas[0]),
+		"primary": shiftClock(t, f.Cluster.Primary),
+		"replica": shiftClock(t, f.Cluster.Replicas[0]),
 	}
 	store := f.open(t, nil)
 	// The pools that were open before have lost their connections.
-	primary, replica := open(t, f.primaryDSN()), open(t, f.cluster.Replicas[0].DSN(f.name))
+	primary, replica := open(t, f.PrimaryDSN()), open(t, f.Cluster.Replicas[0].DSN(f.Name))
 	usable := func() bool { return store.Stats().Replicas[0].Usable }
 	for _, test := range []struct{ server, by string }{
 		{"replica", "-5"}, {"replica", "+5"}, {"primary", "-5"}, {"primary", "+5"},
@@ -87,9 +87,9 @@ func TestAReplicaWhoseClockIsWrongIsNotReadFrom(t *testing.T) {
 // deadOnPrimaryAlone looks a session up that has expired by the primary's clock, and not by the replica's.
 func deadOnPrimaryAlone(t *testing.T, store *sessionsql.Store, primary, replica *sqlx.DB) {
 	t.Helper()
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{
+	token := mustInsert(t, store, "p", &sessionsql.InsertOptions{
 		IdleTimeout: 750 * time.Millisecond,
-	}))
+	})
 	const alive = "SELECT count(*) FROM sessionsql.find_session($1)"
 	eventually(t, "it has expired on the primary", func() bool {
 		return get[int](t, primary, alive, string(token)) == 0

@@ -2,8 +2,6 @@ package sessionsql_test
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,43 +10,34 @@ import (
 	"time"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
 // These tests break their cluster, so each has its own.
 func ownCluster(t *testing.T, replicas int) *pgcluster.Cluster {
 	t.Helper()
-	cluster, err := pgcluster.Start(t.Context(), &pgcluster.Options{
+	return sessiontest.StartCluster(t, &pgcluster.Options{
 		Replicas: replicas,
-		// The last resort of a stopped WAL writer is a checkpoint; none comes in the time of a test.
+		// A checkpoint would write WAL to disk although the WAL writer is stopped.
 		Settings: map[string]string{"checkpoint_timeout": "1h", "autovacuum": "off"},
 	})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Close()) })
-	return cluster
-}
-
-func idOf(t *testing.T, token sessionsql.Token) int64 {
-	t.Helper()
-	raw, err := base64.RawURLEncoding.DecodeString(string(token))
-	must(t, err)
-	return int64(binary.BigEndian.Uint64(raw))
 }
 
 func TestTokenNeverOpensAReusedRow(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	insert := func(kind string) (tokens []sessionsql.Token) {
 		for i := range 300 {
-			tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(kind, i), nil)))
+			tokens = append(tokens, mustInsert(t, store, fmt.Sprint(kind, i), nil))
 		}
 		return tokens
 	}
 	// On disk, so that the sequence begins behind it after the crash.
 	must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 	kept := insert("kept")
-	flush(d.primary)
+	flush(t, d.primary)
 	lost := insert("lost")
 	for _, token := range lost {
 		must(t, store.Touch(t.Context(), token)) // what the Store remembers of them must do no harm
@@ -100,7 +89,7 @@ func TestRevokeSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
 	// The strictest case: a pool whose own default is not to wait for the disk.
-	pool := open(t, d.primaryDSN()+"&synchronous_commit=off")
+	pool := open(t, d.PrimaryDSN()+"&synchronous_commit=off")
 	if got := get[string](t, pool, "SHOW synchronous_commit"); got != "off" {
 		t.Fatalf("synchronous_commit is %s", got)
 	}
@@ -109,10 +98,10 @@ func TestRevokeSurvivesACrash(t *testing.T) {
 	defer func() { _ = store.Close(t.Context()) }()
 	var revoked []sessionsql.Token
 	for range 50 {
-		revoked = append(revoked, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil)))
+		revoked = append(revoked, mustInsert(t, store, "p", nil))
 	}
-	live := must1[sessionsql.Token](t)(store.Insert(t.Context(), "live", nil))
-	flush(d.primary)
+	live := mustInsert(t, store, "live", nil)
+	flush(t, d.primary)
 	must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 	for _, token := range revoked {
 		must(t, store.Revoke(t.Context(), token))
@@ -132,12 +121,12 @@ func TestRevokeSurvivesACrash(t *testing.T) {
 func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 	cluster := ownCluster(t, 1)
 	d := newDatabaseIn(t, cluster)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var tokens []sessionsql.Token
 	for range 20 {
-		tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil)))
+		tokens = append(tokens, mustInsert(t, store, "p", nil))
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 
 	// Callers look sessions up all the while; they may be told that the database is unavailable, once it is.
 	ctx, stop := context.WithCancel(t.Context())
@@ -199,11 +188,11 @@ func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 func TestReplicaServesWhileThePrimaryIsDown(t *testing.T) {
 	cluster := ownCluster(t, 1)
 	d := newDatabaseIn(t, cluster)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
-	unknown := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
+	unknown := mustInsert(t, store, "p", nil)
 	must(t, store.Revoke(t.Context(), unknown))
-	d.catchUp(t)
+	d.CatchUp(t)
 	must(t, cluster.Primary.Kill())
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
 		t.Errorf("%q, %v", sess.Payload, err)
@@ -216,11 +205,11 @@ func TestReplicaServesWhileThePrimaryIsDown(t *testing.T) {
 
 func TestCloseUnderAHungQueryEndsWithinItsContext(t *testing.T) {
 	d := newDatabase(t)
-	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, &sessionsql.Options{
+	store, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, &sessionsql.Options{
 		FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond,
 	})
 	must(t, err)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	token := mustInsert(t, store, "p", nil)
 	blocker := d.primary.MustBegin()
 	blocker.MustExec("LOCK TABLE sessionsql.session IN ACCESS EXCLUSIVE MODE")
 	defer func() { must(t, blocker.Rollback()) }()
@@ -232,7 +221,7 @@ func TestCloseUnderAHungQueryEndsWithinItsContext(t *testing.T) {
 		}()
 	}
 	eventually(t, "queries hang", func() bool {
-		return get[int](t, d.primary, "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'", d.name) >= 3
+		return get[int](t, d.primary, "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'", d.Name) >= 3
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -100,7 +101,7 @@ type shape struct {
 
 var shapes = []shape{
 	{"one statement", func(ctx context.Context, conn *pgx.Conn, texts []string) ([]string, error) {
-		return execute(ctx, conn, "SELECT "+strings.Join(texts, ", "))
+		return sendEach(ctx, conn, "SELECT "+strings.Join(texts, ", "))
 	}},
 	{"one query string", func(ctx context.Context, conn *pgx.Conn, texts []string) ([]string, error) {
 		results, err := conn.PgConn().Exec(ctx, "SELECT "+strings.Join(texts, "; SELECT ")).ReadAll()
@@ -111,7 +112,7 @@ var shapes = []shape{
 		for _, text := range texts {
 			statements = append(statements, "SELECT "+text)
 		}
-		return execute(ctx, conn, append(statements, "COMMIT")...)
+		return sendEach(ctx, conn, append(statements, "COMMIT")...)
 	}},
 	{"a pipeline", func(ctx context.Context, conn *pgx.Conn, texts []string) ([]string, error) {
 		answers, batch := make([]string, len(texts)), &pgx.Batch{}
@@ -125,12 +126,12 @@ var shapes = []shape{
 		for _, text := range texts {
 			statements = append(statements, "SAVEPOINT a", "SELECT "+text, "RELEASE a")
 		}
-		return execute(ctx, conn, append(statements, "COMMIT")...)
+		return sendEach(ctx, conn, append(statements, "COMMIT")...)
 	}},
 }
 
-// execute sends one statement after the other, each by the extended protocol.
-func execute(ctx context.Context, conn *pgx.Conn, statements ...string) (answers []string, err error) {
+// sendEach sends one statement after the other, each by the extended protocol.
+func sendEach(ctx context.Context, conn *pgx.Conn, statements ...string) (answers []string, err error) {
 	for _, statement := range statements {
 		result := conn.PgConn().ExecParams(ctx, statement, nil, nil, nil, nil).Read()
 		if result.Err != nil {
@@ -164,11 +165,9 @@ type lossyDatabase struct {
 // allows.
 func newLossyDatabase(t *testing.T) *lossyDatabase {
 	t.Helper()
-	cluster, err := pgcluster.Start(t.Context(), &pgcluster.Options{Settings: map[string]string{
+	cluster := sessiontest.StartCluster(t, &pgcluster.Options{Settings: map[string]string{
 		"wal_writer_delay": "10s", "bgwriter_delay": "10s", "checkpoint_timeout": "1h", "autovacuum": "off",
 	}})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Close()) })
 	d := &lossyDatabase{database: newDatabaseIn(t, cluster)}
 	d.primary.MustExec(`
 		CREATE TABLE own (n integer);
@@ -181,7 +180,7 @@ func newLossyDatabase(t *testing.T) *lossyDatabase {
 // stops them asleep, because a stopped process keeps its locks.
 func (d *lossyDatabase) stopFlushing(t *testing.T) {
 	t.Helper()
-	d.caller, d.watcher = connect(t, d.primaryDSN()), connect(t, d.primaryDSN())
+	d.caller, d.watcher = connect(t, d.PrimaryDSN()), connect(t, d.PrimaryDSN())
 	eventually(t, "the WAL writer and the background writer sleep", func() bool {
 		return get[int](t, d.primary, `
 			SELECT count(*)
@@ -189,7 +188,7 @@ func (d *lossyDatabase) stopFlushing(t *testing.T) {
 			WHERE backend_type IN ('walwriter', 'background writer') AND wait_event_type = 'Activity'`) == 2
 	})
 	// Both names have this word in them.
-	must(t, d.cluster.Primary.Signal("writer", syscall.SIGSTOP))
+	must(t, d.Cluster.Primary.Signal("writer", syscall.SIGSTOP))
 	// The first run reads the catalog, and may write WAL by it.
 	d.flushed(t)
 }
@@ -299,15 +298,15 @@ func TestALogoutSurvivesACrashBesideAnAsynchronousCall(t *testing.T) {
 		for i, last := range asynchronousCalls {
 			logout := logoutCalls[logouts[i]]
 			t.Run(fmt.Sprintf("%s, %s, %s", s.name, logout.name, last.name), func(t *testing.T) {
-				d.primary = open(t, d.primaryDSN())
+				d.primary = open(t, d.PrimaryDSN())
 				c := d.newCast(t)
-				flush(d.primary)
+				flush(t, d.primary)
 				d.stopFlushing(t)
 				flushed := d.commit(t, s, c, logout, last)
 				lost := get[string](t, d.primary, "SELECT sessionsql.new_session('lost')")
-				must(t, d.cluster.Primary.Kill())
-				must(t, d.cluster.Primary.Start(t.Context()))
-				d.primary = open(t, d.primaryDSN())
+				must(t, d.Cluster.Primary.Kill())
+				must(t, d.Cluster.Primary.Start(t.Context()))
+				d.primary = open(t, d.PrimaryDSN())
 				back := d.opens(t, c.victim)
 				if back {
 					t.Error("the session is back")

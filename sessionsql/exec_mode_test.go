@@ -13,7 +13,7 @@ func TestEveryExecMode(t *testing.T) {
 	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
 		t.Run(mode, func(t *testing.T) {
 			d := newDatabase(t)
-			store, err := sessionsql.Open(t.Context(), d.primaryDSN()+"&default_query_exec_mode="+mode, nil, quiet())
+			store, err := sessionsql.Open(t.Context(), d.PrimaryDSN()+"&default_query_exec_mode="+mode, nil, quiet())
 			must(t, err)
 			defer func() { must(t, store.Close(t.Context())) }()
 			payloads := []string{"", `{"quote": "'\"\\", "brace": "{}"}`, "NULL", "日本語\n" + strings.Repeat("long ", 1000)}
@@ -44,7 +44,7 @@ func TestEveryExecMode(t *testing.T) {
 			}
 			wait.Wait()
 			must(t, store.Flush(t.Context()))
-			must1[sessionsql.ReapResult](t)(store.Reap(t.Context()))
+			mustReap(t, store)
 		})
 	}
 }

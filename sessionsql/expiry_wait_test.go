@@ -53,7 +53,7 @@ func (w *wait) make(t *testing.T, d *database) {
 // connection is one that its caller keeps for itself.
 func (d *database) connection(t *testing.T) (conn *sqlx.Conn, pid int) {
 	t.Helper()
-	conn = must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	conn = d.conn(t)
 	must(t, conn.GetContext(t.Context(), &pid, "SELECT pg_backend_pid()"))
 	return conn, pid
 }
@@ -238,7 +238,7 @@ func TestASessionThatExpiresWhileACallWaitsForTheTableStaysDead(t *testing.T) {
 
 func TestBatchesLeaveALockedRowOut(t *testing.T) {
 	d := newDatabase(t)
-	impatient := open(t, d.primaryDSN()+"&lock_timeout=10s")
+	impatient := open(t, d.PrimaryDSN()+"&lock_timeout=10s")
 	for _, c := range skippingCalls {
 		w := c.wait("", "", "", false)
 		w.make(t, d)

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -85,13 +86,13 @@ func forged(random *rand.Rand, good sessionsql.Token) sessionsql.Token {
 func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const hostile, wellFormed, malformedCallers, forgingCallers = 1_000_000, 50_000, 4, 64
 	good := make([]sessionsql.Token, 8)
 	for i := range good {
-		good[i] = newToken(t)(store.Insert(t.Context(), "p", nil))
+		good[i] = mustInsert(t, store, "p", nil)
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 
 	var accepted, wrong, opened atomic.Int64
 	var wait sync.WaitGroup
@@ -106,7 +107,7 @@ func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 		}
 	}
 	caller := func(work func(*rand.Rand)) {
-		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		own := testkit.Fork(random)
 		wait.Go(func() { work(own) })
 	}
 	for range malformedCallers {
@@ -151,8 +152,8 @@ func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 func TestHostileTokensMoveNoVerb(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	good := newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann"}))
+	store := d.Store(t, nil)
+	good := mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "ann"})
 	var tokens []sessionsql.Token
 	for range 100 {
 		tokens = append(tokens, forged(random, good), malformed(random, good, nil))

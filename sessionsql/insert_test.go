@@ -17,10 +17,10 @@ import (
 
 func TestInsertKeepsWhatItWasGiven(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	for _, payload := range []string{"", "p", `{"a": "\"\\"}`, "\x01\n\t\x7f", "{NULL,\"x\"}", "日本語 🙂", strings.Repeat("long ", 10_000)} {
-		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), payload, nil))
-		sess := must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+		token := mustInsert(t, store, payload, nil)
+		sess := mustLookup(t, store, token)
 		if sess.Payload != payload || sess.Version != 1 || sess.Subject != "" {
 			t.Errorf("%q came back as %q, version %d, of %q", payload, sess.Payload, sess.Version, sess.Subject)
 		}
@@ -29,8 +29,8 @@ func TestInsertKeepsWhatItWasGiven(t *testing.T) {
 		}
 	}
 	own := &sessionsql.InsertOptions{Subject: "user:7", IdleTimeout: 15 * time.Minute, Lifetime: time.Minute}
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", own))
-	sess := must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	token := mustInsert(t, store, "p", own)
+	sess := mustLookup(t, store, token)
 	if sess.Subject != "user:7" || sess.ExpiresIn > time.Minute {
 		t.Errorf("of %q, expires in %v", sess.Subject, sess.ExpiresIn)
 	}
@@ -38,8 +38,8 @@ func TestInsertKeepsWhatItWasGiven(t *testing.T) {
 
 func TestInsertStoresOnlyAHash(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
 	row := get[string](t, d.primary, "SELECT s::text FROM sessionsql.session AS s")
 	if strings.Contains(row, string(token)) || strings.Contains(row, string(token[11:])) {
 		t.Error("the row holds the token")
@@ -138,9 +138,9 @@ func TestInsertLeavesDurabilityAloneWhenDurable(t *testing.T) {
 			t.Errorf("durable => %v: synchronous_commit is %s afterwards", durable, got)
 		}
 	}
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	tx := d.primary.MustBegin()
-	must1[sessionsql.Token](t)(store.InsertTx(t.Context(), tx, "p", nil))
+	mustInsertTx(t, store, tx, "p", nil)
 	if got := get[string](t, tx, "SELECT current_setting('synchronous_commit')"); got != "on" {
 		t.Errorf("InsertTx: synchronous_commit is %s in the caller's transaction", got)
 	}
@@ -149,10 +149,10 @@ func TestInsertLeavesDurabilityAloneWhenDurable(t *testing.T) {
 
 func TestInsertTxExistsOnlyOnceCommitted(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	for _, commit := range []bool{false, true} {
 		var tx *sqlx.Tx = d.primary.MustBegin()
-		token := must1[sessionsql.Token](t)(store.InsertTx(t.Context(), tx, "p", nil))
+		token := mustInsertTx(t, store, tx, "p", nil)
 		if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 			t.Errorf("before the end: %v", err)
 		}
@@ -170,7 +170,7 @@ func TestInsertTxExistsOnlyOnceCommitted(t *testing.T) {
 func TestConcurrentInsertsNeverCross(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const callers, rounds = 64, 50
 	var wait sync.WaitGroup
 	for caller := range callers {
@@ -205,7 +205,7 @@ func TestConcurrentInsertsNeverCross(t *testing.T) {
 
 func TestOneBadInsertFailsAlone(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	badFailsAlone(t, d, func() func(string) error {
 		return func(payload string) error {
 			_, err := store.Insert(t.Context(), payload, nil)

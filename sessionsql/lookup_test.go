@@ -115,11 +115,11 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 
 func TestLookupReadsFromTheReplica(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
-	d.catchUp(t)
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
+	d.CatchUp(t)
 	for range 10 {
-		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+		mustLookup(t, store, token)
 	}
 	if stats := store.Stats(); stats.ReplicaReads != 10 || stats.PrimaryReads != 0 || !stats.Replicas[0].Usable {
 		t.Errorf("%+v", stats)
@@ -128,12 +128,12 @@ func TestLookupReadsFromTheReplica(t *testing.T) {
 
 func TestReplicaMissIsAskedAgainOnThePrimary(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")
 	defer d.replica.MustExec("SELECT pg_wal_replay_resume()")
 	tokens := make([]sessionsql.Token, 200)
 	for i := range tokens {
-		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i), nil))
+		tokens[i] = mustInsert(t, store, fmt.Sprint(i), nil)
 	}
 	var wait sync.WaitGroup
 	for i, token := range tokens {
@@ -151,14 +151,14 @@ func TestReplicaMissIsAskedAgainOnThePrimary(t *testing.T) {
 
 func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	kept := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old", nil))
-	ended := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old", nil))
-	d.catchUp(t)
-	must1[sessionsql.Session](t)(store.Lookup(t.Context(), kept))
+	store := d.Store(t, nil)
+	kept := mustInsert(t, store, "old", nil)
+	ended := mustInsert(t, store, "old", nil)
+	d.CatchUp(t)
+	mustLookup(t, store, kept)
 
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")
-	must1[int32](t)(store.Update(t.Context(), kept, "new", 1))
+	mustUpdate(t, store, kept, "new", 1)
 	must(t, store.Revoke(t.Context(), ended))
 	for range 100 {
 		if sess, err := store.Lookup(t.Context(), kept); err != nil || sess.Payload != "new" || sess.Version != 2 {
@@ -169,7 +169,7 @@ func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
 		}
 	}
 	d.replica.MustExec("SELECT pg_wal_replay_resume()")
-	d.catchUp(t)
+	d.CatchUp(t)
 	before := store.Stats().ReplicaReads
 	eventually(t, "the replica is read from again", func() bool {
 		sess, err := store.Lookup(t.Context(), kept)
@@ -183,12 +183,12 @@ func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
 func TestTwoSecretsForOneIDNeverCross(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	tokens := make([]sessionsql.Token, 8)
 	for i := range tokens {
-		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i), nil))
+		tokens[i] = mustInsert(t, store, fmt.Sprint(i), nil)
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 	picks := make([][]int, 64)
 	for i := range picks {
 		picks[i] = random.Perm(len(tokens) * 2)
@@ -218,10 +218,10 @@ func TestTwoSecretsForOneIDNeverCross(t *testing.T) {
 
 func TestExpiredSessionsAreInvisibleAtOnce(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = clock_timestamp()")
-	d.catchUp(t)
+	d.CatchUp(t)
 	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 		t.Errorf("Lookup: %v", err)
 	}

@@ -27,10 +27,10 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		"bad URL":              {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
 		"nobody there":         {"postgres://u@127.0.0.1:1/d?sslmode=disable", sessionsql.ErrUnavailable, "127.0.0.1:1"},
 		"no such database":     {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
-		"missing bundle":       {empty.primaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
-		"read-only primary":    {d.replicaDSNs()[0], sessionsql.ErrReadOnly, "target_session_attrs=read-write"},
-		"bundle of another":    {stale.primaryDSN(), nil, "0.0.9"},
-		"replica DSN is wrong": {d.primaryDSN(), nil, ""},
+		"missing bundle":       {empty.PrimaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
+		"read-only primary":    {d.ReplicaDSNs()[0], sessionsql.ErrReadOnly, "target_session_attrs=read-write"},
+		"bundle of another":    {stale.PrimaryDSN(), nil, "0.0.9"},
+		"replica DSN is wrong": {d.PrimaryDSN(), nil, ""},
 	} {
 		var replicas []string
 		if name == "replica DSN is wrong" {
@@ -86,14 +86,14 @@ func TestInstallIsIdempotentAndConcurrent(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
 	must(t, sessionsql.Install(t.Context(), d.primary))
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
 		t.Errorf("after installing again: %q, %v", sess.Payload, err)
 	}
-	if got := must1[string](t)(store.Version(t.Context())); got != bundle.Version {
-		t.Errorf("version %s, want %s", got, bundle.Version)
+	if got, err := store.Version(t.Context()); err != nil || got != bundle.Version {
+		t.Errorf("version %s, %v; want %s", got, err, bundle.Version)
 	}
 	if got := get[string](t, d.primary, "SHOW search_path"); got != `"$user", public` {
 		t.Errorf("search_path is %s after Install", got)
@@ -102,7 +102,7 @@ func TestInstallIsIdempotentAndConcurrent(t *testing.T) {
 
 func TestInstallUnderLoadDisturbsNobody(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	underLoad(t, store, func() {
 		for range 5 {
 			d.pretendOlder()
@@ -177,11 +177,11 @@ func TestEverythingIsDocumented(t *testing.T) {
 func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 	d := newDatabase(t)
 	var log logBuffer
-	store := d.store(t, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxReplicaLag: time.Millisecond, Logger: log.logger()})
+	store := d.Store(t, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxReplicaLag: time.Millisecond, Logger: log.logger()})
 	usable := func() bool { return store.Stats().Replicas[0].Usable }
 	eventually(t, "the replica is read from", usable)
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	token := mustInsert(t, store, "p", nil)
 	eventually(t, "the lagging replica is left out", func() bool { return !usable() })
 	if replica := store.Stats().Replicas[0]; replica.Err == nil || replica.Lag == 0 {
 		t.Errorf("%+v", replica)
@@ -201,11 +201,11 @@ func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 
 func TestAPrimaryIsNoReplica(t *testing.T) {
 	d := newDatabase(t)
-	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), []string{d.primaryDSN()}, quiet())
+	store, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), []string{d.PrimaryDSN()}, quiet())
 	must(t, err)
 	defer func() { must(t, store.Close(t.Context())) }()
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
-	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	token := mustInsert(t, store, "p", nil)
+	mustLookup(t, store, token)
 	if stats := store.Stats(); stats.Replicas[0].Usable || stats.PrimaryReads != 1 {
 		t.Errorf("%+v", stats)
 	}

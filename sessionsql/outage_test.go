@@ -39,8 +39,8 @@ func newFaulty(t *testing.T, replicas int) *faulty {
 		t.Cleanup(func() { _ = p.Close() })
 		return p
 	}
-	f.primaryProxy = proxy(f.cluster.Primary)
-	for _, replica := range f.cluster.Replicas {
+	f.primaryProxy = proxy(f.Cluster.Primary)
+	for _, replica := range f.Cluster.Replicas {
 		f.replicaProxy = append(f.replicaProxy, proxy(replica))
 	}
 	return f
@@ -53,7 +53,7 @@ func address(node *pgcluster.Node) string {
 // through returns the DSN of the database by way of a proxy.
 func (f *faulty) through(t *testing.T, p *faultproxy.Proxy) string {
 	t.Helper()
-	dsn, err := url.Parse(f.primaryDSN())
+	dsn, err := url.Parse(f.PrimaryDSN())
 	must(t, err)
 	dsn.Host = p.Addr()
 	return dsn.String()
@@ -94,8 +94,8 @@ func (f *faulty) tokens(t *testing.T, n int) (tokens []sessionsql.Token) {
 		tokens = append(tokens, sessionsql.Token(get[string](t, f.primary,
 			"SELECT sessionsql.new_session('p', subject => $1)", fmt.Sprint("user", i))))
 	}
-	for _, replica := range f.cluster.Replicas {
-		waitReplayed(t, f.primary, open(t, replica.DSN(f.name)))
+	for _, replica := range f.Cluster.Replicas {
+		waitReplayed(t, f.primary, open(t, replica.DSN(f.Name)))
 	}
 	return tokens
 }
@@ -130,7 +130,7 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 	unknown := f.tokens(t, 1)[0]
 	store := f.open(t, nil)
 	must(t, store.Revoke(t.Context(), unknown))
-	f.catchUp(t)
+	f.CatchUp(t)
 	f.primaryProxy.Freeze()
 
 	// Whoever the replica does not know has to be asked on the primary, and holds up nobody who was answered.
@@ -164,16 +164,16 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	f := newFaulty(t, 2)
 	tokens := f.tokens(t, 10)
-	next, stray := f.cluster.Replicas[0], f.cluster.Replicas[1]
+	next, stray := f.Cluster.Replicas[0], f.Cluster.Replicas[1]
 	f.replicaProxy = f.replicaProxy[1:]
 	store := f.open(t, nil)
 
 	// The next primary is behind the stray when the old one dies.
 	must(t, next.Signal("walreceiver", syscall.SIGSTOP))
 	f.primary.MustExec("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
-	flush(f.primary)
-	waitReplayed(t, f.primary, open(t, stray.DSN(f.name)))
-	must(t, f.cluster.Primary.Kill())
+	flush(t, f.primary)
+	waitReplayed(t, f.primary, open(t, stray.DSN(f.Name)))
+	must(t, f.Cluster.Primary.Kill())
 	must(t, next.Signal("walreceiver", syscall.SIGCONT))
 	f.primaryProxy.SetTarget(address(next))
 	f.primaryProxy.Reset()
@@ -185,7 +185,7 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	for _, token := range tokens[1:] {
 		must(t, store.Revoke(t.Context(), token))
 	}
-	if n := get[int](t, open(t, stray.DSN(f.name)), "SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
+	if n := get[int](t, open(t, stray.DSN(f.Name)), "SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
 		t.Fatalf("the stray has %d sessions: this test shows nothing", n)
 	}
 	// Until the new primary's WAL is beyond the stray's, and a while longer.
@@ -195,7 +195,7 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 				t.Fatalf("a session that this Store has revoked: %v", err)
 			}
 		}
-		must1[sessionsql.Token](t)(store.Insert(t.Context(), strings.Repeat("x", 1<<19), nil))
+		mustInsert(t, store, strings.Repeat("x", 1<<19), nil)
 	}
 	if replica := store.Stats().Replicas[0]; replica.Usable {
 		t.Errorf("%+v", replica)
@@ -206,9 +206,9 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	f := newFaulty(t, 2)
 	tokens := f.tokens(t, 10)
-	next, early := f.cluster.Replicas[0], f.cluster.Replicas[1]
+	next, early := f.Cluster.Replicas[0], f.Cluster.Replicas[1]
 	f.replicaProxy = f.replicaProxy[1:]
-	replica, promoted := open(t, early.DSN(f.name)), open(t, next.DSN(f.name))
+	replica, promoted := open(t, early.DSN(f.Name)), open(t, next.DSN(f.Name))
 	replica.MustExec(fmt.Sprintf("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'", next.Port))
 	replica.MustExec("SELECT pg_reload_conf()")
 	eventually(t, "the replica follows the next primary", func() bool {
@@ -242,7 +242,7 @@ func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	})
 	wantRevoked()
 
-	must(t, f.cluster.Primary.Kill())
+	must(t, f.Cluster.Primary.Kill())
 	f.primaryProxy.SetTarget(address(next))
 	f.primaryProxy.Reset()
 	for _, token := range tokens { // whose logouts the failover has undone
@@ -265,10 +265,10 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 	must(t, err)
 	defer closeStore(t, made)
 	for name, store := range map[string]*sessionsql.Store{"Open": opened, "OpenDB": made} {
-		f.primaryProxy.SetTarget(address(f.cluster.Primary))
+		f.primaryProxy.SetTarget(address(f.Cluster.Primary))
 		f.primaryProxy.Reset()
 		eventually(t, "the session is found", func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
-		f.primaryProxy.SetTarget(address(f.cluster.Replicas[0]))
+		f.primaryProxy.SetTarget(address(f.Cluster.Replicas[0]))
 		f.primaryProxy.Reset()
 		for range 20 {
 			if _, err := store.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrUnavailable) {
@@ -284,7 +284,7 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 			})
 		}
 		wait.Wait()
-		f.primaryProxy.SetTarget(address(f.cluster.Primary))
+		f.primaryProxy.SetTarget(address(f.Cluster.Primary))
 		f.primaryProxy.Reset()
 		eventually(t, "the primary is back", func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
 	}
@@ -316,12 +316,12 @@ func (f *faulty) openEither(t *testing.T, second string, replicas ...string) *se
 
 func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
 	f := newFaulty(t, 1)
-	store := f.openEither(t, address(f.cluster.Replicas[0]))
-	must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := f.openEither(t, address(f.Cluster.Replicas[0]))
+	mustInsert(t, store, "p", nil)
 
 	f.primaryProxy.Freeze() // and its kernel answers, which is worse than none
-	must(t, f.cluster.Primary.Kill())
-	must(t, f.cluster.Replicas[0].Promote(t.Context()))
+	must(t, f.Cluster.Primary.Kill())
+	must(t, f.Cluster.Replicas[0].Promote(t.Context()))
 	var served atomic.Bool
 	var wait sync.WaitGroup
 	for range 20 {
@@ -345,13 +345,13 @@ func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
 	f := newFaulty(t, 1)
 	second := f.replicaProxy[0]
 	store := f.openEither(t, second.Addr(), f.through(t, second))
-	must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	mustInsert(t, store, "p", nil)
 	const count = "SELECT count(*) FROM sessionsql.session"
 	before := get[int](t, f.primary, count)
 
 	f.primaryProxy.Freeze()
-	must(t, f.cluster.Replicas[0].Promote(t.Context()))
-	leader := open(t, f.cluster.Replicas[0].DSN(f.name))
+	must(t, f.Cluster.Replicas[0].Promote(t.Context()))
+	leader := open(t, f.Cluster.Replicas[0].DSN(f.Name))
 	eventually(t, "the Store has seen the promotion", func() bool {
 		return get[int](t, leader, "SELECT noted FROM sessionsql.timeline") == 2
 	})
@@ -418,9 +418,9 @@ func TestLagStandsStillWhileThePrimaryIsAway(t *testing.T) {
 	options := quiet()
 	options.MaxReplicaLag = time.Second
 	store := f.open(t, options)
-	must(t, f.cluster.Primary.Signal("walsender", syscall.SIGSTOP)) // what follows is never sent
+	must(t, f.Cluster.Primary.Signal("walsender", syscall.SIGSTOP)) // what follows is never sent
 	f.primary.MustExec("SELECT sessionsql.new_session('unsent', durable => true)")
-	must(t, f.cluster.Primary.Kill())
+	must(t, f.Cluster.Primary.Kill())
 	lookUp(t, store, tokens, 3*options.MaxReplicaLag)
 }
 
@@ -452,7 +452,7 @@ func TestAReplicaThatOftenFailsIsBetterThanNone(t *testing.T) {
 	fail := func() {
 		f.replicaProxy[0].Refuse()
 		eventually(t, "the replica is left out", func() bool {
-			must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+			mustLookup(t, store, token)
 			return !usable()
 		})
 		f.replicaProxy[0].Pass()
@@ -482,7 +482,7 @@ func TestEveryVerbEndsWithoutADeadlineOfItsCallers(t *testing.T) {
 	options.Timeout = 300 * time.Millisecond
 	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), nil, options)
 	must(t, err)
-	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	mustLookup(t, store, token)
 	f.primaryProxy.Freeze()
 	ctx := context.Background()
 	for verb, call := range map[string]func() error{
@@ -530,9 +530,9 @@ func TestAReplicaDSNThatLeadsToTwoServersIsRefused(t *testing.T) {
 	f.replicaProxy = f.replicaProxy[:1]
 	store := f.open(t, nil)
 	// The next connection leads elsewhere than those there are, and one of them ends.
-	f.replicaProxy[0].SetTarget(address(f.cluster.Replicas[1]))
-	get[bool](t, open(t, f.cluster.Replicas[0].DSN("postgres")),
-		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 ORDER BY backend_start DESC LIMIT 1", f.name)
+	f.replicaProxy[0].SetTarget(address(f.Cluster.Replicas[1]))
+	get[bool](t, open(t, f.Cluster.Replicas[0].DSN("postgres")),
+		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 ORDER BY backend_start DESC LIMIT 1", f.Name)
 	eventually(t, "the replica is left out", func() bool {
 		replica := store.Stats().Replicas[0]
 		return !replica.Usable && strings.Contains(fmt.Sprint(replica.Err), "more than one server")
@@ -573,7 +573,7 @@ func TestAReadOnlyPrimaryCausesNoStormOfConnections(t *testing.T) {
 func TestLookupsOverAPgxpoolSurviveARestart(t *testing.T) {
 	f := newFaulty(t, 0)
 	token := f.tokens(t, 1)[0]
-	inner, err := pgxpool.New(t.Context(), f.primaryDSN())
+	inner, err := pgxpool.New(t.Context(), f.PrimaryDSN())
 	must(t, err)
 	defer inner.Close()
 	pool := stdlib.OpenDBFromPool(inner)
@@ -593,9 +593,9 @@ func TestLookupsOverAPgxpoolSurviveARestart(t *testing.T) {
 		wait.Wait()
 	}
 	each()
-	flush(f.primary)
-	must(t, f.cluster.Primary.Kill())
-	must(t, f.cluster.Primary.Start(t.Context()))
+	flush(t, f.primary)
+	must(t, f.Cluster.Primary.Kill())
+	must(t, f.Cluster.Primary.Start(t.Context()))
 	each()
 }
 
@@ -605,8 +605,8 @@ func TestAnOutageLogsChangesOnly(t *testing.T) {
 	store := f.open(t, &sessionsql.Options{
 		IdleTimeout: 3 * time.Second, FlushInterval: time.Second, ReapInterval: 50 * time.Millisecond, Logger: log.logger(),
 	})
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{IdleTimeout: time.Minute}))
-	f.catchUp(t)
+	token := mustInsert(t, store, "p", &sessionsql.InsertOptions{IdleTimeout: time.Minute})
+	f.CatchUp(t)
 	f.primaryProxy.Refuse()
 	end := time.Now().Add(4 * time.Second)
 	for time.Now().Before(end) {
@@ -639,7 +639,7 @@ func (p *panicking) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndD
 
 func TestAPanicOfADriversHookReachesItsCallers(t *testing.T) {
 	d := newDatabase(t)
-	config, err := pgx.ParseConfig(d.primaryDSN())
+	config, err := pgx.ParseConfig(d.PrimaryDSN())
 	must(t, err)
 	hook := &panicking{}
 	config.Tracer = hook
@@ -647,7 +647,7 @@ func TestAPanicOfADriversHookReachesItsCallers(t *testing.T) {
 	defer func() { _ = pool.Close() }()
 	store, err := sessionsql.OpenDB(pool, nil, quiet())
 	must(t, err)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	token := mustInsert(t, store, "p", nil)
 	hook.armed.Store(true)
 	var caught atomic.Int64
 	var wait sync.WaitGroup
@@ -667,7 +667,7 @@ func TestAPanicOfADriversHookReachesItsCallers(t *testing.T) {
 		t.Errorf("%d of 64 callers met the panic", caught.Load())
 	}
 	hook.armed.Store(false)
-	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	mustLookup(t, store, token)
 	closeStore(t, store)
 }
 
@@ -696,7 +696,7 @@ func TestErrorsOfContextsAndPoolsAreTyped(t *testing.T) {
 	f.primaryProxy.Pass()
 	f.primaryProxy.Reset()
 
-	pool := open(t, f.primaryDSN())
+	pool := open(t, f.PrimaryDSN())
 	closed, err := sessionsql.OpenDB(pool, nil, quiet())
 	must(t, err)
 	must(t, pool.Close())

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -24,12 +25,12 @@ import (
 // the logout saves at its end, and the session is back.
 func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	d := newDatabase(t)
-	request, logout := d.store(t, nil), d.store(t, nil)
-	token := newToken(t)(request.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann"}))
-	d.catchUp(t)
-	sess := must1[sessionsql.Session](t)(request.Lookup(t.Context(), token)) // and a touch is pending
+	request, logout := d.Store(t, nil), d.Store(t, nil)
+	token := mustInsert(t, request, "p", &sessionsql.InsertOptions{Subject: "ann"})
+	d.CatchUp(t)
+	sess := mustLookup(t, request, token) // and a touch is pending
 	must(t, logout.Revoke(t.Context(), token))
-	d.catchUp(t)
+	d.CatchUp(t)
 	if _, err := request.Update(t.Context(), token, "late", sess.Version); err != sessionsql.ErrNoSession {
 		t.Errorf("the save: %v", err)
 	}
@@ -43,7 +44,7 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	revokeSubject(t, logout, "ann", "")
 	mustBeDead(t, request, token, "after RevokeSubject elsewhere")
 	token = loginAs(t, request, "ann")
-	latest := newToken(t)(logout.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
+	latest := mustInsert(t, logout, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
 	if _, err := request.Update(t.Context(), token, "late", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
 		t.Errorf("the save of an evicted session: %v", err)
 	}
@@ -53,8 +54,8 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 // redis#1026: EXPIRE on a key that is past its time gives it a new one.
 func TestKeepingAliveNeverRevivesAnExpiredSession(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := newToken(t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
 	must(t, store.Touch(t.Context(), token)) // alive now, and pending
 	d.setExpiry(idOf(t, token), "0")
 	must(t, store.Flush(t.Context()))
@@ -75,7 +76,7 @@ func noDeadlock(t *testing.T, random *rand.Rand, work ...func(*rand.Rand) error)
 	t.Helper()
 	var wait sync.WaitGroup
 	for _, do := range work {
-		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		own := testkit.Fork(random)
 		wait.Go(func() {
 			if err := do(own); err != nil {
 				t.Error(err)
@@ -91,13 +92,13 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 	d := newDatabase(t)
 	const sessions, nodes, rounds = 120, 5, 8
 	var tokens []sessionsql.Token
-	first := d.store(t, nil)
+	first := d.Store(t, nil)
 	for range sessions {
-		tokens = append(tokens, newToken(t)(first.Insert(t.Context(), "p", nil)))
+		tokens = append(tokens, mustInsert(t, first, "p", nil))
 	}
 	var work []func(*rand.Rand) error
 	for range nodes {
-		node, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
+		node, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, quiet())
 		must(t, err)
 		defer func() { must(t, node.Close(context.Background())) }()
 		for _, token := range tokens {
@@ -133,7 +134,7 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
+	store, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, quiet())
 	must(t, err)
 	defer func() { must(t, store.Close(context.Background())) }()
 	const sessions, rounds = 200, 60
@@ -194,14 +195,14 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 // tower-sessions#181: a new session whose id is taken overwrites the one that has it.
 func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var tokens []sessionsql.Token
 	for i := range 5 {
-		tokens = append(tokens, newToken(t)(store.Insert(t.Context(), fmt.Sprint("own", i), nil)))
+		tokens = append(tokens, mustInsert(t, store, fmt.Sprint("own", i), nil))
 	}
 	// A restore, a failover or an operator set the sequence back. (The CACHE of each connection hides that until it reconnects.)
 	d.primary.MustExec(fmt.Sprintf("ALTER TABLE sessionsql.session ALTER COLUMN id RESTART WITH %d", idOf(t, tokens[0])))
-	again, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
+	again, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, quiet())
 	must(t, err)
 	defer func() { must(t, again.Close(context.Background())) }()
 	refused := 0
@@ -239,22 +240,22 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 	d := newDatabase(t)
 	zones := []string{"UTC", "Pacific/Kiritimati", "Pacific/Niue", "America/St_Johns", "Europe/Berlin"}
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	lifetimes := []time.Duration{time.Minute, 15 * time.Minute, 5 * time.Hour, 13 * time.Hour, 24 * time.Hour, 60 * 24 * time.Hour, 99 * 365 * 24 * time.Hour}
 	for _, zone := range zones {
-		writer, err := sessionsql.Open(t.Context(), d.primaryDSN()+"&timezone="+zone, nil, quiet())
+		writer, err := sessionsql.Open(t.Context(), d.PrimaryDSN()+"&timezone="+zone, nil, quiet())
 		must(t, err)
 		defer func() { must(t, writer.Close(context.Background())) }()
 		for _, idle := range lifetimes {
-			newToken(t)(writer.Insert(t.Context(), "alive", &sessionsql.InsertOptions{IdleTimeout: idle, Lifetime: idle}))
-			newToken(t)(writer.Insert(t.Context(), "alive", &sessionsql.InsertOptions{IdleTimeout: idle}))
-			expired := newToken(t)(writer.Insert(t.Context(), "expired", &sessionsql.InsertOptions{IdleTimeout: idle}))
+			mustInsert(t, writer, "alive", &sessionsql.InsertOptions{IdleTimeout: idle, Lifetime: idle})
+			mustInsert(t, writer, "alive", &sessionsql.InsertOptions{IdleTimeout: idle})
+			expired := mustInsert(t, writer, "expired", &sessionsql.InsertOptions{IdleTimeout: idle})
 			d.setExpiry(idOf(t, expired), "-1 second")
 		}
 	}
 	var reapedInAll int64
 	for _, zone := range zones {
-		pool := open(t, d.primaryDSN()+"&timezone="+zone)
+		pool := open(t, d.PrimaryDSN()+"&timezone="+zone)
 		if got := get[string](t, pool, "SHOW timezone"); got != zone {
 			t.Fatalf("the time zone is %s", got)
 		}
@@ -271,7 +272,7 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 	if n := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE payload = 'expired'"); n != 0 || reapedInAll != want {
 		t.Errorf("%d expired sessions are left and %d were reaped, want 0 and %d", n, reapedInAll, want)
 	}
-	if result := must1[sessionsql.ReapResult](t)(store.Reap(t.Context())); result.Reaped != 0 {
+	if result := mustReap(t, store); result.Reaped != 0 {
 		t.Errorf("%+v", result)
 	}
 }
@@ -279,12 +280,12 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 // session-file-store#55: a touch writes back the data that it had read, over what was saved in the meantime.
 func TestTouchNeverWritesBackOldData(t *testing.T) {
 	d := newDatabase(t)
-	reader, writer := d.store(t, nil), d.store(t, nil)
-	token := newToken(t)(writer.Insert(t.Context(), "old", nil))
+	reader, writer := d.Store(t, nil), d.Store(t, nil)
+	token := mustInsert(t, writer, "old", nil)
 	d.setExpiry(idOf(t, token), "1 minute")
-	d.catchUp(t)
+	d.CatchUp(t)
 	mustOpen(t, reader, token, "old", "before the save")
-	must1[int32](t)(writer.Update(t.Context(), token, "new", 1))
+	mustUpdate(t, writer, token, "new", 1)
 	d.setExpiry(idOf(t, token), "1 minute") // due, whatever the save gave
 	must(t, reader.Flush(t.Context()))
 	if n := reader.Stats().SessionsExtended; n != 1 {
@@ -305,7 +306,7 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	d := newDatabaseIn(t, cluster)
 	next := cluster.Replicas[0]
 	dsn := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres dbname=%s sslmode=disable target_session_attrs=read-write",
-		cluster.Primary.Port, next.Port, d.name)
+		cluster.Primary.Port, next.Port, d.Name)
 	opened, err := sessionsql.Open(t.Context(), dsn, nil, quiet())
 	must(t, err)
 	// The application's own pool, in which connections live as long as they like.
@@ -315,7 +316,7 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	tokens := map[string]sessionsql.Token{}
 	for name, store := range stores {
 		defer func() { must(t, store.Close(context.Background())) }()
-		tokens[name] = newToken(t)(store.Insert(t.Context(), name, nil))
+		tokens[name] = mustInsert(t, store, name, nil)
 		// Several connections, all kept.
 		var wait sync.WaitGroup
 		for range 32 {
@@ -327,7 +328,7 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 		}
 		wait.Wait()
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 
 	// What a switchover leaves when nobody ends the connections: the old primary serves, and takes no writes.
 	must(t, next.Promote(t.Context()))
@@ -357,9 +358,9 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 		wait.Wait()
 		mustOpen(t, store, tokens[name], "first", name+": what was written before")
 		must(t, store.Flush(t.Context()))
-		must1[sessionsql.ReapResult](t)(store.Reap(t.Context()))
+		mustReap(t, store)
 	}
-	pool := open(t, next.DSN(d.name))
+	pool := open(t, next.DSN(d.Name))
 	if n := get[int](t, pool, "SELECT count(*) FROM sessionsql.session WHERE payload = 'first'"); n != len(stores) {
 		t.Errorf("the new primary has %d of the writes, want %d", n, len(stores))
 	}
@@ -368,10 +369,10 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 // activerecord-session_store#151: the stored form of the id, which is a hash of it, is accepted in its place.
 func TestTheStoredHashIsNoToken(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := newToken(t)(store.Insert(t.Context(), "p", nil))
-	renewed := newToken(t)(store.Rotate(t.Context(), token, nil)) // so that there are two hashes
-	raw := must1[[]byte](t)(base64.RawURLEncoding.DecodeString(string(renewed)))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
+	renewed := mustRotate(t, store, token, nil) // so that there are two hashes
+	raw := raw(t, renewed)
 	type row struct {
 		Secret   []byte `db:"secret_hash"`
 		Previous []byte `db:"previous_hash"`
@@ -405,7 +406,7 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 	const now = time.Millisecond
 	for name, interval := range map[string]time.Duration{"never ran": -1, "never came to run": time.Hour, "runs all the time": now} {
 		for range 5 {
-			pool := sqlx.MustOpen("pgx", d.primaryDSN())
+			pool := sqlx.MustOpen("pgx", d.PrimaryDSN())
 			options := quiet()
 			options.ReapInterval, options.FlushInterval = interval, interval
 			store, err := sessionsql.OpenDB(pool, nil, options)
@@ -437,7 +438,7 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 		}
 	}
 	// While it waits for a lock that it will not get.
-	pool := open(t, d.primaryDSN())
+	pool := open(t, d.PrimaryDSN())
 	options := quiet()
 	options.ReapInterval = now
 	store, err := sessionsql.OpenDB(pool, nil, options)

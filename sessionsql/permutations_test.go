@@ -159,7 +159,7 @@ type runner struct {
 
 func newRunner(t *testing.T, d *database, plan string) *runner {
 	t.Helper()
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	conn := d.conn(t)
 	r := &runner{t: t, pool: d.primary, conn: conn, steps: make(chan func() error, 10), ended: make(chan struct{})}
 	must(t, conn.GetContext(t.Context(), &r.pid, "SELECT pg_backend_pid()"))
 	_, err := conn.ExecContext(t.Context(), "RESET ALL")

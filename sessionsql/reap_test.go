@@ -24,7 +24,7 @@ func reap(t testing.TB, pool sqlx.Queryer, maxRows, maxPages int) reaped {
 // pagesRead counts the pages of the session table that work reads, found in memory or not, by the server's own accounting.
 func pagesRead(t *testing.T, d *database, work func(conn *sqlx.Conn)) int64 {
 	t.Helper()
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	conn := d.conn(t)
 	defer func() { _ = conn.Close() }()
 	read := func() (pages int64) {
 		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
@@ -122,7 +122,7 @@ func TestReapOfAnEmptyOrShrunkTableBeginsAgain(t *testing.T) {
 func TestOneReaperAtATime(t *testing.T) {
 	d := newDatabase(t)
 	d.fill(t, 10, "-1 hour")
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	other := d.primary.MustBegin()
 	if r := reap(t, other, 3, 10); r.Reaped != 3 {
 		t.Errorf("the first: %+v", r)
@@ -166,7 +166,7 @@ func TestReapRefusesBadLimits(t *testing.T) {
 func TestStoreReapsByItself(t *testing.T) {
 	d := newDatabase(t)
 	d.fill(t, 5000, "-1 hour")
-	store := d.store(t, &sessionsql.Options{ReapInterval: 20 * time.Millisecond})
+	store := d.Store(t, &sessionsql.Options{ReapInterval: 20 * time.Millisecond})
 	eventually(t, "all expired sessions are reaped", func() bool { return store.Stats().Reaped == 5000 })
 	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
 		t.Errorf("%d rows are left", n)

@@ -1,7 +1,6 @@
 package sessionsql_test
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -18,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
@@ -52,12 +52,12 @@ func installRoles(t testing.TB, pool *sqlx.DB) {
 // login makes a user of this database's own that has the given roles, and returns its name. Users belong to the cluster.
 func (d *database) login(t testing.TB, roles ...string) string {
 	t.Helper()
-	name := fmt.Sprintf("%s_%d", d.name, databases.Add(1))
+	name := fmt.Sprintf("%s_%d", d.Name, users.Add(1))
 	d.primary.MustExec("CREATE ROLE " + name + " LOGIN")
 	for _, role := range roles {
 		d.primary.MustExec("GRANT " + role + " TO " + name)
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 	return name
 }
 
@@ -101,8 +101,8 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 	}
 
 	one := &sessionsql.InsertOptions{Subject: "one", MaxSessions: 1}
-	evicted := must1[sessionsql.Token](t)(store.Insert(ctx, "first", one))
-	token := must1[sessionsql.Token](t)(store.Insert(ctx, "second", one))
+	evicted := mustInsert(t, store, "first", one)
+	token := mustInsert(t, store, "second", one)
 	if _, err := store.Lookup(ctx, evicted); !errors.Is(err, sessionsql.ErrNoSession) {
 		t.Errorf("evicted: %v", err)
 	}
@@ -112,7 +112,7 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 	if _, err := store.Update(ctx, token, "lost", 1); !errors.Is(err, sessionsql.ErrConflict) {
 		t.Errorf("Update of an old version: %v", err)
 	}
-	token = must1[sessionsql.Token](t)(store.Rotate(ctx, token, &sessionsql.RotateOptions{Subject: "two"}))
+	token = mustRotate(t, store, token, &sessionsql.RotateOptions{Subject: "two"})
 	if sess, err := store.Lookup(ctx, token); err != nil || sess.Payload != "third" || sess.Subject != "two" {
 		t.Errorf("after Rotate: %v, %v", sess, err)
 	}
@@ -125,15 +125,9 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 		t.Errorf("RevokeSubject: %d, %v", n, err)
 	}
 	must(t, store.Revoke(ctx, tokens[0]))
-	must1[sessionsql.ReapResult](t)(store.Reap(ctx))
-	must1[string](t)(store.Version(ctx))
-}
-
-func closeStore(t *testing.T, store *sessionsql.Store) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	must(t, store.Close(ctx))
+	mustReap(t, store)
+	_, err := store.Version(ctx)
+	must(t, err)
 }
 
 func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
@@ -141,7 +135,7 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	installRoles(t, d.primary)
 	app, reader := d.login(t, "sessionsql_app"), d.login(t, "sessionsql_reader")
 
-	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), app), []string{asUser(t, d.replicaDSNs()[0], reader)},
+	store, err := sessionsql.Open(t.Context(), asUser(t, d.PrimaryDSN(), app), []string{asUser(t, d.ReplicaDSNs()[0], reader)},
 		&sessionsql.Options{FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond})
 	must(t, err)
 	defer closeStore(t, store)
@@ -149,8 +143,8 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	useEverything(t, store)
 
 	// From a replica, where the reader may do nothing else.
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "who"}))
-	d.catchUp(t)
+	token := mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "who"})
+	d.CatchUp(t)
 	reads := store.Stats().ReplicaReads
 	eventually(t, "the replica answers", func() bool {
 		must(t, store.Touch(t.Context(), token))
@@ -225,7 +219,7 @@ func TestRolesMayNothingElse(t *testing.T) {
 		}
 
 		// And what the server makes of it.
-		pool := open(t, asUser(t, d.primaryDSN(), user))
+		pool := open(t, asUser(t, d.PrimaryDSN(), user))
 		for _, attempt := range []string{
 			"TABLE sessionsql.session", "TABLE sessionsql.live_session", "TABLE sessionsql.subject_session",
 			"TABLE sessionsql.listed_session", "TABLE sessionsql.reaper",
@@ -283,17 +277,17 @@ func (d *database) appStore(t *testing.T) (store *sessionsql.Store, user string)
 	t.Helper()
 	installRoles(t, d.primary)
 	user = d.login(t, "sessionsql_app")
-	return must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), user), nil, quiet())), user
+	return sessiontest.OpenStore(t, asUser(t, d.PrimaryDSN(), user), nil, nil), user
 }
 
 func TestUpgradeKeepsTheRoles(t *testing.T) {
 	d := newDatabase(t)
 	store, app := d.appStore(t)
 	defer closeStore(t, store)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	token := mustInsert(t, store, "p", nil)
 
 	d.pretendOlder()
-	if err := sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), app))); sqlState(err) != "42501" {
+	if err := sessionsql.Install(t.Context(), open(t, asUser(t, d.PrimaryDSN(), app))); sqlState(err) != "42501" {
 		t.Errorf("the app may install: %v", err)
 	}
 	must(t, sessionsql.Install(t.Context(), d.primary))
@@ -319,13 +313,13 @@ func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
 
 func TestRolesNeedNoSuperuser(t *testing.T) {
 	d := emptyDatabaseIn(t, ownCluster(t, 0)) // where nobody else has made the roles
-	d.primary.MustExec("CREATE ROLE installer LOGIN CREATEROLE; GRANT CREATE ON DATABASE " + d.name + " TO installer")
-	installer := open(t, asUser(t, d.primaryDSN(), "installer"))
+	d.primary.MustExec("CREATE ROLE installer LOGIN CREATEROLE; GRANT CREATE ON DATABASE " + d.Name + " TO installer")
+	installer := open(t, asUser(t, d.PrimaryDSN(), "installer"))
 	for range 2 {
 		installRoles(t, installer)
 	}
 	installer.MustExec("CREATE ROLE web LOGIN; GRANT sessionsql_app TO web")
-	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), "web"), nil, quiet())
+	store, err := sessionsql.Open(t.Context(), asUser(t, d.PrimaryDSN(), "web"), nil, quiet())
 	must(t, err)
 	useEverything(t, store)
 
@@ -359,7 +353,7 @@ func TestRolesInManyDatabasesAtOnce(t *testing.T) {
 
 func TestRolesRefuseToRunInPieces(t *testing.T) {
 	d := newDatabase(t)
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	conn := d.conn(t)
 	defer func() { _ = conn.Close() }()
 	var err error
 	for statement := range strings.SplitAfterSeq(bundle.Roles(), "$roles$;\n") {
@@ -662,10 +656,10 @@ func captureAttack(t *testing.T, withRoles bool) {
 
 	paths := []string{"evil,pg_catalog", "evil,public", "pg_temp,evil,pg_catalog", "public,pg_temp,evil"}
 	victim := func(user, path string) *sqlx.DB {
-		pool := open(t, asUser(t, d.primaryDSN(), user, "search_path", path))
+		pool := open(t, asUser(t, d.PrimaryDSN(), user, "search_path", path))
 		pool.SetMaxOpenConns(1) // one session, with its temporary objects
 		pool.SetMaxIdleConns(1)
-		must1[any](t)(pool.Exec(temporary))
+		pool.MustExec(temporary)
 		return pool
 	}
 
@@ -673,9 +667,9 @@ func captureAttack(t *testing.T, withRoles bool) {
 	for range 2 {
 		for _, path := range paths {
 			pool := victim("postgres", path)
-			must1[any](t)(pool.Exec(bundle.Install()))
+			pool.MustExec(bundle.Install())
 			if withRoles {
-				must1[any](t)(pool.Exec(bundle.Roles()))
+				pool.MustExec(bundle.Roles())
 			}
 			disarmed("install by " + path)
 		}
@@ -758,11 +752,11 @@ func captureAttack(t *testing.T, withRoles bool) {
 
 	// The statements of the Go package as well.
 	for _, path := range paths {
-		dsn := asUser(t, d.primaryDSN(), users[len(users)-1], "search_path", path)
+		dsn := asUser(t, d.PrimaryDSN(), users[len(users)-1], "search_path", path)
 		store, err := sessionsql.Open(t.Context(), dsn, nil, quiet())
 		must(t, err)
 		useEverything(t, store)
-		must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "all", ""))
+		mustList(t, store, "all", "")
 		closeStore(t, store)
 		disarmed("Store, path " + path)
 	}

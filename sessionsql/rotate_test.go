@@ -49,26 +49,21 @@ func mustBeDead(t *testing.T, store *sessionsql.Store, token sessionsql.Token, w
 func (d *database) endGrace(t *testing.T, token sessionsql.Token) {
 	t.Helper()
 	d.primary.MustExec("UPDATE sessionsql.session SET previous_until = clock_timestamp() WHERE id = $1", idOf(t, token))
-	d.catchUp(t)
-}
-
-func newToken(t *testing.T) func(sessionsql.Token, error) sessionsql.Token {
-	t.Helper()
-	return must1[sessionsql.Token](t)
+	d.CatchUp(t)
 }
 
 func TestRotateKeepsTheRowAndChangesTheSecret(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	old := newToken(t)(store.Insert(t.Context(), "1", &sessionsql.InsertOptions{Subject: "ann", Lifetime: time.Hour}))
-	must1[int32](t)(store.Update(t.Context(), old, "2", 1))
+	store := d.Store(t, nil)
+	old := mustInsert(t, store, "1", &sessionsql.InsertOptions{Subject: "ann", Lifetime: time.Hour})
+	mustUpdate(t, store, old, "2", 1)
 	kept := func() string {
 		return get[string](t, d.primary, `
 			SELECT row(s.id, s.deadline, s.created_at, s.idle_seconds, s.version, s.subject, s.payload)::text
 			FROM sessionsql.session AS s`) // fails if there is more than one row
 	}
 	before := kept()
-	renewed := newToken(t)(store.Rotate(t.Context(), old, nil))
+	renewed := mustRotate(t, store, old, nil)
 	if after := kept(); after != before {
 		t.Errorf("the row was %s and is %s", before, after)
 	}
@@ -97,9 +92,9 @@ func TestRotateKeepsTheRowAndChangesTheSecret(t *testing.T) {
 
 func TestLogoutWithTheOldTokenEndsTheRotatedSession(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	old := newToken(t)(store.Insert(t.Context(), "p", nil))
-	renewed := newToken(t)(store.Rotate(t.Context(), old, nil))
+	store := d.Store(t, nil)
+	old := mustInsert(t, store, "p", nil)
+	renewed := mustRotate(t, store, old, nil)
 	must(t, store.Revoke(t.Context(), old))
 	mustBeDead(t, store, old, "old")
 	mustBeDead(t, store, renewed, "new")
@@ -107,9 +102,9 @@ func TestLogoutWithTheOldTokenEndsTheRotatedSession(t *testing.T) {
 
 func TestRotatingTwiceLeavesTheUserLoggedIn(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	first := newToken(t)(store.Insert(t.Context(), "p", nil))
-	second := newToken(t)(store.Rotate(t.Context(), first, nil))
+	store := d.Store(t, nil)
+	first := mustInsert(t, store, "p", nil)
+	second := mustRotate(t, store, first, nil)
 
 	// With the same token again, as a request that was sent before the response to the first came.
 	if _, err := store.Rotate(t.Context(), first, nil); !errors.Is(err, sessionsql.ErrRotated) {
@@ -119,7 +114,7 @@ func TestRotatingTwiceLeavesTheUserLoggedIn(t *testing.T) {
 	mustOpen(t, store, second, "p", "new, after the conflict")
 
 	// With the new one: one grace at a time.
-	third := newToken(t)(store.Rotate(t.Context(), second, nil))
+	third := mustRotate(t, store, second, nil)
 	mustOpen(t, store, third, "p", "third")
 	mustOpen(t, store, second, "p", "second, within its grace")
 	mustBeDead(t, store, first, "first, whose grace the second rotate ended")
@@ -130,10 +125,10 @@ func TestRotatingTwiceLeavesTheUserLoggedIn(t *testing.T) {
 
 func TestOfConcurrentRotatesExactlyOneWins(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const rounds, callers = 20, 16
 	for round := range rounds {
-		old := newToken(t)(store.Insert(t.Context(), "p", nil))
+		old := mustInsert(t, store, "p", nil)
 		won := make(chan sessionsql.Token, callers)
 		var lost atomic.Int64
 		var wait sync.WaitGroup
@@ -160,10 +155,10 @@ func TestOfConcurrentRotatesExactlyOneWins(t *testing.T) {
 
 func TestRotateNeverResurrects(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	expired := newToken(t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	expired := mustInsert(t, store, "p", nil)
 	d.setExpiry(idOf(t, expired), "0")
-	revoked := newToken(t)(store.Insert(t.Context(), "p", nil))
+	revoked := mustInsert(t, store, "p", nil)
 	must(t, store.Revoke(t.Context(), revoked))
 	before := get[string](t, d.primary, "SELECT s::text FROM sessionsql.session AS s")
 	for when, token := range map[string]sessionsql.Token{"expired": expired, "revoked": revoked} {
@@ -173,7 +168,7 @@ func TestRotateNeverResurrects(t *testing.T) {
 			}
 		}
 	}
-	live := newToken(t)(store.Insert(t.Context(), "live", nil))
+	live := mustInsert(t, store, "live", nil)
 	for name, token := range hostileTokens(live) {
 		if _, err := store.Rotate(t.Context(), token, nil); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: %v", name, err)
@@ -188,24 +183,24 @@ func TestRotateNeverResurrects(t *testing.T) {
 // Session fixation: who planted the anonymous token must not be logged in by the victim's login.
 func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	planted := newToken(t)(store.Insert(t.Context(), "cart", nil))
-	d.catchUp(t)
-	must1[sessionsql.Session](t)(store.Lookup(t.Context(), planted))
-	renewed := newToken(t)(store.Rotate(t.Context(), planted, &sessionsql.RotateOptions{Subject: "ann"}))
+	store := d.Store(t, nil)
+	planted := mustInsert(t, store, "cart", nil)
+	d.CatchUp(t)
+	mustLookup(t, store, planted)
+	renewed := mustRotate(t, store, planted, &sessionsql.RotateOptions{Subject: "ann"})
 	mustBeDead(t, store, planted, "the planted token")
 	if sess := mustOpen(t, store, renewed, "cart", "the new token"); sess.Subject != "ann" {
 		t.Errorf("of %q", sess.Subject)
 	}
-	if n := len(must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", ""))); n != 1 {
+	if n := len(mustList(t, store, "ann", "")); n != 1 {
 		t.Errorf("ann has %d sessions, want 1", n)
 	}
 	// The subject stays at the next rotate, and a grace is given where it is asked for.
-	next := newToken(t)(store.Rotate(t.Context(), renewed, nil))
+	next := mustRotate(t, store, renewed, nil)
 	if sess := mustOpen(t, store, next, "cart", "rotated again"); sess.Subject != "ann" {
 		t.Errorf("rotated again: of %q", sess.Subject)
 	}
-	last := newToken(t)(store.Rotate(t.Context(), next, &sessionsql.RotateOptions{Subject: "root", Grace: time.Minute}))
+	last := mustRotate(t, store, next, &sessionsql.RotateOptions{Subject: "root", Grace: time.Minute})
 	mustOpen(t, store, next, "cart", "the token before, with a grace that was asked for")
 	if sess := mustOpen(t, store, last, "cart", "of another subject"); sess.Subject != "root" {
 		t.Errorf("of %q, want root", sess.Subject)
@@ -214,9 +209,9 @@ func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 
 func TestRotateWithoutGraceEndsTheOldTokenAtOnce(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	old := newToken(t)(store.Insert(t.Context(), "p", nil))
-	renewed := newToken(t)(store.Rotate(t.Context(), old, &sessionsql.RotateOptions{Grace: -1}))
+	store := d.Store(t, nil)
+	old := mustInsert(t, store, "p", nil)
+	renewed := mustRotate(t, store, old, &sessionsql.RotateOptions{Grace: -1})
 	mustBeDead(t, store, old, "old")
 	mustOpen(t, store, renewed, "p", "new")
 }
@@ -224,7 +219,7 @@ func TestRotateWithoutGraceEndsTheOldTokenAtOnce(t *testing.T) {
 // pauseReplay stops the replica where it is until the test ends.
 func (d *database) pauseReplay(t *testing.T) {
 	t.Helper()
-	d.catchUp(t)
+	d.CatchUp(t)
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")
 	eventually(t, "replay is paused", func() bool {
 		return get[string](t, d.replica, "SELECT pg_get_wal_replay_pause_state()") == "paused"
@@ -238,19 +233,19 @@ func forgetRecentWrites(t *testing.T, store *sessionsql.Store, token sessionsql.
 	t.Helper()
 	eventually(t, "the session is read from the replica", func() bool {
 		before := store.Stats().ReplicaReads
-		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+		mustLookup(t, store, token)
 		return store.Stats().ReplicaReads > before
 	})
 }
 
 func TestOwnRotateIsNeverReadBackOlder(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	old := newToken(t)(store.Insert(t.Context(), "p", nil))
-	d.catchUp(t)
+	store := d.Store(t, nil)
+	old := mustInsert(t, store, "p", nil)
+	d.CatchUp(t)
 	forgetRecentWrites(t, store, old)
 	d.pauseReplay(t)
-	renewed := newToken(t)(store.Rotate(t.Context(), old, &sessionsql.RotateOptions{Grace: -1}))
+	renewed := mustRotate(t, store, old, &sessionsql.RotateOptions{Grace: -1})
 	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.find_session($1)", string(old)); n != 1 {
 		t.Fatal("the replica is not behind: this test shows nothing")
 	}
@@ -271,7 +266,7 @@ func TestOwnRotateIsNeverReadBackOlder(t *testing.T) {
 // A write through the new token is a write also to who still holds the old one.
 func TestOwnWritesThroughTheNewTokenAreNeverReadBackOlderThroughTheOldOne(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	writes := map[string]func(sessionsql.Token) error{
 		"Revoke": func(token sessionsql.Token) error { return store.Revoke(t.Context(), token) },
 		"Update": func(token sessionsql.Token) error {
@@ -285,10 +280,10 @@ func TestOwnWritesThroughTheNewTokenAreNeverReadBackOlderThroughTheOldOne(t *tes
 	}
 	old, renewed := map[string]sessionsql.Token{}, map[string]sessionsql.Token{}
 	for name := range writes {
-		old[name] = newToken(t)(store.Insert(t.Context(), "old", nil))
-		renewed[name] = newToken(t)(store.Rotate(t.Context(), old[name], &sessionsql.RotateOptions{Grace: time.Hour}))
+		old[name] = mustInsert(t, store, "old", nil)
+		renewed[name] = mustRotate(t, store, old[name], &sessionsql.RotateOptions{Grace: time.Hour})
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 	for name := range writes {
 		forgetRecentWrites(t, store, old[name])
 	}
@@ -308,21 +303,21 @@ func TestRotateSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
 	// The strictest case: a pool whose own default is not to wait for the disk.
-	store, err := sessionsql.OpenDB(open(t, d.primaryDSN()+"&synchronous_commit=off"), nil, quiet())
+	store, err := sessionsql.OpenDB(open(t, d.PrimaryDSN()+"&synchronous_commit=off"), nil, quiet())
 	must(t, err)
 	defer func() { _ = store.Close(t.Context()) }()
 	var old, renewed []sessionsql.Token
 	for range 50 {
-		old = append(old, newToken(t)(store.Insert(t.Context(), "p", nil)))
+		old = append(old, mustInsert(t, store, "p", nil))
 	}
-	flush(d.primary)
+	flush(t, d.primary)
 	must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 	for i, token := range old {
 		own := &sessionsql.RotateOptions{Grace: -1}
 		if i%2 == 1 {
 			own.Subject = "ann"
 		}
-		renewed = append(renewed, newToken(t)(store.Rotate(t.Context(), token, own)))
+		renewed = append(renewed, mustRotate(t, store, token, own))
 	}
 	must(t, cluster.Primary.Kill())
 	must(t, cluster.Primary.Start(t.Context()))

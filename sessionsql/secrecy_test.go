@@ -12,7 +12,6 @@ import (
 	"go/token"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -158,7 +157,7 @@ func (w *secrecy) options() *sessionsql.Options {
 
 func (w *secrecy) open(settings string, options *sessionsql.Options) *sessionsql.Store {
 	w.t.Helper()
-	store, err := sessionsql.Open(w.t.Context(), w.d.primaryDSN()+settings, nil, options)
+	store, err := sessionsql.Open(w.t.Context(), w.d.PrimaryDSN()+settings, nil, options)
 	must(w.t, err)
 	return store
 }
@@ -166,7 +165,7 @@ func (w *secrecy) open(settings string, options *sessionsql.Options) *sessionsql
 // verbs is every verb of a Store that was opened with these settings.
 func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]func(context.Context, sessionsql.Token) error {
 	w.t.Helper()
-	pool := open(w.t, w.d.primaryDSN()+settings)
+	pool := open(w.t, w.d.PrimaryDSN()+settings)
 	return map[string]func(context.Context, sessionsql.Token) error{
 		"Insert": func(ctx context.Context, _ sessionsql.Token) error {
 			token, err := store.Insert(ctx, w.payload(), nil)
@@ -260,13 +259,13 @@ func (w *secrecy) printError(err error) {
 // session makes one for a verb to work on.
 func (w *secrecy) session(store *sessionsql.Store, subject string) sessionsql.Token {
 	w.t.Helper()
-	return w.keep(newToken(w.t)(store.Insert(w.t.Context(), w.payload(), &sessionsql.InsertOptions{Subject: subject})), nil)
+	return w.keep(mustInsert(w.t, store, w.payload(), &sessionsql.InsertOptions{Subject: subject}), nil)
 }
 
 // forge keeps a token with a secret that is wrong in one bit, and so opens nothing; it must not be seen either.
 func (w *secrecy) forge(good sessionsql.Token) sessionsql.Token {
 	w.t.Helper()
-	raw := must1[[]byte](w.t)(base64.RawURLEncoding.DecodeString(string(good)))
+	raw := raw(w.t, good)
 	raw[8+w.random.IntN(16)] ^= 1 << w.random.IntN(8)
 	return w.keep(sessionsql.Token(base64.RawURLEncoding.EncodeToString(raw)), nil)
 }
@@ -304,15 +303,15 @@ func (w *secrecy) workload(mode string) {
 			}
 		}
 	}
-	must1[int32](t)(store.Update(ctx, good, w.payload(), 1))
+	mustUpdate(t, store, good, w.payload(), 1)
 	_, err := store.Update(ctx, good, w.payload(), 1)
 	w.failed(err)
-	renewed := w.keep(newToken(t)(store.Rotate(ctx, good, nil)), nil)
+	renewed := w.keep(mustRotate(t, store, good, nil), nil)
 	w.keep(store.Rotate(ctx, good, nil))
 
 	// Payloads and options that are refused here, by the server, or by a constraint that somebody added to the table.
 	twin := w.payload()
-	w.keep(newToken(t)(store.Insert(ctx, twin, nil)), nil)
+	w.keep(mustInsert(t, store, twin, nil), nil)
 	for i := range 8 {
 		own := w.session(store, "ann")
 		payload := []string{twin, canaryText + strings.Repeat("x", 3_001), w.payload()}[i%3]
@@ -353,7 +352,7 @@ func (w *secrecy) workload(mode string) {
 	waiting := func() []int {
 		var pids []int
 		must(t, w.d.primary.Select(&pids, `SELECT pid FROM pg_stat_activity
-			WHERE datname = $1 AND wait_event_type = 'Lock' AND application_name <> 'test'`, w.d.name))
+			WHERE datname = $1 AND wait_event_type = 'Lock' AND application_name <> 'test'`, w.d.Name))
 		w.seen.WriteString(get[string](t, w.d.primary, "SELECT COALESCE(string_agg(query, E'\n'), '') FROM pg_stat_activity"))
 		return pids
 	}
@@ -411,7 +410,7 @@ func (w *secrecy) workload(mode string) {
 // with parameters kept out of the log.
 func (w *secrecy) sqlTokens(mode string, settings string) {
 	t := w.t
-	pool := open(t, w.d.primaryDSN()+"&default_query_exec_mode="+mode+settings)
+	pool := open(t, w.d.PrimaryDSN()+"&default_query_exec_mode="+mode+settings)
 	token := sessionsql.Token(get[string](t, pool, "SELECT sessionsql.new_session($1)", w.payload()))
 	w.keep(token, nil)
 	for _, each := range []sessionsql.Token{token, w.forge(token), token[:31], "'" + token} {
@@ -563,7 +562,7 @@ func loudCluster(t *testing.T) (cluster *pgcluster.Cluster, explains bool) {
 
 func (w *secrecy) serverLog() string {
 	w.t.Helper()
-	return string(must1[[]byte](w.t)(os.ReadFile(w.d.cluster.Primary.LogPath())))
+	return readFile(w.t, w.d.Cluster.Primary.LogPath())
 }
 
 func TestNoSecretLeavesTheProgram(t *testing.T) {

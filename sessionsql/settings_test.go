@@ -15,6 +15,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -436,7 +437,7 @@ func TestTheBundleDoesTheSameUnderEverySetting(t *testing.T) {
 	want := map[string]outcome{}
 	var answers []string
 	for _, g := range groups {
-		want[g.name] = g.run(t, plain, open(t, plain.primaryDSN()))
+		want[g.name] = g.run(t, plain, open(t, plain.PrimaryDSN()))
 		answers = append(answers, want[g.name].answers...)
 	}
 	checkScripts(t, plain, answers)
@@ -450,7 +451,7 @@ func TestTheBundleDoesTheSameUnderEverySetting(t *testing.T) {
 			if s.install {
 				d = emptyDatabaseIn(t, shared)
 			}
-			dsn := s.in(t, d.primaryDSN())
+			dsn := s.in(t, d.PrimaryDSN())
 			pool := open(t, dsn)
 			if s.install {
 				installRoles(t, pool)
@@ -496,7 +497,7 @@ func (s setting) in(t *testing.T, dsn string) string {
 // storeUnder has a Store do all that it can over a DSN, and insert what is easily mistaken for syntax.
 func storeUnder(t *testing.T, d *database, dsn string) {
 	t.Helper()
-	store := must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), dsn, nil, quiet()))
+	store := sessiontest.OpenStore(t, dsn, nil, nil)
 	defer closeStore(t, store)
 	useEverything(t, store)
 	if t.Failed() {
@@ -582,7 +583,7 @@ func TestHealthOfAReplicaSaysNothingThatItCannotKnow(t *testing.T) {
 	d.fill(t, 100, "1 hour")
 	for !reap(t, d.primary, 50, 4096).LapDone {
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 	unknown := []string{"dead_tuples", "hot_ratio", "last_autovacuum", "oldest_xmin_age"}
 	for name, pool := range map[string]*sqlx.DB{"primary": d.primary, "replica": d.replica} {
 		row := map[string]any{}
@@ -671,7 +672,7 @@ func TestReapAllLeavesTheWorkToAnotherReaper(t *testing.T) {
 	d := newDatabase(t)
 	installRoles(t, d.primary)
 	reaper := d.login(t, "sessionsql_reaper")
-	scheduler := open(t, asUser(t, d.primaryDSN(), reaper, "statement_timeout", "10s"))
+	scheduler := open(t, asUser(t, d.PrimaryDSN(), reaper, "statement_timeout", "10s"))
 	d.fill(t, 10, "-1 hour")
 	other := d.primary.MustBegin()
 	get[bool](t, other, "SELECT r.singleton FROM sessionsql.reaper AS r FOR UPDATE")

@@ -25,7 +25,7 @@ func (d *database) found(t *testing.T, token sessionsql.Token) (payloads []strin
 
 func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 
 	// Made in SQL, used in Go.
 	token := sessionsql.Token(get[string](t, d.primary, "SELECT sessionsql.new_session('sql', '15 minutes', '1 hour', 'ann')"))
@@ -38,8 +38,8 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	if got := d.clocks(t, token); got.Idle != 900 || got.ExpiresIn > 1200 || got.DeadlineIn > 3600 {
 		t.Errorf("%+v", got)
 	}
-	must1[int32](t)(store.Update(t.Context(), token, "written in Go", 1))
-	renewed := newToken(t)(store.Rotate(t.Context(), token, &sessionsql.RotateOptions{Grace: -1}))
+	mustUpdate(t, store, token, "written in Go", 1)
+	renewed := mustRotate(t, store, token, &sessionsql.RotateOptions{Grace: -1})
 	if got := d.found(t, renewed); len(got) != 1 || got[0] != "written in Go" {
 		t.Errorf("find_session of a token that Go rotated: %q", got)
 	}
@@ -52,7 +52,7 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	}
 
 	// Made in Go, used in SQL.
-	token = newToken(t)(store.Insert(t.Context(), "go", nil))
+	token = mustInsert(t, store, "go", nil)
 	if got := d.found(t, token); len(got) != 1 || got[0] != "go" {
 		t.Errorf("find_session of Go's token: %q", got)
 	}
@@ -64,7 +64,7 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	}
 	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 		// This Store did not write it, so a replica may show it for a moment.
-		d.catchUp(t)
+		d.CatchUp(t)
 		mustBeDead(t, store, token, "after end_session")
 	}
 }
@@ -128,8 +128,8 @@ func malformedTokens(good string) []string {
 
 func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	good := newToken(t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	good := mustInsert(t, store, "p", nil)
 	tokens := malformedTokens(string(good))
 	if len(tokens) < 1000 {
 		t.Fatalf("only %d kinds", len(tokens))
@@ -167,7 +167,7 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 
 func TestSecretsAreDistinctAndEveryBitIsBalanced(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const n = 10_000
 	inSQL := func() (tokens []string) {
 		must(t, d.primary.Select(&tokens, "SELECT sessionsql.new_session('p') FROM generate_series(1, $1)", n))

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -34,7 +35,7 @@ type hidden struct{ *stdlib.Conn }
 // connectors make connections to a database, by each kind of driver.
 func connectors(t *testing.T, d *database) map[string]driver.Connector {
 	t.Helper()
-	config, err := pgx.ParseConfig(d.primaryDSN())
+	config, err := pgx.ParseConfig(d.PrimaryDSN())
 	must(t, err)
 	connect := stdlib.GetConnector(*config)
 	return map[string]driver.Connector{"pgx": connect, "another driver": connector{connect}}
@@ -48,9 +49,9 @@ func onOnePool(t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessio
 			pool := sql.OpenDB(each)
 			defer func() { _ = pool.Close() }()
 			pool.SetMaxOpenConns(1)
-			store := must1[*sessionsql.Store](t)(sessionsql.OpenDB(pool, nil, quiet()))
-			defer func() { must(t, store.Close(t.Context())) }()
-			test(t, pool, store, must1[sessionsql.Token](t)(store.Insert(t.Context(), "kept", nil)))
+			store := sessiontest.OpenStoreOver(t, pool, nil)
+			defer closeStore(t, store)
+			test(t, pool, store, mustInsert(t, store, "kept", nil))
 		})
 	}
 }
@@ -63,7 +64,7 @@ func TestContextsThatEndDuringStatements(t *testing.T) {
 		usual := time.Hour
 		for range 20 {
 			begin := time.Now()
-			must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+			mustLookup(t, store, token)
 			usual = min(usual, time.Since(begin))
 		}
 		backend := func() int { return get[int](t, sqlx.NewDb(pool, "pgx"), "SELECT pg_backend_pid()") }
@@ -122,7 +123,7 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 			}
 		}
 		must(t, lock.Rollback())
-		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+		mustLookup(t, store, token)
 	})
 }
 
@@ -131,7 +132,7 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 	onOnePool(t, newDatabase(t), func(t *testing.T, _ *sql.DB, store *sessionsql.Store, _ sessionsql.Token) {
 		tokens := make([]sessionsql.Token, 200)
 		for i := range tokens {
-			tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), strconv.Itoa(i), nil))
+			tokens[i] = mustInsert(t, store, strconv.Itoa(i), nil)
 		}
 		must(t, store.Revoke(t.Context(), tokens[0]))
 		var wait sync.WaitGroup
@@ -171,8 +172,7 @@ func TestAStatementThatIsTooLateIsUnavailable(t *testing.T) {
 			defer func() { _ = pool.Close() }()
 			options := quiet()
 			options.Timeout = 50 * time.Millisecond
-			store := must1[*sessionsql.Store](t)(sessionsql.OpenDB(pool, nil, options))
-			defer func() { _ = store.Close(t.Context()) }()
+			store := sessiontest.OpenStoreOver(t, pool, options)
 			blocker := d.primary.MustBegin()
 			defer func() { _ = blocker.Rollback() }()
 			blocker.MustExec("LOCK TABLE sessionsql.session")

@@ -32,7 +32,8 @@ type meter struct {
 func newMeter(t *testing.T, d *database, planCacheMode string) *meter {
 	t.Helper()
 	m := &meter{t: t}
-	config := must1[*pgx.ConnConfig](t)(pgx.ParseConfig(d.primaryDSN()))
+	config, err := pgx.ParseConfig(d.PrimaryDSN())
+	must(t, err)
 	config.RuntimeParams["statement_timeout"] = "60s"
 	config.RuntimeParams["plan_cache_mode"] = planCacheMode
 	config.OnNotice = func(_ *pgconn.PgConn, notice *pgconn.Notice) {
@@ -40,9 +41,10 @@ func newMeter(t *testing.T, d *database, planCacheMode string) *meter {
 			m.plans = append(m.plans, plan)
 		}
 	}
-	m.conn = must1[*pgx.Conn](t)(pgx.ConnectConfig(t.Context(), config))
+	m.conn, err = pgx.ConnectConfig(t.Context(), config)
+	must(t, err)
 	t.Cleanup(func() { _ = m.conn.Close(context.Background()) })
-	_, err := m.conn.Exec(t.Context(), `LOAD 'auto_explain';
+	_, err = m.conn.Exec(t.Context(), `LOAD 'auto_explain';
 		SET auto_explain.log_nested_statements = on; SET auto_explain.log_analyze = on;
 		SET auto_explain.log_level = notice; SET auto_explain.log_format = json;
 		SET auto_explain.log_timing = off`)
@@ -52,11 +54,18 @@ func newMeter(t *testing.T, d *database, planCacheMode string) *meter {
 	return m
 }
 
+func (m *meter) begin() pgx.Tx {
+	m.t.Helper()
+	tx, err := m.conn.Begin(m.t.Context())
+	must(m.t, err)
+	return tx
+}
+
 // prime has the connection cache its plans, generic ones included, and leaves no row.
 func (m *meter) prime() {
 	m.t.Helper()
 	for range 10 {
-		tx := must1[pgx.Tx](m.t)(m.conn.Begin(m.t.Context()))
+		tx := m.begin()
 		for _, statement := range []string{
 			`SELECT sessionsql.insert(sha256('1'), 'p', subject => 's', max_sessions => 1)
 				FROM generate_series(1, 3)`,
@@ -103,7 +112,7 @@ func (n planNode) addTo(c *cost) {
 func (m *meter) measure(statement string, args ...any) (c cost) {
 	t := m.t
 	t.Helper()
-	tx := must1[pgx.Tx](t)(m.conn.Begin(t.Context()))
+	tx := m.begin()
 	defer func() { must(t, tx.Rollback(t.Context())) }()
 	explain := func(minDuration string) {
 		if m.explains {
@@ -201,17 +210,19 @@ func (m *meter) linearCalls(state string) {
 
 	const written = 1_000
 	write := func(n int) cost {
-		rows := must1[pgx.Rows](t)(m.conn.Query(t.Context(), `SELECT s.id, s.secret_hash
-			FROM sessionsql.session AS s WHERE s.subject = 'many' ORDER BY s.id LIMIT $1`, n))
+		rows, err := m.conn.Query(t.Context(), `SELECT s.id, s.secret_hash
+			FROM sessionsql.session AS s WHERE s.subject = 'many' ORDER BY s.id LIMIT $1`, n)
+		must(t, err)
 		var ids []int64
 		var hashes [][]byte
 		var id int64
 		var hash []byte
-		must1[pgconn.CommandTag](t)(pgx.ForEachRow(rows, []any{&id, &hash}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&id, &hash}, func() error {
 			ids, hashes = append(ids, id), append(hashes, hash)
 			hash = nil
 			return nil
-		}))
+		})
+		must(t, err)
 		return m.measure(`SELECT sessionsql.update_payload_batch(
 			$1, $2, array_fill('q'::text, ARRAY[$3::integer]), $4)`, ids, hashes, n, make([]*int32, n))
 	}

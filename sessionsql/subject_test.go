@@ -16,25 +16,21 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// loginAs makes a session of a subject.
-func loginAs(t *testing.T, store *sessionsql.Store, subject string) sessionsql.Token {
-	t.Helper()
-	return newToken(t)(store.Insert(t.Context(), subject, &sessionsql.InsertOptions{Subject: subject}))
-}
-
 func revokeSubject(t *testing.T, store *sessionsql.Store, subject string, except sessionsql.Token) int64 {
 	t.Helper()
-	return must1[int64](t)(store.RevokeSubject(t.Context(), subject, except))
+	n, err := store.RevokeSubject(t.Context(), subject, except)
+	must(t, err)
+	return n
 }
 
 func TestRevokeSubjectEndsAllSessionsButTheKeptOne(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var anns []sessionsql.Token
 	for range 5 {
 		anns = append(anns, loginAs(t, store, "ann"))
 	}
-	others := []sessionsql.Token{loginAs(t, store, "anna"), loginAs(t, store, "Ann"), loginAs(t, store, "an%"), newToken(t)(store.Insert(t.Context(), "", nil))}
+	others := []sessionsql.Token{loginAs(t, store, "anna"), loginAs(t, store, "Ann"), loginAs(t, store, "an%"), mustInsert(t, store, "", nil)}
 	expired := loginAs(t, store, "ann")
 	d.setExpiry(idOf(t, expired), "0")
 
@@ -67,19 +63,19 @@ func TestRevokeSubjectEndsAllSessionsButTheKeptOne(t *testing.T) {
 // An id is guessable, and a session of somebody else's is no reason to spare one's own.
 func TestRevokeSubjectSparesOnlyWhoShowsTheSecret(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	ann, bob := loginAs(t, store, "ann"), loginAs(t, store, "bob")
 	tokens := hostileTokens(ann)
 	delete(tokens, "empty") // which means nobody
 	tokens["another's"] = bob
-	tokens["anonymous"] = newToken(t)(store.Insert(t.Context(), "", nil))
+	tokens["anonymous"] = mustInsert(t, store, "", nil)
 	for name, except := range tokens {
 		if _, err := store.RevokeSubject(t.Context(), "ann", except); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	mustOpen(t, store, ann, "ann", "after refused calls")
-	if n := revokeSubject(t, store, "ann", newToken(t)(store.Rotate(t.Context(), ann, nil))); n != 0 {
+	if n := revokeSubject(t, store, "ann", mustRotate(t, store, ann, nil)); n != 0 {
 		t.Errorf("%d sessions ended, want none but the kept", n)
 	}
 	mustOpen(t, store, ann, "ann", "rotated, and kept")
@@ -124,7 +120,7 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
 	// The strictest case: a pool whose own default is not to wait for the disk.
-	store, err := sessionsql.OpenDB(open(t, d.primaryDSN()+"&synchronous_commit=off"), nil, quiet())
+	store, err := sessionsql.OpenDB(open(t, d.PrimaryDSN()+"&synchronous_commit=off"), nil, quiet())
 	must(t, err)
 	defer func() { _ = store.Close(t.Context()) }()
 	tokens := map[string][]sessionsql.Token{}
@@ -135,7 +131,7 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	kept := loginAs(t, store, "subject0")
 	capped := loginAs(t, store, "capped")
 	crashAfter := func(last func()) {
-		flush(open(t, d.primaryDSN())) // whose connections no crash has ended
+		flush(t, open(t, d.PrimaryDSN())) // whose connections no crash has ended
 		must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 		last()
 		must(t, cluster.Primary.Kill())
@@ -160,7 +156,7 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	// An eviction is a logout too, though an insert is not durable.
 	var latest sessionsql.Token
 	crashAfter(func() {
-		latest = newToken(t)(store.Insert(t.Context(), "capped", &sessionsql.InsertOptions{Subject: "capped", MaxSessions: 1}))
+		latest = mustInsert(t, store, "capped", &sessionsql.InsertOptions{Subject: "capped", MaxSessions: 1})
 	})
 	ended(capped)
 	mustOpen(t, store, kept, "subject0", "the kept one")
@@ -180,7 +176,7 @@ func (d *database) waitsForLock(t *testing.T, pid int) {
 
 func TestRevokeSubjectWaitsForWhatIsBeingKeptAlive(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	for name, hold := range map[string]string{
 		"touch":            "SELECT sessionsql.touch_batch(ARRAY[$1::bigint])",
 		"save":             "UPDATE sessionsql.session SET payload = 'ann', version = version + 1 WHERE id = $1",
@@ -282,11 +278,11 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 
 func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	kept := loginAs(t, store, "ann")
 	ended := loginAs(t, store, "ann")
 	evicted := []sessionsql.Token{loginAs(t, store, "bob"), loginAs(t, store, "bob")}
-	d.catchUp(t)
+	d.CatchUp(t)
 	forgetRecentWrites(t, store, ended)
 	forgetRecentWrites(t, store, evicted[0])
 	d.pauseReplay(t)
@@ -314,9 +310,9 @@ func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	check(kept, "ann", ended)
 
 	// The same for an eviction, by a Store that does not remember the above.
-	store = d.store(t, nil)
+	store = d.Store(t, nil)
 	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
-	latest := newToken(t)(store.Insert(t.Context(), "bob", &sessionsql.InsertOptions{Subject: "bob", MaxSessions: 1}))
+	latest := mustInsert(t, store, "bob", &sessionsql.InsertOptions{Subject: "bob", MaxSessions: 1})
 	check(latest, "bob", evicted...)
 	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.live_session"); n != 4 {
 		t.Errorf("the replica has %d sessions, want the 4 old ones: this test showed nothing", n)
@@ -325,7 +321,7 @@ func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 
 func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var want []int64
 	for i := range 5 {
 		token := loginAs(t, store, "ann")
@@ -339,11 +335,11 @@ func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 	for _, other := range []string{"anna", "Ann", "bob"} {
 		loginAs(t, store, other)
 	}
-	newToken(t)(store.Insert(t.Context(), "anonymous", nil))
+	mustInsert(t, store, "anonymous", nil)
 	d.setExpiry(idOf(t, loginAs(t, store, "ann")), "0")
 	must(t, store.Revoke(t.Context(), loginAs(t, store, "ann")))
 
-	list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", ""))
+	list := mustList(t, store, "ann", "")
 	var got []int64
 	for i, sess := range list {
 		got = append(got, sess.ID)
@@ -357,7 +353,7 @@ func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("listed %v, want %v", got, want)
 	}
-	if list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "nobody", "")); len(list) != 0 {
+	if list := mustList(t, store, "nobody", ""); len(list) != 0 {
 		t.Errorf("nobody has %v", list)
 	}
 }
@@ -376,13 +372,13 @@ func TestListSubjectUsesTheIndex(t *testing.T) {
 
 func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	other := loginAs(t, store, "bob")
 	expired := loginAs(t, store, "ann")
 	d.setExpiry(idOf(t, expired), "0") // does not count
 	var tokens []sessionsql.Token
 	for i := range 6 {
-		token := newToken(t)(store.Insert(t.Context(), fmt.Sprint(i), &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 3}))
+		token := mustInsert(t, store, fmt.Sprint(i), &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 3})
 		tokens = append(tokens, token)
 		for j, token := range tokens {
 			if j > i-3 {
@@ -395,26 +391,26 @@ func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 	mustOpen(t, store, other, "bob", "another's")
 	listed := func(when string, want int) {
 		t.Helper()
-		if n := len(must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", ""))); n != want {
+		if n := len(mustList(t, store, "ann", "")); n != want {
 			t.Errorf("%d sessions %s, want %d", n, when, want)
 		}
 	}
 	// A cap that shrank ends as many as it takes, and one that grew none.
-	newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
+	mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
 	listed("with a cap of 1", 1)
-	newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 5}))
+	mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 5})
 	get[string](t, d.primary, "SELECT sessionsql.new_session('p', subject => 'ann', max_sessions => 5)")
 	listed("with a cap of 5", 3)
 	// In the caller's transaction, the eviction is the transaction's.
 	tx := d.primary.MustBegin()
-	newToken(t)(store.InsertTx(t.Context(), tx, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
+	mustInsertTx(t, store, tx, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
 	must(t, tx.Rollback())
 	listed("after a login that was rolled back", 3)
 }
 
 func TestMaxSessionsHoldsUnderConcurrentLogins(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const limit, extra = 5, 20
 	for _, subject := range []string{"ann", "bob"} { // at the same moment as nobody else's
 		before := make([]sessionsql.Token, limit)

@@ -16,8 +16,8 @@ import (
 )
 
 func TestTokenIs32CharactersOfBase64URL(t *testing.T) {
-	store := newDatabase(t).store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := newDatabase(t).Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
 	raw, err := base64.RawURLEncoding.DecodeString(string(token))
 	must(t, err)
 	if len(token) != 32 || len(raw) != 24 {
@@ -91,8 +91,8 @@ func hostileTokens(good sessionsql.Token) map[string]sessionsql.Token {
 }
 
 func TestHostileTokensAreOneAndTheSameError(t *testing.T) {
-	store := newDatabase(t).store(t, nil)
-	good := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := newDatabase(t).Store(t, nil)
+	good := mustInsert(t, store, "p", nil)
 	for name, token := range hostileTokens(good) {
 		_, err := store.Lookup(t.Context(), token)
 		if err != sessionsql.ErrNoSession {
@@ -133,7 +133,7 @@ func FuzzTokenIsOpenedOnlyByItsOwnSpelling(f *testing.F) {
 	store, err := sessionsql.OpenDB(pool, nil, quiet())
 	must(f, err)
 	f.Cleanup(func() { _ = store.Close(f.Context()) })
-	good := must1[sessionsql.Token](f)(store.Insert(f.Context(), "p", nil))
+	good := mustInsert(f, store, "p", nil)
 	for _, token := range hostileTokens(good) {
 		f.Add(string(token))
 	}

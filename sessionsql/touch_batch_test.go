@@ -108,7 +108,7 @@ func TestTouchIsHOT(t *testing.T) {
 	ids := d.fill(t, sessions, "1 minute")
 	// Autovacuum's ANALYZE holds a snapshot, under which no update makes room for the next.
 	d.primary.MustExec("ALTER TABLE sessionsql.session SET (autovacuum_enabled = off)")
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	conn := d.conn(t)
 	defer func() { _ = conn.Close() }()
 	type counts struct{ Updates, HOT int64 }
 	read := func() (c counts) {
@@ -157,7 +157,7 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 	failed := make(chan error, callers+2)
 	start := make(chan struct{})
 	run := func(work func(ctx context.Context, conn *sqlx.Conn) error) {
-		conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+		conn := d.conn(t)
 		for _, plan := range planTypes {
 			if random.IntN(3) == 0 {
 				_, err := conn.ExecContext(t.Context(), "SET "+plan+" = off")
@@ -244,7 +244,7 @@ func TestExpiryIsTheSameInEveryTimeZone(t *testing.T) {
 	d := newDatabase(t)
 	zones := []string{"UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati", "Pacific/Niue"}
 	for _, writer := range zones {
-		conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+		conn := d.conn(t)
 		_, err := conn.ExecContext(t.Context(), "SELECT set_config('TimeZone', $1, false)", writer)
 		must(t, err)
 		var id int64
@@ -275,11 +275,11 @@ func TestExpiryIsTheSameInEveryTimeZone(t *testing.T) {
 
 func TestLookupKeepsAliveAtTheNextFlush(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '1 minute'")
-	d.catchUp(t)
-	sess := must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	d.CatchUp(t)
+	sess := mustLookup(t, store, token)
 	if sess.ExpiresIn > time.Minute {
 		t.Errorf("%v left", sess.ExpiresIn)
 	}
@@ -297,19 +297,19 @@ func TestLookupKeepsAliveAtTheNextFlush(t *testing.T) {
 
 func TestLookupKeepsAliveAtOnceWhenLittleIsLeft(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, &sessionsql.Options{FlushInterval: time.Hour, IdleTimeout: 24 * time.Hour, ReapInterval: -1})
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, &sessionsql.Options{FlushInterval: time.Hour, IdleTimeout: 24 * time.Hour, ReapInterval: -1})
+	token := mustInsert(t, store, "p", nil)
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '119 minutes'")
-	d.catchUp(t)
+	d.CatchUp(t)
 	must(t, store.Touch(t.Context(), token))
 	eventually(t, "the session is extended without a flush", func() bool { return store.Stats().SessionsExtended == 1 })
 }
 
 func TestFailedFlushKeepsItsIDs(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	for range 3 {
-		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+		token := mustInsert(t, store, "p", nil)
 		must(t, store.Touch(t.Context(), token))
 	}
 	d.primary.MustExec("ALTER FUNCTION sessionsql.touch_batch(bigint[], boolean) RENAME TO hidden")
@@ -328,10 +328,10 @@ func TestFailedFlushKeepsItsIDs(t *testing.T) {
 
 func TestTouchBufferIsBoundedAndDeduplicated(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxPendingTouches: 2})
+	store := d.Store(t, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxPendingTouches: 2})
 	var tokens []sessionsql.Token
 	for range 3 {
-		tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil)))
+		tokens = append(tokens, mustInsert(t, store, "p", nil))
 	}
 	for range 5 {
 		for _, token := range tokens[:2] {
@@ -353,7 +353,7 @@ func TestNeighboursAreKeptAliveInPlace(t *testing.T) {
 	for _, payloadBytes := range []int{20, 250, 1500} {
 		t.Run(fmt.Sprint(payloadBytes), func(t *testing.T) {
 			d := newDatabase(t)
-			store := d.store(t, quiet())
+			store := d.Store(t, quiet())
 			const sessions = 1000
 			var tokens []sessionsql.Token
 			must(t, d.primary.Select(&tokens, `

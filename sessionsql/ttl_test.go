@@ -59,19 +59,19 @@ func near(got float64, want time.Duration) bool {
 
 func TestEveryVerbKeepsEachSessionsOwnTimeouts(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, ttlOptions())
+	store := d.Store(t, ttlOptions())
 	inserts := map[string]func(own sessionsql.InsertOptions) sessionsql.Token{
 		"Insert": func(own sessionsql.InsertOptions) sessionsql.Token {
-			return newToken(t)(store.Insert(t.Context(), "p", &own))
+			return mustInsert(t, store, "p", &own)
 		},
 		"InsertTx": func(own sessionsql.InsertOptions) sessionsql.Token {
 			tx := d.primary.MustBegin()
 			defer func() { must(t, tx.Commit()) }()
-			return newToken(t)(store.InsertTx(t.Context(), tx, "p", &own))
+			return mustInsertTx(t, store, tx, "p", &own)
 		},
 		"Insert with a cap": func(own sessionsql.InsertOptions) sessionsql.Token {
 			own.Subject, own.MaxSessions = "ann", 1000
-			return newToken(t)(store.Insert(t.Context(), "p", &own))
+			return mustInsert(t, store, "p", &own)
 		},
 		"new_session": func(own sessionsql.InsertOptions) sessionsql.Token {
 			whole := ttl{idle: own.IdleTimeout, lifetime: own.Lifetime}.whole()
@@ -81,7 +81,7 @@ func TestEveryVerbKeepsEachSessionsOwnTimeouts(t *testing.T) {
 	}
 	uses := map[string]func(*sessionsql.Token){
 		"Lookup": func(token *sessionsql.Token) {
-			must1[sessionsql.Session](t)(store.Lookup(t.Context(), *token))
+			mustLookup(t, store, *token)
 			must(t, store.Flush(t.Context()))
 		},
 		"Touch": func(token *sessionsql.Token) {
@@ -89,11 +89,11 @@ func TestEveryVerbKeepsEachSessionsOwnTimeouts(t *testing.T) {
 			must(t, store.Flush(t.Context()))
 		},
 		"Update": func(token *sessionsql.Token) {
-			must1[int32](t)(store.Update(t.Context(), *token, "p", sessionsql.AnyVersion))
+			mustUpdate(t, store, *token, "p", sessionsql.AnyVersion)
 		},
-		"Rotate": func(token *sessionsql.Token) { *token = newToken(t)(store.Rotate(t.Context(), *token, nil)) },
+		"Rotate": func(token *sessionsql.Token) { *token = mustRotate(t, store, *token, nil) },
 		"Rotate at login": func(token *sessionsql.Token) {
-			*token = newToken(t)(store.Rotate(t.Context(), *token, &sessionsql.RotateOptions{Subject: "ann"}))
+			*token = mustRotate(t, store, *token, &sessionsql.RotateOptions{Subject: "ann"})
 		},
 	}
 	for how, insert := range inserts {
@@ -120,20 +120,20 @@ func TestEveryVerbKeepsEachSessionsOwnTimeouts(t *testing.T) {
 
 func TestNoVerbPassesTheDeadline(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	uses := map[string]func(sessionsql.Token){
 		"Touch": func(token sessionsql.Token) {
 			must(t, store.Touch(t.Context(), token))
 			must(t, store.Flush(t.Context()))
 		},
 		"Update": func(token sessionsql.Token) {
-			must1[int32](t)(store.Update(t.Context(), token, "p", sessionsql.AnyVersion))
+			mustUpdate(t, store, token, "p", sessionsql.AnyVersion)
 		},
-		"Rotate": func(token sessionsql.Token) { newToken(t)(store.Rotate(t.Context(), token, nil)) },
+		"Rotate": func(token sessionsql.Token) { mustRotate(t, store, token, nil) },
 	}
 	for _, own := range []ttl{{"bank", 15 * time.Minute, time.Hour}, {"remember me", 30 * 24 * time.Hour, 60 * 24 * time.Hour}} {
 		for verb, use := range uses {
-			token := newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime}))
+			token := mustInsert(t, store, "p", &sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime})
 			// Its life is nearly over, and its idle timeout would reach far beyond.
 			d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() + interval '2 minutes', deadline = now() + interval '5 minutes'
 				WHERE id = $1`, idOf(t, token))
@@ -141,12 +141,12 @@ func TestNoVerbPassesTheDeadline(t *testing.T) {
 			if got := d.clocks(t, token); got.ExpiresIn != got.DeadlineIn && got.DeadlineIn-got.ExpiresIn > 0.001 || got.ExpiresIn > 300 {
 				t.Errorf("%s of %s: %+v, want the deadline", verb, own.name, got)
 			}
-			if sess := must1[sessionsql.Session](t)(store.Lookup(t.Context(), token)); sess.ExpiresIn > 5*time.Minute {
+			if sess := mustLookup(t, store, token); sess.ExpiresIn > 5*time.Minute {
 				t.Errorf("%s of %s: %v left", verb, own.name, sess.ExpiresIn)
 			}
 			// At the deadline it is dead, however lately it was used.
 			d.primary.MustExec("UPDATE sessionsql.session SET expires_at = clock_timestamp(), deadline = clock_timestamp() WHERE id = $1", idOf(t, token))
-			d.catchUp(t)
+			d.CatchUp(t)
 			mustBeDead(t, store, token, own.name+" at its deadline, after "+verb)
 		}
 	}
@@ -154,7 +154,7 @@ func TestNoVerbPassesTheDeadline(t *testing.T) {
 
 func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, ttlOptions())
+	store := d.Store(t, ttlOptions())
 	tokens := make([]sessionsql.Token, 40*len(ttls))
 	var wait sync.WaitGroup
 	for i := range tokens {
@@ -171,7 +171,7 @@ func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 	// One flush for all, in which the bank's sessions are due and those that are remembered are not.
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '20 minutes' WHERE idle_seconds < 1800")
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '10 minutes' WHERE idle_seconds < 1000")
-	d.catchUp(t)
+	d.CatchUp(t)
 	for _, token := range tokens {
 		must(t, store.Touch(t.Context(), token))
 	}
@@ -188,20 +188,20 @@ func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 
 func TestABankSessionDiesBesideOneThatIsRemembered(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	bank := newToken(t)(store.Insert(t.Context(), "bank", &sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 15 * time.Minute}))
-	remembered := newToken(t)(store.Insert(t.Context(), "remembered", &sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 30 * 24 * time.Hour}))
+	store := d.Store(t, nil)
+	bank := mustInsert(t, store, "bank", &sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 15 * time.Minute})
+	remembered := mustInsert(t, store, "remembered", &sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 30 * 24 * time.Hour})
 	// 21 minutes go by without a use: longer than four thirds of 15.
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = expires_at - interval '21 minutes', created_at = created_at - interval '21 minutes'")
-	d.catchUp(t)
+	d.CatchUp(t)
 	if _, err := store.Lookup(t.Context(), bank); err != sessionsql.ErrNoSession {
 		t.Errorf("the bank's: %v", err)
 	}
 	mustOpen(t, store, remembered, "remembered", "the other")
-	if list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", "")); len(list) != 1 || list[0].ID != idOf(t, remembered) {
+	if list := mustList(t, store, "ann", ""); len(list) != 1 || list[0].ID != idOf(t, remembered) {
 		t.Errorf("listed %v", list)
 	}
-	if result := must1[sessionsql.ReapResult](t)(store.Reap(t.Context())); result.Reaped != 1 {
+	if result := mustReap(t, store); result.Reaped != 1 {
 		t.Errorf("%+v", result)
 	}
 	mustBeDead(t, store, bank, "the bank's, after reaping")

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,16 +15,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
 func TestUpdateTellsUpdatedConflictAndGoneApart(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "1", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "1", nil)
 	if version, err := store.Update(t.Context(), token, "2", 1); err != nil || version != 2 {
 		t.Errorf("updated: %d, %v", version, err)
 	}
@@ -51,8 +49,8 @@ func TestUpdateTellsUpdatedConflictAndGoneApart(t *testing.T) {
 
 func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "0", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "0", nil)
 	const callers, rounds = 16, 20
 	var wait sync.WaitGroup
 	for range callers {
@@ -104,7 +102,8 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 	params.ExpectedVersions[otherVersion].Int32 = 7
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // in case it waits for the lock
 	defer cancel()
-	written := must1[[]db.PayloadVersion](t)(db.New().UpdatePayloadBatch(ctx, d.primary, params))
+	written, err := db.New().UpdatePayloadBatch(ctx, d.primary, params)
+	must(t, err)
 	slices.SortFunc(written, func(a, b db.PayloadVersion) int { return cmp.Compare(a.ID, b.ID) })
 	if want := []db.PayloadVersion{{ID: ids[live], Version: 2}, {ID: ids[anyVersion], Version: 2}, {ID: ids[late], Version: 2}}; !slices.Equal(written, want) {
 		t.Errorf("written are %v, want %v", written, want)
@@ -134,17 +133,17 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	stores := []*sessionsql.Store{d.store(t, nil), d.store(t, nil)}
+	stores := []*sessionsql.Store{d.Store(t, nil), d.Store(t, nil)}
 	tokens := make([]sessionsql.Token, 40)
 	for i := range tokens {
-		tokens[i] = must1[sessionsql.Token](t)(stores[0].Insert(t.Context(), "0", nil))
+		tokens[i] = mustInsert(t, stores[0], "0", nil)
 	}
 	const callers, rounds = 64, 30
 	var written [40]atomic.Int64
 	var conflicts atomic.Int64
 	var wait sync.WaitGroup
 	for caller := range callers {
-		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		own := testkit.Fork(random)
 		store := stores[caller%len(stores)]
 		wait.Go(func() {
 			for range rounds {
@@ -172,7 +171,7 @@ func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
 	}
 	wait.Wait()
 	for i, token := range tokens {
-		sess := must1[sessionsql.Session](t)(stores[0].Lookup(t.Context(), token))
+		sess := mustLookup(t, stores[0], token)
 		if want := strconv.FormatInt(written[i].Load(), 10); sess.Payload != want {
 			t.Errorf("session %d: %q, want %q", i, sess.Payload, want)
 		}
@@ -182,8 +181,8 @@ func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
 
 func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	locked := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	locked := mustInsert(t, store, "p", nil)
 	lock := d.primary.MustBegin()
 	defer func() { _ = lock.Rollback() }()
 	lock.MustExec("SELECT FROM sessionsql.session WHERE id = $1 FOR UPDATE", idOf(t, locked))
@@ -236,9 +235,9 @@ func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 
 func TestOneBadUpdateFailsAlone(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	badFailsAlone(t, d, func() func(string) error {
-		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+		token := mustInsert(t, store, "p", nil)
 		return func(payload string) error {
 			_, err := store.Update(t.Context(), token, payload, sessionsql.AnyVersion)
 			return err
@@ -252,7 +251,7 @@ func TestOneBadUpdateFailsAlone(t *testing.T) {
 // The plan that the first call makes, on an empty table, serves all that follow.
 func TestBatchOfUpdatesFindsRowsByID(t *testing.T) {
 	d := newDatabase(t)
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	conn := d.conn(t)
 	defer func() { _ = conn.Close() }()
 	tableScans := func() int {
 		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
@@ -272,7 +271,8 @@ func TestBatchOfUpdatesFindsRowsByID(t *testing.T) {
 				params.Payloads = append(params.Payloads, "p")
 				params.ExpectedVersions = append(params.ExpectedVersions, sql.NullInt32{})
 			}
-			written := must1[[]db.PayloadVersion](t)(db.New().UpdatePayloadBatch(t.Context(), conn, params))
+			written, err := db.New().UpdatePayloadBatch(t.Context(), conn, params)
+			must(t, err)
 			if len(written) != len(params.IDs) {
 				t.Errorf("%d of %d were written", len(written), len(params.IDs))
 			}

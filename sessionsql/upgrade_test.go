@@ -16,6 +16,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
@@ -32,10 +33,10 @@ func oldBundle(t testing.TB, files ...string) *database {
 	d := emptyDatabaseIn(t, shared)
 	tx := d.primary.MustBegin()
 	for _, file := range files {
-		tx.MustExec(string(must1[[]byte](t)(os.ReadFile(file))))
+		tx.MustExec(readFile(t, file))
 	}
 	must(t, tx.Commit())
-	d.catchUp(t)
+	d.CatchUp(t)
 	return d
 }
 
@@ -161,14 +162,14 @@ func (l *ledger) run(t *testing.T, d *database, do func()) {
 	t.Helper()
 	l.alive = map[string]string{}
 	stores := []*sessionsql.Store{
-		d.store(t, nil),
-		must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), d.primaryDSN(), nil, &sessionsql.Options{
+		d.Store(t, nil),
+		sessiontest.OpenStore(t, d.PrimaryDSN(), nil, &sessionsql.Options{
 			FlushInterval: 20 * time.Millisecond, ReapInterval: 20 * time.Millisecond,
-		})),
+		}),
 	}
 	defer closeStore(t, stores[1])
 	// What psql sends, and what a driver does that prepares its statements.
-	pools := []*sqlx.DB{open(t, d.primaryDSN()+"&default_query_exec_mode=simple_protocol"), open(t, d.primaryDSN())}
+	pools := []*sqlx.DB{open(t, d.PrimaryDSN()+"&default_query_exec_mode=simple_protocol"), open(t, d.PrimaryDSN())}
 	ctx, stop := context.WithCancel(t.Context())
 	var wait sync.WaitGroup
 	for i := range 2 {
@@ -238,7 +239,7 @@ func TestUpgradeKeepsAFunctionWhileCallsOfItAreUnderWay(t *testing.T) {
 	d.primary.MustExec("SELECT sessionsql.new_session('p', subject => 's')")
 	own := d.primary.MustBegin()
 	own.MustExec("LOCK TABLE public.own")
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	conn := d.conn(t)
 	var listed int
 	called := make(chan error, 1)
 	go func() {
@@ -386,10 +387,11 @@ func (d *database) catalog(t *testing.T) (lines []string) {
 // compareDumps compares what pg_dump says, where the servers came with it.
 func compareDumps(t *testing.T, databases ...*database) {
 	t.Helper()
-	dir := must1[string](t)(pgcluster.FindBinaries())
+	dir, err := pgcluster.FindBinaries()
+	must(t, err)
 	var first string
 	for _, d := range databases {
-		dump, err := exec.Command(filepath.Join(dir, "pg_dump"), "--schema-only", "--schema=sessionsql", d.primaryDSN()).Output()
+		dump, err := exec.Command(filepath.Join(dir, "pg_dump"), "--schema-only", "--schema=sessionsql", d.PrimaryDSN()).Output()
 		if errors.Is(err, os.ErrNotExist) {
 			t.Log("these servers came without pg_dump: the catalogs alone were compared")
 			return
@@ -413,7 +415,7 @@ func compareDumps(t *testing.T, databases ...*database) {
 
 func TestInstallOverTheSameVersionTakesNoLockAndWritesNothing(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	idle := d.primary.MustBegin() // which an installation that took a lock would wait for
 	defer func() { must(t, idle.Rollback()) }()
 	get[string](t, idle, "SELECT sessionsql.new_session('p')")
@@ -442,7 +444,7 @@ func TestInstallNeverDowngrades(t *testing.T) {
 		d.primary.MustExec(fmt.Sprintf(
 			"CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '%s'::text", version))
 		installing := sessionsql.Install(t.Context(), d.primary)
-		store, opening := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
+		store, opening := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, quiet())
 		if opening == nil {
 			closeStore(t, store)
 		}
@@ -469,7 +471,7 @@ func TestInstallRefusesASchemaOfSomebodyElse(t *testing.T) {
 	d := emptyDatabaseIn(t, shared)
 	mallory := d.login(t)
 	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + mallory + "; CREATE SEQUENCE public.trapped; GRANT ALL ON SEQUENCE public.trapped TO PUBLIC")
-	open(t, asUser(t, d.primaryDSN(), mallory)).MustExec(`
+	open(t, asUser(t, d.PrimaryDSN(), mallory)).MustExec(`
 		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nextval('public.trapped')::text $$;
 		CREATE TABLE sessionsql.migration (id integer, name text);
 		CREATE TABLE sessionsql.session (id bigint)`)
@@ -485,11 +487,11 @@ func TestInstallRefusesASchemaOfSomebodyElse(t *testing.T) {
 	d = emptyDatabaseIn(t, shared)
 	owner := d.login(t)
 	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + owner)
-	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), owner))))
+	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.PrimaryDSN(), owner))))
 	d = emptyDatabaseIn(t, shared)
 	owner = d.login(t)
 	d.primary.MustExec("CREATE SCHEMA sessionsql; GRANT ALL ON SCHEMA sessionsql TO " + owner)
-	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), owner))))
+	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.PrimaryDSN(), owner))))
 }
 
 func TestInstallPutsSettingsBack(t *testing.T) {
@@ -499,7 +501,7 @@ func TestInstallPutsSettingsBack(t *testing.T) {
 	}, ", ") + ")"
 	for name, text := range map[string]string{"install": bundle.Install(), "roles": bundle.Install() + bundle.Roles()} {
 		d := emptyDatabaseIn(t, shared)
-		conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+		conn := d.conn(t)
 		ask := func() (answer string) { must(t, conn.GetContext(t.Context(), &answer, settings)); return answer }
 		run := func(text string) { _, err := conn.ExecContext(t.Context(), text); must(t, err) }
 		run("SET lock_timeout = '7s'")
