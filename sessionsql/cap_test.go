@@ -23,12 +23,6 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// liveOf counts the live sessions of a subject.
-func liveOf(t *testing.T, on sqlx.Queryer, subject string) int {
-	t.Helper()
-	return get[int](t, on, "SELECT count(*) FROM sessionsql.live_session AS s WHERE s.subject = $1", subject)
-}
-
 // A login makes one session of ann with a cap; those in a transaction check there that it is alive.
 type login func(d *database, store *sessionsql.Store, limit int32) error
 

@@ -120,7 +120,7 @@ func TestSQLRefusesBadInputWithoutRepeatingIt(t *testing.T) {
 			t.Errorf("%s: %s", call, text)
 		}
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
+	if n := d.countAll(t); n != 0 {
 		t.Errorf("%d rows were made", n)
 	}
 }
@@ -212,7 +212,7 @@ func TestOneBadInsertFailsAlone(t *testing.T) {
 			return err
 		}
 	})
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 560 {
+	if n := d.countAll(t); n != 560 {
 		t.Errorf("%d sessions, want 560", n)
 	}
 }

@@ -231,7 +231,7 @@ func TestExpiredSessionsAreInvisibleAtOnce(t *testing.T) {
 	if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {
 		t.Errorf("Revoke: %v", err)
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.live_session"); n != 0 {
+	if n := liveOn(t, d.primary); n != 0 {
 		t.Errorf("%d rows in live_session", n)
 	}
 }

@@ -103,6 +103,27 @@ func get[T any](t testing.TB, pool sqlx.Queryer, query string, args ...any) T {
 	return value
 }
 
+// countAll counts the sessions, alive or expired.
+func (d *database) countAll(t testing.TB) int { t.Helper(); return d.countWhere(t, "true") }
+
+// countWhere counts the sessions that meet a condition in SQL.
+func (d *database) countWhere(t testing.TB, condition string, args ...any) int {
+	t.Helper()
+	return get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session AS s WHERE "+condition, args...)
+}
+
+// liveOn counts the live sessions that a server has.
+func liveOn(t testing.TB, pool sqlx.Queryer) int {
+	t.Helper()
+	return get[int](t, pool, "SELECT count(*) FROM sessionsql.live_session")
+}
+
+// liveOf counts the live sessions of a subject.
+func liveOf(t testing.TB, pool sqlx.Queryer, subject string) int {
+	t.Helper()
+	return get[int](t, pool, "SELECT count(*) FROM sessionsql.live_session AS s WHERE s.subject = $1", subject)
+}
+
 // conn takes a connection out of the pool until the test ends.
 func (d *database) conn(t testing.TB) *sqlx.Conn {
 	t.Helper()

@@ -233,7 +233,7 @@ func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	// By its position alone the replica has replayed these logouts.
 	promoted.MustExec("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
 	waitReplayed(t, promoted, replica)
-	if n := get[int](t, replica, "SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
+	if n := liveOn(t, replica); n != len(tokens) {
 		t.Fatalf("the replica has %d sessions: this test shows nothing", n)
 	}
 	eventually(t, "the replica is left out for its timeline", func() bool {

@@ -36,7 +36,7 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	}
 	must(t, request.Flush(t.Context()))
 	mustBeDead(t, request, token, "after the save")
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
+	if n := d.countAll(t); n != 0 {
 		t.Error("the session is back")
 	}
 	// So it is when everything of the user's ended, and when it was the cap that ended it.
@@ -125,7 +125,7 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 		})
 	}
 	noDeadlock(t, random, work...)
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.live_session"); n != sessions {
+	if n := liveOn(t, d.primary); n != sessions {
 		t.Errorf("%d sessions are alive, want %d", n, sessions)
 	}
 }

@@ -133,7 +133,7 @@ func TestOwnRevokeListedIsNeverReadBackOlder(t *testing.T) {
 			t.Fatalf("a session that was ended: %v", err)
 		}
 	}
-	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.live_session"); n != 2 {
+	if n := liveOn(t, d.replica); n != 2 {
 		t.Errorf("the replica has %d sessions, want the 2 old ones: this test showed nothing", n)
 	}
 }

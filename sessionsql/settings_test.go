@@ -604,11 +604,6 @@ func TestHealthOfAReplicaSaysNothingThatItCannotKnow(t *testing.T) {
 	}
 }
 
-func (d *database) left(t testing.TB) int {
-	t.Helper()
-	return get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session")
-}
-
 func TestReapAllReapsEverythingInManyTransactions(t *testing.T) {
 	d := newDatabase(t)
 	d.fill(t, 100, "1 hour")
@@ -618,7 +613,7 @@ func TestReapAllReapsEverythingInManyTransactions(t *testing.T) {
 	}
 	before := transactions()
 	d.primary.MustExec("CALL sessionsql.reap_all()")
-	if n := d.left(t); n != 100 {
+	if n := d.countAll(t); n != 100 {
 		t.Errorf("%d sessions are left, want the 100 that are alive", n)
 	}
 	if n := transactions() - before; n < 5 {
@@ -630,7 +625,7 @@ func TestReapAllReapsEverythingInManyTransactions(t *testing.T) {
 	reap(t, d.primary, 3000, 4096)
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() - interval '1 second'")
 	d.primary.MustExec("CALL sessionsql.reap_all()")
-	if n := d.left(t); n != 0 {
+	if n := d.countAll(t); n != 0 {
 		t.Errorf("%d sessions are left", n)
 	}
 }
@@ -642,7 +637,7 @@ func TestReapAllMakesAtMostMaxCalls(t *testing.T) {
 		if calls > 0 {
 			d.primary.MustExec(fmt.Sprintf("CALL sessionsql.reap_all(%d)", calls))
 		}
-		if n := d.left(t); n != want {
+		if n := d.countAll(t); n != want {
 			t.Errorf("after %d calls more, %d rows are left, want %d", calls, n, want)
 		}
 	}
@@ -652,7 +647,7 @@ func TestReapAllMakesAtMostMaxCalls(t *testing.T) {
 			t.Errorf("reap_all(%s): %v", calls, err)
 		}
 	}
-	if n := d.left(t); n != 10 {
+	if n := d.countAll(t); n != 10 {
 		t.Errorf("a call that was refused left %d rows of 10", n)
 	}
 }
@@ -663,8 +658,8 @@ func TestReapAllRunsInNoTransactionBlock(t *testing.T) {
 	tx := d.primary.MustBegin()
 	_, err := tx.Exec("CALL sessionsql.reap_all()")
 	must(t, tx.Rollback())
-	if sqlState(err) != "2D000" || d.left(t) != 10 {
-		t.Errorf("in a transaction block: %v, %d rows are left", err, d.left(t))
+	if sqlState(err) != "2D000" || d.countAll(t) != 10 {
+		t.Errorf("in a transaction block: %v, %d rows are left", err, d.countAll(t))
 	}
 }
 
@@ -676,11 +671,11 @@ func TestReapAllLeavesTheWorkToAnotherReaper(t *testing.T) {
 	d.fill(t, 10, "-1 hour")
 	other := d.primary.MustBegin()
 	get[bool](t, other, "SELECT r.singleton FROM sessionsql.reaper AS r FOR UPDATE")
-	if _, err := scheduler.Exec("CALL sessionsql.reap_all()"); err != nil || d.left(t) != 10 {
-		t.Errorf("beside another reaper: %v, %d rows are left", err, d.left(t))
+	if _, err := scheduler.Exec("CALL sessionsql.reap_all()"); err != nil || d.countAll(t) != 10 {
+		t.Errorf("beside another reaper: %v, %d rows are left", err, d.countAll(t))
 	}
 	must(t, other.Rollback())
-	if _, err := scheduler.Exec("CALL sessionsql.reap_all()"); err != nil || d.left(t) != 0 {
-		t.Errorf("alone: %v, %d rows are left", err, d.left(t))
+	if _, err := scheduler.Exec("CALL sessionsql.reap_all()"); err != nil || d.countAll(t) != 0 {
+		t.Errorf("alone: %v, %d rows are left", err, d.countAll(t))
 	}
 }

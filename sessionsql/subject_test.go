@@ -203,7 +203,7 @@ func TestRevokeSubjectWaitsForWhatIsBeingKeptAlive(t *testing.T) {
 				t.Errorf("%s, %s: %d sessions ended, want 3", name, end, n)
 			}
 			_ = tx.Rollback()
-			if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
+			if n := d.countAll(t); n != 0 {
 				t.Errorf("%s, %s: %d sessions survived", name, end, n)
 			}
 		}
@@ -268,7 +268,7 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 					t.Errorf("everything revoked, and %s, order %v: %v", other.name, order, err)
 				}
 			}
-			if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE id = $1 OR id = $2", ids[0], ids[1]); n != 0 {
+			if n := d.countWhere(t, "id = $1 OR id = $2", ids[0], ids[1]); n != 0 {
 				t.Errorf("everything revoked, and %s, order %v: %d sessions are left", other.name, order, n)
 			}
 		}
@@ -286,7 +286,7 @@ func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	forgetRecentWrites(t, store, ended)
 	forgetRecentWrites(t, store, evicted[0])
 	d.pauseReplay(t)
-	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.live_session"); n != 4 {
+	if n := liveOn(t, d.replica); n != 4 {
 		t.Fatalf("the replica has %d sessions, want 4: this test shows nothing", n)
 	}
 	check := func(alive sessionsql.Token, payload string, ended ...sessionsql.Token) {
@@ -314,7 +314,7 @@ func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
 	latest := mustInsert(t, store, "bob", &sessionsql.InsertOptions{Subject: "bob", MaxSessions: 1})
 	check(latest, "bob", evicted...)
-	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.live_session"); n != 4 {
+	if n := liveOn(t, d.replica); n != 4 {
 		t.Errorf("the replica has %d sessions, want the 4 old ones: this test showed nothing", n)
 	}
 }
@@ -440,7 +440,7 @@ func TestMaxSessionsHoldsUnderConcurrentLogins(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE subject = $1", subject); live != limit || n != limit {
+		if n := d.countWhere(t, "subject = $1", subject); live != limit || n != limit {
 			t.Errorf("%d live tokens and %d rows, want %d", live, n, limit)
 		}
 		for _, token := range before {
@@ -449,7 +449,7 @@ func TestMaxSessionsHoldsUnderConcurrentLogins(t *testing.T) {
 			}
 		}
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 2*limit {
+	if n := d.countAll(t); n != 2*limit {
 		t.Errorf("%d rows, want %d", n, 2*limit)
 	}
 }

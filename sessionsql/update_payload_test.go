@@ -42,7 +42,7 @@ func TestUpdateTellsUpdatedConflictAndGoneApart(t *testing.T) {
 			t.Errorf("gone: %v", err)
 		}
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
+	if n := d.countAll(t); n != 0 {
 		t.Error("a late write brought a session back")
 	}
 }
@@ -243,7 +243,7 @@ func TestOneBadUpdateFailsAlone(t *testing.T) {
 			return err
 		}
 	})
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE version = 11 AND payload = 'good'"); n != 56 {
+	if n := d.countWhere(t, "version = 11 AND payload = 'good'"); n != 56 {
 		t.Errorf("%d sessions were written ten times, want 56", n)
 	}
 }

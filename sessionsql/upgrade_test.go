@@ -279,7 +279,7 @@ func (l *ledger) upgrade(t *testing.T, d *database, install func(context.Context
 	var fromEnd time.Duration
 	l.run(t, d, func() {
 		reader := d.primary.MustBegin()
-		get[int](t, reader, "SELECT count(*) FROM sessionsql.live_session")
+		liveOn(t, reader)
 		installed := make(chan error, 1)
 		go func() { installed <- install(context.Background(), d.primary) }()
 		select {
@@ -308,7 +308,7 @@ func (l *ledger) upgrade(t *testing.T, d *database, install func(context.Context
 func TestUpgradeDeadlocksNoClient(t *testing.T) {
 	d := oldBundle(t, oldInstall)
 	tx := d.primary.MustBegin()
-	get[int](t, tx, "SELECT count(*) FROM sessionsql.live_session")
+	liveOn(t, tx)
 	get[int](t, tx, "SELECT estimated_rows FROM sessionsql.health")
 	pid := get[int](t, tx, "SELECT pg_backend_pid()")
 	installed := make(chan error, 1)
