@@ -93,9 +93,7 @@ func TestRevokeSurvivesACrash(t *testing.T) {
 	if got := get[string](t, pool, "SHOW synchronous_commit"); got != "off" {
 		t.Fatalf("synchronous_commit is %s", got)
 	}
-	store, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
-	defer func() { _ = store.Close(t.Context()) }()
+	store := sessiontest.OpenStoreOver(t, pool, nil)
 	var revoked []sessionsql.Token
 	for range 50 {
 		revoked = append(revoked, mustInsert(t, store, "p", nil))

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -13,9 +14,8 @@ func TestEveryExecMode(t *testing.T) {
 	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
 		t.Run(mode, func(t *testing.T) {
 			d := newDatabase(t)
-			store, err := sessionsql.Open(t.Context(), d.PrimaryDSN()+"&default_query_exec_mode="+mode, nil, quiet())
-			must(t, err)
-			defer func() { must(t, store.Close(t.Context())) }()
+			store := sessiontest.OpenStore(t, d.PrimaryDSN()+"&default_query_exec_mode="+mode, nil, nil)
+			defer closeStore(t, store)
 			payloads := []string{"", `{"quote": "'\"\\", "brace": "{}"}`, "NULL", "日本語\n" + strings.Repeat("long ", 1000)}
 			var wait sync.WaitGroup
 			for i := range 64 { // enough to travel in batches

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -52,9 +53,8 @@ func TestInsertStoresOnlyAHash(t *testing.T) {
 func TestBadInputIsRefusedBeforeAnySQL(t *testing.T) {
 	// A pool that leads nowhere: anything sent would be ErrUnavailable.
 	nowhere := open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable")
-	store, err := sessionsql.OpenDB(nowhere, nil, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxPayloadBytes: 10})
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
+	store := sessiontest.OpenStoreOver(t, nowhere, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxPayloadBytes: 10})
+	defer closeStore(t, store)
 
 	token := sessionsql.Token("AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA")
 	for payload, reason := range map[string]string{

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
@@ -64,9 +65,8 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestOperationsSayThatTheBundleIsMissing(t *testing.T) {
-	store, err := sessionsql.OpenDB(emptyDatabaseIn(t, shared).primary, nil, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
+	store := sessiontest.OpenStoreOver(t, emptyDatabaseIn(t, shared).primary, nil)
+	defer closeStore(t, store)
 	if _, err := store.Insert(t.Context(), "p", nil); !errors.Is(err, sessionsql.ErrNotInstalled) {
 		t.Errorf("Insert: %v", err)
 	}
@@ -201,9 +201,8 @@ func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 
 func TestAPrimaryIsNoReplica(t *testing.T) {
 	d := newDatabase(t)
-	store, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), []string{d.PrimaryDSN()}, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
+	store := sessiontest.OpenStore(t, d.PrimaryDSN(), []string{d.PrimaryDSN()}, nil)
+	defer closeStore(t, store)
 	token := mustInsert(t, store, "p", nil)
 	mustLookup(t, store, token)
 	if stats := store.Stats(); stats.Replicas[0].Usable || stats.PrimaryReads != 1 {

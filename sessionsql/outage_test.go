@@ -19,6 +19,7 @@ import (
 
 	"github.com/sessionsql/postgres/internal/faultproxy"
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -69,8 +70,7 @@ func (f *faulty) open(t *testing.T, options *sessionsql.Options) *sessionsql.Sto
 	for _, p := range f.replicaProxy {
 		replicas = append(replicas, f.through(t, p))
 	}
-	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), replicas, options)
-	must(t, err)
+	store := sessiontest.OpenStore(t, f.through(t, f.primaryProxy), replicas, options)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -261,8 +261,7 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 	token := sessionsql.Token(get[string](t, f.primary, "SELECT sessionsql.new_session('late')"))
 	opened := f.openPrimary(t)
 	pool := open(t, f.through(t, f.primaryProxy))
-	made, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
+	made := sessiontest.OpenStoreOver(t, pool, nil)
 	defer closeStore(t, made)
 	for name, store := range map[string]*sessionsql.Store{"Open": opened, "OpenDB": made} {
 		f.primaryProxy.SetTarget(address(f.Cluster.Primary))
@@ -293,8 +292,7 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 // openPrimary opens a Store without replicas.
 func (f *faulty) openPrimary(t *testing.T) *sessionsql.Store {
 	t.Helper()
-	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), nil, quiet())
-	must(t, err)
+	store := sessiontest.OpenStore(t, f.through(t, f.primaryProxy), nil, nil)
 	t.Cleanup(func() { closeStore(t, store) })
 	return store
 }
@@ -308,8 +306,7 @@ func (f *faulty) openEither(t *testing.T, second string, replicas ...string) *se
 	query := dsn.Query()
 	query.Set("target_session_attrs", "read-write")
 	dsn.RawQuery = query.Encode()
-	store, err := sessionsql.Open(t.Context(), dsn.String(), replicas, quiet())
-	must(t, err)
+	store := sessiontest.OpenStore(t, dsn.String(), replicas, nil)
 	t.Cleanup(func() { closeStore(t, store) })
 	return store
 }
@@ -480,8 +477,7 @@ func TestEveryVerbEndsWithoutADeadlineOfItsCallers(t *testing.T) {
 	token := f.tokens(t, 1)[0]
 	options := quiet()
 	options.Timeout = 300 * time.Millisecond
-	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), nil, options)
-	must(t, err)
+	store := sessiontest.OpenStore(t, f.through(t, f.primaryProxy), nil, options)
 	mustLookup(t, store, token)
 	f.primaryProxy.Freeze()
 	ctx := context.Background()
@@ -578,8 +574,7 @@ func TestLookupsOverAPgxpoolSurviveARestart(t *testing.T) {
 	defer inner.Close()
 	pool := stdlib.OpenDBFromPool(inner)
 	defer func() { must(t, pool.Close()) }()
-	store, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
+	store := sessiontest.OpenStoreOver(t, pool, nil)
 	defer closeStore(t, store)
 	each := func() {
 		var wait sync.WaitGroup
@@ -645,8 +640,7 @@ func TestAPanicOfADriversHookReachesItsCallers(t *testing.T) {
 	config.Tracer = hook
 	pool := stdlib.OpenDB(*config)
 	defer func() { _ = pool.Close() }()
-	store, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
+	store := sessiontest.OpenStoreOver(t, pool, nil)
 	token := mustInsert(t, store, "p", nil)
 	hook.armed.Store(true)
 	var caught atomic.Int64
@@ -682,9 +676,7 @@ func TestErrorsOfContextsAndPoolsAreTyped(t *testing.T) {
 	if _, err := store.Lookup(ctx, token); !errors.Is(err, context.Canceled) || !errors.Is(err, reason) {
 		t.Errorf("cancelled with a cause: %v", err)
 	}
-	fresh, err := sessionsql.OpenDB(open(t, f.through(t, f.primaryProxy)+"&connect_timeout=5"), nil, quiet())
-	must(t, err)
-	defer func() { _ = fresh.Close(t.Context()) }()
+	fresh := sessiontest.OpenStoreOver(t, open(t, f.through(t, f.primaryProxy)+"&connect_timeout=5"), nil)
 	for range 50 { // that end while a connection is being made
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		_, err := fresh.Lookup(ctx, token)
@@ -697,8 +689,7 @@ func TestErrorsOfContextsAndPoolsAreTyped(t *testing.T) {
 	f.primaryProxy.Reset()
 
 	pool := open(t, f.PrimaryDSN())
-	closed, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
+	closed := sessiontest.OpenStoreOver(t, pool, nil)
 	must(t, pool.Close())
 	if _, err := closed.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrUnavailable) ||
 		!strings.Contains(err.Error(), "pool is closed") {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
@@ -98,9 +99,8 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 	}
 	var work []func(*rand.Rand) error
 	for range nodes {
-		node, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, quiet())
-		must(t, err)
-		defer func() { must(t, node.Close(context.Background())) }()
+		node := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nil)
+		defer closeStore(t, node)
 		for _, token := range tokens {
 			must(t, node.Touch(t.Context(), token))
 		}
@@ -134,9 +134,8 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(context.Background())) }()
+	store := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nil)
+	defer closeStore(t, store)
 	const sessions, rounds = 200, 60
 	var tokens []sessionsql.Token
 	for i := range sessions {
@@ -202,9 +201,8 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	}
 	// A restore, a failover or an operator set the sequence back. (The CACHE of each connection hides that until it reconnects.)
 	d.primary.MustExec(fmt.Sprintf("ALTER TABLE sessionsql.session ALTER COLUMN id RESTART WITH %d", idOf(t, tokens[0])))
-	again, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, quiet())
-	must(t, err)
-	defer func() { must(t, again.Close(context.Background())) }()
+	again := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nil)
+	defer closeStore(t, again)
 	refused := 0
 	for range 20 {
 		token, err := again.Insert(t.Context(), "canary", nil)
@@ -243,9 +241,8 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 	store := d.Store(t, nil)
 	lifetimes := []time.Duration{time.Minute, 15 * time.Minute, 5 * time.Hour, 13 * time.Hour, 24 * time.Hour, 60 * 24 * time.Hour, 99 * 365 * 24 * time.Hour}
 	for _, zone := range zones {
-		writer, err := sessionsql.Open(t.Context(), d.PrimaryDSN()+"&timezone="+zone, nil, quiet())
-		must(t, err)
-		defer func() { must(t, writer.Close(context.Background())) }()
+		writer := sessiontest.OpenStore(t, d.PrimaryDSN()+"&timezone="+zone, nil, nil)
+		defer closeStore(t, writer)
 		for _, idle := range lifetimes {
 			mustInsert(t, writer, "alive", &sessionsql.InsertOptions{IdleTimeout: idle, Lifetime: idle})
 			mustInsert(t, writer, "alive", &sessionsql.InsertOptions{IdleTimeout: idle})
@@ -307,11 +304,9 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	next := cluster.Replicas[0]
 	dsn := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres dbname=%s sslmode=disable target_session_attrs=read-write",
 		cluster.Primary.Port, next.Port, d.Name)
-	opened, err := sessionsql.Open(t.Context(), dsn, nil, quiet())
-	must(t, err)
+	opened := sessiontest.OpenStore(t, dsn, nil, nil)
 	// The application's own pool, in which connections live as long as they like.
-	embedded, err := sessionsql.OpenDB(open(t, dsn), nil, quiet())
-	must(t, err)
+	embedded := sessiontest.OpenStoreOver(t, open(t, dsn), nil)
 	stores := map[string]*sessionsql.Store{"Open": opened, "OpenDB": embedded}
 	tokens := map[string]sessionsql.Token{}
 	for name, store := range stores {
@@ -409,8 +404,7 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 			pool := sqlx.MustOpen("pgx", d.PrimaryDSN())
 			options := quiet()
 			options.ReapInterval, options.FlushInterval = interval, interval
-			store, err := sessionsql.OpenDB(pool, nil, options)
-			must(t, err)
+			store := sessiontest.OpenStoreOver(t, pool, options)
 			if interval == now {
 				eventually(t, "the cleanup runs", func() bool {
 					d.fill(t, 1, "-1 second") // which the last statement of a Store that was closed may still reap
@@ -441,8 +435,7 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 	pool := open(t, d.PrimaryDSN())
 	options := quiet()
 	options.ReapInterval = now
-	store, err := sessionsql.OpenDB(pool, nil, options)
-	must(t, err)
+	store := sessiontest.OpenStoreOver(t, pool, options)
 	tx := d.primary.MustBegin()
 	tx.MustExec("LOCK TABLE sessionsql.session IN ACCESS EXCLUSIVE MODE")
 	d.waitsForLock(t, get[int](t, tx, "SELECT pg_backend_pid()"))

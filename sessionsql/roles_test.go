@@ -319,8 +319,7 @@ func TestRolesNeedNoSuperuser(t *testing.T) {
 		installRoles(t, installer)
 	}
 	installer.MustExec("CREATE ROLE web LOGIN; GRANT sessionsql_app TO web")
-	store, err := sessionsql.Open(t.Context(), asUser(t, d.PrimaryDSN(), "web"), nil, quiet())
-	must(t, err)
+	store := sessiontest.OpenStore(t, asUser(t, d.PrimaryDSN(), "web"), nil, nil)
 	useEverything(t, store)
 
 	// The next upgrade, and the end.
@@ -753,8 +752,7 @@ func captureAttack(t *testing.T, withRoles bool) {
 	// The statements of the Go package as well.
 	for _, path := range paths {
 		dsn := asUser(t, d.PrimaryDSN(), users[len(users)-1], "search_path", path)
-		store, err := sessionsql.Open(t.Context(), dsn, nil, quiet())
-		must(t, err)
+		store := sessiontest.OpenStore(t, dsn, nil, nil)
 		useEverything(t, store)
 		mustList(t, store, "all", "")
 		closeStore(t, store)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -303,9 +304,7 @@ func TestRotateSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
 	// The strictest case: a pool whose own default is not to wait for the disk.
-	store, err := sessionsql.OpenDB(open(t, d.PrimaryDSN()+"&synchronous_commit=off"), nil, quiet())
-	must(t, err)
-	defer func() { _ = store.Close(t.Context()) }()
+	store := sessiontest.OpenStoreOver(t, open(t, d.PrimaryDSN()+"&synchronous_commit=off"), nil)
 	var old, renewed []sessionsql.Token
 	for range 50 {
 		old = append(old, mustInsert(t, store, "p", nil))
@@ -333,9 +332,8 @@ func TestRotateSurvivesACrash(t *testing.T) {
 
 func TestRotateRefusesBadOptionsBeforeAnySQL(t *testing.T) {
 	// Nobody listens there: whatever needs the database is unavailable.
-	store, err := sessionsql.OpenDB(open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5"), nil, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
+	store := sessiontest.OpenStoreOver(t, nowhere(t), nil)
+	defer closeStore(t, store)
 	const wellFormed = "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"
 	for name, options := range map[string]*sessionsql.RotateOptions{
 		"grace too long":      {Grace: time.Hour + 1},

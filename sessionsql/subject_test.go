@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -82,9 +83,8 @@ func TestRevokeSubjectSparesOnlyWhoShowsTheSecret(t *testing.T) {
 }
 
 func TestSubjectsAreRefusedBeforeAnySQL(t *testing.T) {
-	store, err := sessionsql.OpenDB(open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5"), nil, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
+	store := sessiontest.OpenStoreOver(t, nowhere(t), nil)
+	defer closeStore(t, store)
 	for name, subject := range map[string]string{
 		"empty": "", "too long": strings.Repeat("canary", 171), "NUL": "canary\x00", "not UTF-8": "canary\xff",
 	} {
@@ -120,9 +120,7 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
 	// The strictest case: a pool whose own default is not to wait for the disk.
-	store, err := sessionsql.OpenDB(open(t, d.PrimaryDSN()+"&synchronous_commit=off"), nil, quiet())
-	must(t, err)
-	defer func() { _ = store.Close(t.Context()) }()
+	store := sessiontest.OpenStoreOver(t, open(t, d.PrimaryDSN()+"&synchronous_commit=off"), nil)
 	tokens := map[string][]sessionsql.Token{}
 	for i := range 30 {
 		subject := fmt.Sprint("subject", i%3)

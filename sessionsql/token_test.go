@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -116,9 +117,8 @@ func TestHostileTokensAreOneAndTheSameError(t *testing.T) {
 func TestMalformedTokenNeedsNoRoundTrip(t *testing.T) {
 	// Nobody listens there: whatever needs the database is unavailable.
 	nowhere := open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5")
-	store, err := sessionsql.OpenDB(nowhere, nil, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
+	store := sessiontest.OpenStoreOver(t, nowhere, nil)
+	defer closeStore(t, store)
 
 	if _, err := store.Lookup(t.Context(), "malformed"); err != sessionsql.ErrNoSession {
 		t.Errorf("malformed: %v", err)
