@@ -24,8 +24,9 @@ import (
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// Both commands run as user postgres and need nothing of an image but PostgreSQL and a shell, so that the official image
-// and the stand-in of scripts/engine.sh are driven alike. The data folder is never the volume that the official image declares.
+// Both commands run as user postgres and need nothing of an image but PostgreSQL and a shell, so that the
+// official image and the stand-in of scripts/engine.sh are driven alike. The data folder is never the volume
+// that the official image declares.
 const (
 	findServer = `set -eu
 for bin in /usr/lib/postgresql/*/bin; do PATH=$bin:$PATH; done
@@ -60,8 +61,8 @@ exec psql --no-psqlrc --quiet --host=/tmp --username=postgres --dbname=postgres 
 	containerLifetime = 600 // seconds, for containers whose test was killed
 )
 
-// engine returns the Docker engine that DOCKER_HOST names, else the machine's own. Without one the test is skipped,
-// unless SESSIONSQL_REQUIRE_DOCKER=1.
+// engine returns the Docker engine that DOCKER_HOST names, else the machine's own. Without one the test is
+// skipped, unless SESSIONSQL_REQUIRE_DOCKER=1.
 func engine(t *testing.T) *dockertest.Pool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -79,8 +80,8 @@ func engine(t *testing.T) *dockertest.Pool {
 	return pool
 }
 
-// startContainers starts a primary and its replica in a network of their own and waits until both answer. They are gone
-// when the test ends; a failed test shows their logs.
+// startContainers starts a primary and its replica in a network of their own and waits until both answer.
+// They are gone when the test ends; a failed test shows their logs.
 func startContainers(t *testing.T) (primaryDSN, replicaDSN string, primary *dockertest.Resource) {
 	t.Helper()
 	pool := engine(t)
@@ -98,7 +99,8 @@ func startContainers(t *testing.T) (primaryDSN, replicaDSN string, primary *dock
 
 	password := rand.Text()
 	primary = startContainer(t, pool, network, name+"-primary", runPrimary, "PGPASSWORD="+password)
-	replica := startContainer(t, pool, network, name+"-replica", runReplica, "PGPASSWORD="+password, "PRIMARY="+name+"-primary")
+	replica := startContainer(t, pool, network, name+"-replica", runReplica, "PGPASSWORD="+password,
+		"PRIMARY="+name+"-primary")
 	primaryDSN = containerDSN(pool, primary, password)
 	replicaDSN = containerDSN(pool, replica, password)
 	for _, dsn := range []string{primaryDSN, replicaDSN} {
@@ -109,7 +111,9 @@ func startContainers(t *testing.T) (primaryDSN, replicaDSN string, primary *dock
 	return primaryDSN, replicaDSN, primary
 }
 
-func startContainer(t *testing.T, pool *dockertest.Pool, network *dockertest.Network, name, command string, env ...string) *dockertest.Resource {
+func startContainer(
+	t *testing.T, pool *dockertest.Pool, network *dockertest.Network, name, command string, env ...string,
+) *dockertest.Resource {
 	t.Helper()
 	bindIP := "127.0.0.1"
 	if engineHost(pool) != bindIP {
@@ -166,7 +170,8 @@ func engineHost(pool *dockertest.Pool) string {
 }
 
 func containerDSN(pool *dockertest.Pool, resource *dockertest.Resource, password string) string {
-	return fmt.Sprintf("host=%s port=%s user=postgres password=%s dbname=postgres sslmode=disable connect_timeout=5",
+	return fmt.Sprintf(
+		"host=%s port=%s user=postgres password=%s dbname=postgres sslmode=disable connect_timeout=5",
 		engineHost(pool), resource.GetPort("5432/tcp"), password)
 }
 
@@ -186,8 +191,8 @@ func ping(ctx context.Context, dsn string) error {
 	return db.PingContext(ctx)
 }
 
-// installByPsql installs the bundle as people without Go do: psql on the server, one transaction. The files are uploaded,
-// since a folder of this machine cannot be mounted by an engine elsewhere.
+// installByPsql installs the bundle as people without Go do: psql on the server, one transaction. The files
+// are uploaded, since a folder of this machine cannot be mounted by an engine elsewhere.
 func installByPsql(t *testing.T, primary *dockertest.Resource) {
 	t.Helper()
 	var archive, output bytes.Buffer
@@ -200,7 +205,10 @@ func installByPsql(t *testing.T, primary *dockertest.Resource) {
 		if err != nil {
 			return err
 		}
-		if err := files.WriteHeader(&tar.Header{Name: "sql/" + path, Mode: 0o644, Size: int64(len(content))}); err != nil {
+		if err := files.WriteHeader(&tar.Header{
+			Name: "sql/" + path, Mode: 0o644,
+			Size: int64(len(content)),
+		}); err != nil {
 			return err
 		}
 		_, err = files.Write(content)
@@ -217,7 +225,8 @@ func installByPsql(t *testing.T, primary *dockertest.Resource) {
 	}); err != nil {
 		t.Fatalf("uploading the bundle: %v", err)
 	}
-	status, err := primary.Exec([]string{"sh", "-c", runInstall}, dockertest.ExecOptions{StdOut: &output, StdErr: &output})
+	status, err := primary.Exec([]string{"sh", "-c", runInstall},
+		dockertest.ExecOptions{StdOut: &output, StdErr: &output})
 	if err != nil || status != 0 {
 		t.Fatalf("psql -f install.sql: status %d, %v\n%s", status, err, output.String())
 	}
@@ -235,7 +244,8 @@ func TestContainers(t *testing.T) {
 		}
 	})
 
-	store, err := sessionsql.Open(t.Context(), primaryDSN, []string{replicaDSN}, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1})
+	store, err := sessionsql.Open(t.Context(), primaryDSN, []string{replicaDSN},
+		&sessionsql.Options{FlushInterval: -1, ReapInterval: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +264,8 @@ func TestContainers(t *testing.T) {
 	}
 	expire := func(t *testing.T, interval string) {
 		t.Helper()
-		if _, err := primary.ExecContext(t.Context(), `UPDATE sessionsql.session SET expires_at = now() + $1::interval`, interval); err != nil {
+		if _, err := primary.ExecContext(t.Context(),
+			`UPDATE sessionsql.session SET expires_at = now() + $1::interval`, interval); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -284,7 +295,8 @@ func TestContainers(t *testing.T) {
 		if err := store.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if left := get[float64](t, primary, `SELECT max(expires_in) FROM sessionsql.live_session`); left < 2390 {
+		if left := get[float64](t, primary,
+			`SELECT max(expires_in) FROM sessionsql.live_session`); left < 2390 {
 			t.Errorf("%v seconds left, want 2400", left)
 		}
 	})

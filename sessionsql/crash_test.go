@@ -59,7 +59,8 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 		if ids[idOf(t, token)] {
 			reused++
 		}
-		if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != fmt.Sprint("fresh", i) {
+		if sess, err := store.Lookup(t.Context(), token); err != nil ||
+			sess.Payload != fmt.Sprint("fresh", i) {
 			t.Errorf("fresh token %d opens %q, %v", i, sess.Payload, err)
 		}
 	}
@@ -71,7 +72,8 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 		if sess, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 			t.Errorf("lost token %d opens %q, %v", i, sess.Payload, err)
 		}
-		if _, err := store.Update(t.Context(), token, "stolen", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+		if _, err := store.Update(t.Context(), token, "stolen",
+			sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
 			t.Errorf("lost token %d writes: %v", i, err)
 		}
 		if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {
@@ -79,7 +81,8 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 		}
 	}
 	for i, token := range kept {
-		if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != fmt.Sprint("kept", i) {
+		if sess, err := store.Lookup(t.Context(), token); err != nil ||
+			sess.Payload != fmt.Sprint("kept", i) {
 			t.Errorf("kept token %d opens %q, %v", i, sess.Payload, err)
 		}
 	}
@@ -165,7 +168,8 @@ func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 		"Flush":  func() error { return store.Flush(t.Context()) },
 		"Reap":   func() error { _, err := store.Reap(t.Context()); return err },
 	} {
-		if err := call(); !errors.Is(err, sessionsql.ErrUnavailable) || errors.Is(err, sessionsql.ErrNoSession) {
+		if err := call(); !errors.Is(err, sessionsql.ErrUnavailable) ||
+			errors.Is(err, sessionsql.ErrNoSession) {
 			t.Errorf("%s with everything down: %v", name, err)
 		}
 	}
@@ -219,7 +223,8 @@ func TestCloseUnderAHungQueryEndsWithinItsContext(t *testing.T) {
 		}()
 	}
 	eventually(t, "queries hang", func() bool {
-		return get[int](t, d.primary, "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'", d.Name) >= 3
+		return get[int](t, d.primary, `SELECT count(*) FROM pg_stat_activity WHERE datname = $1
+			AND wait_event_type = 'Lock'`, d.Name) >= 3
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

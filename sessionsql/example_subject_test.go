@@ -19,7 +19,8 @@ func ExampleStore_Rotate() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// At login the session keeps its cart, and gets an owner and a new token. Whoever knew the old one is not logged in.
+	// At login the session keeps its cart, and gets an owner and a new token. Whoever knew the old one is not
+	// logged in.
 	token, err := store.Rotate(ctx, anonymous, &sessionsql.RotateOptions{Subject: "ann"})
 	if err != nil {
 		log.Fatal(err)

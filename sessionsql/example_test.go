@@ -26,7 +26,8 @@ func openStore(ctx context.Context) *sessionsql.Store {
 
 func Example() {
 	ctx := context.Background()
-	store, err := sessionsql.Open(ctx, primaryDSN, []string{replicaDSN}, &sessionsql.Options{IdleTimeout: 30 * time.Minute})
+	store, err := sessionsql.Open(ctx, primaryDSN, []string{replicaDSN},
+		&sessionsql.Options{IdleTimeout: 30 * time.Minute})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -39,7 +40,8 @@ func Example() {
 			return
 		}
 		http.SetCookie(w, &http.Cookie{
-			Name: "session", Value: string(token), Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
+			Name: "session", Value: string(
+				token), Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
 		})
 	}
 	page := func(w http.ResponseWriter, r *http.Request) {
@@ -311,7 +313,8 @@ func ExampleStore_Flush() {
 
 func ExampleStore_Reap() {
 	ctx := context.Background()
-	store, err := sessionsql.Open(ctx, primaryDSN, nil, &sessionsql.Options{ReapInterval: -1}) // a job of our own does it
+	// a job of our own does it
+	store, err := sessionsql.Open(ctx, primaryDSN, nil, &sessionsql.Options{ReapInterval: -1})
 	if err != nil {
 		log.Fatal(err)
 	}

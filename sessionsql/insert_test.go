@@ -19,11 +19,15 @@ import (
 func TestInsertKeepsWhatItWasGiven(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
-	for _, payload := range []string{"", "p", `{"a": "\"\\"}`, "\x01\n\t\x7f", "{NULL,\"x\"}", "日本語 🙂", strings.Repeat("long ", 10_000)} {
+	for _, payload := range []string{
+		"", "p", `{"a": "\"\\"}`, "\x01\n\t\x7f", "{NULL,\"x\"}", "日本語 🙂",
+		strings.Repeat("long ", 10_000),
+	} {
 		token := mustInsert(t, store, payload, nil)
 		sess := mustLookup(t, store, token)
 		if sess.Payload != payload || sess.Version != 1 || sess.Subject != "" {
-			t.Errorf("%q came back as %q, version %d, of %q", payload, sess.Payload, sess.Version, sess.Subject)
+			t.Errorf("%q came back as %q, version %d, of %q", payload, sess.Payload, sess.Version,
+				sess.Subject)
 		}
 		if sess.ExpiresIn < 39*time.Minute || sess.ExpiresIn > 40*time.Minute {
 			t.Errorf("expires in %v, want 40m", sess.ExpiresIn)
@@ -45,7 +49,8 @@ func TestInsertStoresOnlyAHash(t *testing.T) {
 	if strings.Contains(row, string(token)) || strings.Contains(row, string(token[11:])) {
 		t.Error("the row holds the token")
 	}
-	if !get[bool](t, d.primary, "SELECT secret_hash = sha256(substr(decode(translate($1::text, '-_', '+/'), 'base64'), 9)) FROM sessionsql.session", string(token)) {
+	if !get[bool](t, d.primary, `SELECT secret_hash = sha256(substr(decode(translate($1::text, '-_', '+/'),
+		'base64'), 9)) FROM sessionsql.session`, string(token)) {
 		t.Error("the row does not hold SHA-256 of the token's secret")
 	}
 }
@@ -53,7 +58,8 @@ func TestInsertStoresOnlyAHash(t *testing.T) {
 func TestBadInputIsRefusedBeforeAnySQL(t *testing.T) {
 	// A pool that leads nowhere: anything sent would be ErrUnavailable.
 	nowhere := open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable")
-	store := sessiontest.OpenStoreOver(t, nowhere, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxPayloadBytes: 10})
+	store := sessiontest.OpenStoreOver(t, nowhere,
+		&sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxPayloadBytes: 10})
 	defer closeStore(t, store)
 
 	token := sessionsql.Token("AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA")
@@ -61,14 +67,19 @@ func TestBadInputIsRefusedBeforeAnySQL(t *testing.T) {
 		"eleven byte": "is too large", "a\x00b": "contains a NUL byte", "a\xffb": "is not valid UTF-8", "\xed\xa0\x80": "is not valid UTF-8",
 	} {
 		for op, call := range map[string]func() error{
-			"Insert":   func() error { _, err := store.Insert(t.Context(), payload, nil); return err },
-			"InsertTx": func() error { _, err := store.InsertTx(t.Context(), nowhere, payload, nil); return err },
-			"Update":   func() error { _, err := store.Update(t.Context(), token, payload, 1); return err },
+			"Insert": func() error { _, err := store.Insert(t.Context(), payload, nil); return err },
+			"InsertTx": func() error {
+				_,
+					err := store.InsertTx(t.Context(), nowhere, payload, nil)
+				return err
+			},
+			"Update": func() error { _, err := store.Update(t.Context(), token, payload, 1); return err },
 		} {
 			var refused *sessionsql.PayloadError
 			if err := call(); !errors.As(err, &refused) {
 				t.Errorf("%s of %q: %v", op, payload, err)
-			} else if refused.Reason != reason || refused.Size != len(payload) || strings.Contains(refused.Error(), payload) {
+			} else if refused.Reason != reason || refused.Size != len(payload) ||
+				strings.Contains(refused.Error(), payload) {
 				t.Errorf("%s of %q: %v", op, payload, refused)
 			}
 		}
@@ -93,12 +104,16 @@ func TestSQLRefusesBadInputWithoutRepeatingIt(t *testing.T) {
 	const h = "sha256('a')"
 	for _, call := range []string{
 		"insert(NULL, 'canary')", "insert('\\x00', 'canary')", "insert(" + h + ", NULL)",
-		"insert(" + h + ", 'canary', NULL)", "insert(" + h + ", 'canary', '0')", "insert(" + h + ", 'canary', '-1 second')",
+		"insert(" + h + ", 'canary', NULL)", "insert(" + h + ", 'canary', '0')", "insert(" + h +
+			", 'canary', '-1 second')",
 		"insert(" + h + ", 'canary', '1000 years')", "insert(" + h + ", 'canary', lifetime => '0')",
-		"insert(" + h + ", 'canary', '200000 years')", "insert(" + h + ", 'canary', lifetime => '200000 years')",
-		"insert(" + h + ", 'canary', '178000000 years')", "insert(" + h + ", 'canary', lifetime => '-178000000 years')",
+		"insert(" + h + ", 'canary', '200000 years')", "insert(" + h +
+			", 'canary', lifetime => '200000 years')",
+		"insert(" + h + ", 'canary', '178000000 years')", "insert(" + h +
+			", 'canary', lifetime => '-178000000 years')",
 		"new_session('canary', '178000000 years')", "new_session('canary', lifetime => '178000000 years')",
-		"insert(" + h + ", 'canary', lifetime => '-1 day')", "insert(" + h + ", 'canary', subject => repeat('x', 1025))",
+		"insert(" + h + ", 'canary', lifetime => '-1 day')", "insert(" + h +
+			", 'canary', subject => repeat('x', 1025))",
 		"insert_batch(ARRAY[" + h + "], ARRAY['canary', 'b'], '{1,1}', '{NULL,NULL}', '{NULL,NULL}')",
 		"insert_batch(ARRAY[" + h + "], ARRAY['canary'], '{-1}', '{NULL}', '{NULL}')",
 		"insert_batch(ARRAY[" + h + "], ARRAY[NULL], '{1}', '{NULL}', '{NULL}')",
@@ -116,7 +131,8 @@ func TestSQLRefusesBadInputWithoutRepeatingIt(t *testing.T) {
 			t.Errorf("%s: %v", call, err)
 			continue
 		}
-		if text := fmt.Sprintf("%+v", refusal); strings.Contains(text, "canary") || !strings.HasPrefix(refusal.Message, "sessionsql.") {
+		if text := fmt.Sprintf("%+v", refusal); strings.Contains(text, "canary") ||
+			!strings.HasPrefix(refusal.Message, "sessionsql.") {
 			t.Errorf("%s: %s", call, text)
 		}
 	}
@@ -131,7 +147,8 @@ func TestInsertLeavesDurabilityAloneWhenDurable(t *testing.T) {
 		tx := d.primary.MustBegin()
 		get[int64](t, tx, "SELECT sessionsql.insert(sha256('a'), 'p', durable => $1)", durable)
 		if got := get[string](t, tx, "SELECT current_setting('synchronous_commit')"); got != want {
-			t.Errorf("durable => %v: synchronous_commit is %s in the transaction, want %s", durable, got, want)
+			t.Errorf("durable => %v: synchronous_commit is %s in the transaction, want %s", durable, got,
+				want)
 		}
 		must(t, tx.Commit())
 		if got := get[string](t, d.primary, "SELECT current_setting('synchronous_commit')"); got != "on" {
@@ -217,8 +234,8 @@ func TestOneBadInsertFailsAlone(t *testing.T) {
 	}
 }
 
-// badFailsAlone has 64 callers write at the same moment, ten times each, 8 of them what the server refuses although the Store
-// lets it pass: here by a rule that an operator added.
+// badFailsAlone has 64 callers write at the same moment, ten times each, 8 of them what the server refuses
+// although the Store lets it pass: here by a rule that an operator added.
 func badFailsAlone(t *testing.T, d *database, newWriter func() func(payload string) error) {
 	t.Helper()
 	d.primary.MustExec(`ALTER TABLE sessionsql.session ADD CONSTRAINT no_bad CHECK (payload <> 'bad')`)

@@ -21,7 +21,8 @@ func TestNoSessionUnwrapsToErrNoRows(t *testing.T) {
 	if !errors.Is(sessionsql.ErrNoSession, sql.ErrNoRows) {
 		t.Error("it does not")
 	}
-	if errors.Is(sessionsql.ErrUnavailable, sql.ErrNoRows) || !errors.Is(sessionsql.ErrReadOnly, sessionsql.ErrUnavailable) {
+	if errors.Is(sessionsql.ErrUnavailable, sql.ErrNoRows) ||
+		!errors.Is(sessionsql.ErrReadOnly, sessionsql.ErrUnavailable) {
 		t.Error("unavailable is mistaken for no session, or read-only not for unavailable")
 	}
 }
@@ -38,7 +39,8 @@ func TestLookupPlansAnIndexScanByIDAlone(t *testing.T) {
 	}
 }
 
-// A prepared batch keeps one plan, for batches of any length, and finds rows by id however the table has grown since.
+// A prepared batch keeps one plan, for batches of any length, and finds rows by id however the table has
+// grown since.
 func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 	for name, withRoles := range map[string]bool{"inlined": false, "definer": true} {
 		t.Run(name, func(t *testing.T) {
@@ -52,7 +54,8 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 			lookUp := func(on db.DBTX, ids []int64) int {
 				params := db.LookupBatchParams{IDs: ids}
 				for _, id := range ids {
-					params.SecretHashes = append(params.SecretHashes, sha256.Sum256([]byte(strconv.FormatInt(id, 10))))
+					params.SecretHashes = append(params.SecretHashes,
+						sha256.Sum256([]byte(strconv.FormatInt(id, 10))))
 				}
 				rows, err := db.New().LookupBatch(t.Context(), on, params)
 				must(t, err)
@@ -104,7 +107,8 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 					}
 					after := count()
 					if after.Table != before.Table || after.Index != before.Index+2*int64(n) {
-						t.Errorf("analyzed %v: a batch of %d went from %+v to %+v", analyzed, n, before, after)
+						t.Errorf("analyzed %v: a batch of %d went from %+v to %+v", analyzed, n, before,
+							after)
 					}
 					must(t, tx.Rollback())
 				}
@@ -121,7 +125,8 @@ func TestLookupReadsFromTheReplica(t *testing.T) {
 	for range 10 {
 		mustLookup(t, store, token)
 	}
-	if stats := store.Stats(); stats.ReplicaReads != 10 || stats.PrimaryReads != 0 || !stats.Replicas[0].Usable {
+	if stats := store.Stats(); stats.ReplicaReads != 10 || stats.PrimaryReads != 0 ||
+		!stats.Replicas[0].Usable {
 		t.Errorf("%+v", stats)
 	}
 }
@@ -161,7 +166,8 @@ func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
 	mustUpdate(t, store, kept, "new", 1)
 	must(t, store.Revoke(t.Context(), ended))
 	for range 100 {
-		if sess, err := store.Lookup(t.Context(), kept); err != nil || sess.Payload != "new" || sess.Version != 2 {
+		if sess, err := store.Lookup(t.Context(), kept); err != nil || sess.Payload != "new" ||
+			sess.Version != 2 {
 			t.Fatalf("after an update: %q, version %d, %v", sess.Payload, sess.Version, err)
 		}
 		if _, err := store.Lookup(t.Context(), ended); err != sessionsql.ErrNoSession {
@@ -200,7 +206,8 @@ func TestTwoSecretsForOneIDNeverCross(t *testing.T) {
 				for _, i := range pick {
 					token, forged := tokens[i/2], i%2 == 1
 					if forged {
-						token = token[:31] + map[bool]sessionsql.Token{true: "B", false: "A"}[token[31] == 'A']
+						token = token[:31] +
+							map[bool]sessionsql.Token{true: "B", false: "A"}[token[31] == 'A']
 					}
 					sess, err := store.Lookup(t.Context(), token)
 					if forged && err != sessionsql.ErrNoSession {
@@ -225,7 +232,8 @@ func TestExpiredSessionsAreInvisibleAtOnce(t *testing.T) {
 	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 		t.Errorf("Lookup: %v", err)
 	}
-	if _, err := store.Update(t.Context(), token, "late", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+	if _, err := store.Update(t.Context(), token, "late",
+		sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
 		t.Errorf("Update: %v", err)
 	}
 	if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {

@@ -121,7 +121,8 @@ func liveOn(t testing.TB, pool sqlx.Queryer) int {
 // liveOf counts the live sessions of a subject.
 func liveOf(t testing.TB, pool sqlx.Queryer, subject string) int {
 	t.Helper()
-	return get[int](t, pool, "SELECT count(*) FROM sessionsql.live_session AS s WHERE s.subject = $1", subject)
+	return get[int](t, pool, "SELECT count(*) FROM sessionsql.live_session AS s WHERE s.subject = $1",
+		subject)
 }
 
 // conn takes a connection out of the pool until the test ends.

@@ -17,19 +17,29 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	d := newDatabase(t)
 	empty := emptyDatabaseIn(t, shared)
 	stale := newDatabase(t)
-	stale.primary.MustExec("CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql AS $$ SELECT '0.0.9' $$")
+	stale.primary.MustExec(
+		"CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql AS $$ SELECT '0.0.9' $$")
 
 	for name, test := range map[string]struct {
 		dsn  string
 		is   error
 		says string
 	}{
-		"bad DSN":              {"host=localhost port=canary", sessionsql.ErrDSN, "postgres://user:password@host:5432/database"},
-		"bad URL":              {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
-		"nobody there":         {"postgres://u@127.0.0.1:1/d?sslmode=disable", sessionsql.ErrUnavailable, "127.0.0.1:1"},
-		"no such database":     {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
-		"missing bundle":       {empty.PrimaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
-		"read-only primary":    {d.ReplicaDSNs()[0], sessionsql.ErrReadOnly, "target_session_attrs=read-write"},
+		"bad DSN": {
+			"host=localhost port=canary", sessionsql.ErrDSN,
+			"postgres://user:password@host:5432/database",
+		},
+		"bad URL": {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
+		"nobody there": {
+			"postgres://u@127.0.0.1:1/d?sslmode=disable", sessionsql.ErrUnavailable,
+			"127.0.0.1:1",
+		},
+		"no such database": {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
+		"missing bundle":   {empty.PrimaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
+		"read-only primary": {
+			d.ReplicaDSNs()[0], sessionsql.ErrReadOnly,
+			"target_session_attrs=read-write",
+		},
 		"bundle of another":    {stale.PrimaryDSN(), nil, "0.0.9"},
 		"replica DSN is wrong": {d.PrimaryDSN(), nil, ""},
 	} {
@@ -42,7 +52,8 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: no error", name)
 			continue
 		}
-		if test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "canary") {
+		if test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) ||
+			strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
 		t.Logf("%s: %v", name, err)
@@ -70,7 +81,8 @@ func TestOperationsSayThatTheBundleIsMissing(t *testing.T) {
 	if _, err := store.Insert(t.Context(), "p", nil); !errors.Is(err, sessionsql.ErrNotInstalled) {
 		t.Errorf("Insert: %v", err)
 	}
-	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err, sessionsql.ErrNotInstalled) {
+	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err,
+		sessionsql.ErrNotInstalled) {
 		t.Errorf("Lookup: %v", err)
 	}
 }
@@ -177,7 +189,10 @@ func TestEverythingIsDocumented(t *testing.T) {
 func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 	d := newDatabase(t)
 	var log logBuffer
-	store := d.Store(t, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxReplicaLag: time.Millisecond, Logger: log.logger()})
+	store := d.Store(t, &sessionsql.Options{
+		FlushInterval: -1, ReapInterval: -1,
+		MaxReplicaLag: time.Millisecond, Logger: log.logger(),
+	})
 	usable := func() bool { return store.Stats().Replicas[0].Usable }
 	eventually(t, "the replica is read from", usable)
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")
@@ -194,7 +209,8 @@ func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 	}
 	d.replica.MustExec("SELECT pg_wal_replay_resume()")
 	eventually(t, "the replica is read from again", usable)
-	if text := log.String(); !strings.Contains(text, "replica left out") || !strings.Contains(text, "read from again") {
+	if text := log.String(); !strings.Contains(text, "replica left out") ||
+		!strings.Contains(text, "read from again") {
 		t.Errorf("log: %s", text)
 	}
 }
@@ -213,7 +229,8 @@ func TestAPrimaryIsNoReplica(t *testing.T) {
 func TestSessionNeverPrintsItsPayload(t *testing.T) {
 	sess := sessionsql.Session{Payload: "canary", Subject: "canary", Version: 7}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-		if text := fmt.Sprintf(verb, sess); strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") {
+		if text := fmt.Sprintf(verb, sess); strings.Contains(text, "canary") ||
+			strings.Contains(text, "63616e617279") {
 			t.Errorf("%s: %s", verb, text)
 		}
 	}

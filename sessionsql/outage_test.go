@@ -140,7 +140,8 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 		forged.Go(func() {
 			for ctx.Err() == nil {
 				own, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-				if _, err := store.Lookup(own, unknown); errors.Is(err, sessionsql.ErrNoSession) || err == nil {
+				if _, err := store.Lookup(own, unknown); errors.Is(err, sessionsql.ErrNoSession) ||
+					err == nil {
 					t.Errorf("nobody can know: %v", err)
 				}
 				cancel()
@@ -185,7 +186,8 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	for _, token := range tokens[1:] {
 		must(t, store.Revoke(t.Context(), token))
 	}
-	if n := get[int](t, open(t, stray.DSN(f.Name)), "SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
+	if n := get[int](t, open(t, stray.DSN(f.Name)),
+		"SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
 		t.Fatalf("the stray has %d sessions: this test shows nothing", n)
 	}
 	// Until the new primary's WAL is beyond the stray's, and a while longer.
@@ -202,17 +204,20 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	}
 }
 
-// Until the old primary is fenced, two servers accept writes, and a replica may follow the other one than the Store.
+// Until the old primary is fenced, two servers accept writes, and a replica may follow the other one than the
+// Store.
 func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	f := newFaulty(t, 2)
 	tokens := f.tokens(t, 10)
 	next, early := f.Cluster.Replicas[0], f.Cluster.Replicas[1]
 	f.replicaProxy = f.replicaProxy[1:]
 	replica, promoted := open(t, early.DSN(f.Name)), open(t, next.DSN(f.Name))
-	replica.MustExec(fmt.Sprintf("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'", next.Port))
+	replica.MustExec(fmt.Sprintf("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'",
+		next.Port))
 	replica.MustExec("SELECT pg_reload_conf()")
 	eventually(t, "the replica follows the next primary", func() bool {
-		return get[bool](t, promoted, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
+		return get[bool](t, promoted,
+			"SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
 	})
 	store := f.open(t, nil)
 
@@ -246,7 +251,8 @@ func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	f.primaryProxy.SetTarget(address(next))
 	f.primaryProxy.Reset()
 	for _, token := range tokens { // whose logouts the failover has undone
-		eventually(t, "the new primary takes the logout", func() bool { return store.Revoke(t.Context(), token) == nil })
+		eventually(t, "the new primary takes the logout",
+			func() bool { return store.Revoke(t.Context(), token) == nil })
 	}
 	eventually(t, "the replica is read from again", func() bool {
 		wantRevoked()
@@ -266,7 +272,8 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 	for name, store := range map[string]*sessionsql.Store{"Open": opened, "OpenDB": made} {
 		f.primaryProxy.SetTarget(address(f.Cluster.Primary))
 		f.primaryProxy.Reset()
-		eventually(t, "the session is found", func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
+		eventually(t, "the session is found",
+			func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
 		f.primaryProxy.SetTarget(address(f.Cluster.Replicas[0]))
 		f.primaryProxy.Reset()
 		for range 20 {
@@ -285,7 +292,8 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 		wait.Wait()
 		f.primaryProxy.SetTarget(address(f.Cluster.Primary))
 		f.primaryProxy.Reset()
-		eventually(t, "the primary is back", func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
+		eventually(t, "the primary is back",
+			func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
 	}
 }
 
@@ -324,7 +332,8 @@ func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
 	for range 20 {
 		wait.Go(func() {
 			for end := time.Now().Add(30 * time.Second); !served.Load() && time.Now().Before(end); {
-				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // less than the first host costs
+				// less than the first host costs
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 				if _, err := store.Insert(ctx, "p", nil); err == nil {
 					served.Store(true)
 				}
@@ -364,7 +373,8 @@ func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
 					return // on a connection that was reset
 				}
 				made.Add(1)
-				if get[int](t, leader, "SELECT count(*) FROM sessionsql.find_session($1)", string(token)) != 1 {
+				if get[int](t, leader, `SELECT count(*)
+					FROM sessionsql.find_session($1)`, string(token)) != 1 {
 					t.Error("the new primary does not have a session that was acknowledged")
 				}
 				if err := store.Revoke(t.Context(), token); err == sessionsql.ErrNoSession {
@@ -430,7 +440,8 @@ func TestAHungReplicaCostsNobodyTheirLookup(t *testing.T) {
 	store := f.open(t, options)
 	f.replicaProxy[0].Freeze()
 	lookUp(t, store, tokens, 3*time.Second)
-	if text := log.String(); strings.Count(text, "left out") != 1 || strings.Contains(text, "read from again") {
+	if text := log.String(); strings.Count(text, "left out") != 1 ||
+		strings.Contains(text, "read from again") {
 		t.Errorf("a hung replica comes and goes:\n%s", text)
 	}
 	if replica := store.Stats().Replicas[0]; replica.Usable || replica.Err == nil {
@@ -528,7 +539,8 @@ func TestAReplicaDSNThatLeadsToTwoServersIsRefused(t *testing.T) {
 	// The next connection leads elsewhere than those there are, and one of them ends.
 	f.replicaProxy[0].SetTarget(address(f.Cluster.Replicas[1]))
 	get[bool](t, open(t, f.Cluster.Replicas[0].DSN("postgres")),
-		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 ORDER BY backend_start DESC LIMIT 1", f.Name)
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 ORDER BY backend_start DESC
+			LIMIT 1`, f.Name)
 	eventually(t, "the replica is left out", func() bool {
 		replica := store.Stats().Replicas[0]
 		return !replica.Usable && strings.Contains(fmt.Sprint(replica.Err), "more than one server")
@@ -565,7 +577,8 @@ func TestAReadOnlyPrimaryCausesNoStormOfConnections(t *testing.T) {
 	}
 }
 
-// Behind a sql.DB over a pgxpool the dead connections of a restarted server are not idle ones that database/sql knows.
+// Behind a sql.DB over a pgxpool the dead connections of a restarted server are not idle ones that
+// database/sql knows.
 func TestLookupsOverAPgxpoolSurviveARestart(t *testing.T) {
 	f := newFaulty(t, 0)
 	token := f.tokens(t, 1)[0]
@@ -613,7 +626,8 @@ func TestAnOutageLogsChangesOnly(t *testing.T) {
 	eventually(t, "all is well again", func() bool {
 		_, _ = store.Lookup(t.Context(), token)
 		text := log.String()
-		return strings.Contains(text, "primary answers again") && strings.Contains(text, "reaping works again")
+		return strings.Contains(text, "primary answers again") &&
+			strings.Contains(text, "reaping works again")
 	})
 	if lines := strings.Count(log.String(), "\n"); lines > 12 {
 		t.Errorf("%d lines:\n%s", lines, log.String())
@@ -623,7 +637,9 @@ func TestAnOutageLogsChangesOnly(t *testing.T) {
 // panicking is a driver's hook that panics.
 type panicking struct{ armed atomic.Bool }
 
-func (p *panicking) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+func (p *panicking) TraceQueryStart(
+	ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData,
+) context.Context {
 	if p.armed.Load() {
 		panic("a tracer's fault")
 	}

@@ -46,7 +46,8 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	mustBeDead(t, request, token, "after RevokeSubject elsewhere")
 	token = loginAs(t, request, "ann")
 	latest := mustInsert(t, logout, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
-	if _, err := request.Update(t.Context(), token, "late", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+	if _, err := request.Update(t.Context(), token, "late",
+		sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
 		t.Errorf("the save of an evicted session: %v", err)
 	}
 	mustOpen(t, logout, latest, "p", "the session that evicted it")
@@ -87,7 +88,8 @@ func noDeadlock(t *testing.T, random *rand.Rand, work ...func(*rand.Rand) error)
 	wait.Wait()
 }
 
-// keycloak#13684: the batched keepalives of several nodes, over the same sessions in different orders, deadlock.
+// keycloak#13684: the batched keepalives of several nodes, over the same sessions in different orders,
+// deadlock.
 func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
@@ -107,7 +109,8 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 		pool := d.primary
 		work = append(work, func(random *rand.Rand) error {
 			for range rounds {
-				// Due again, whatever another node has just written; in id order, as an application would have to.
+				// Due again, whatever another node has just written; in id order, as an application would
+				// have to.
 				if _, err := pool.Exec(`WITH due AS MATERIALIZED (SELECT id FROM sessionsql.session ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
 					UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute' FROM due WHERE s.id = due.id`); err != nil {
 					return err
@@ -173,7 +176,8 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 		return store.Flush(ctx)
 	})
 	repeat(2, func(random *rand.Rand) error {
-		_, err := store.Rotate(ctx, tokens[random.IntN(sessions)], &sessionsql.RotateOptions{Grace: time.Hour})
+		_, err := store.Rotate(ctx, tokens[random.IntN(sessions)],
+			&sessionsql.RotateOptions{Grace: time.Hour})
 		return gone(err)
 	})
 	repeat(1, func(random *rand.Rand) error {
@@ -181,11 +185,13 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 		return err
 	})
 	repeat(2, func(random *rand.Rand) error {
-		_, err := store.Insert(ctx, "p", &sessionsql.InsertOptions{Subject: fmt.Sprint("subject", random.IntN(10)), MaxSessions: 15})
+		_, err := store.Insert(ctx, "p",
+			&sessionsql.InsertOptions{Subject: fmt.Sprint("subject", random.IntN(10)), MaxSessions: 15})
 		return err
 	})
 	repeat(1, func(random *rand.Rand) error { // time goes by for some
-		_, err := d.primary.Exec("UPDATE sessionsql.session SET expires_at = now() WHERE id = $1", idOf(t, tokens[random.IntN(sessions)]))
+		_, err := d.primary.Exec(`UPDATE sessionsql.session SET expires_at = now()
+			WHERE id = $1`, idOf(t, tokens[random.IntN(sessions)]))
 		return err
 	})
 	noDeadlock(t, random, work...)
@@ -199,8 +205,10 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	for i := range 5 {
 		tokens = append(tokens, mustInsert(t, store, fmt.Sprint("own", i), nil))
 	}
-	// A restore, a failover or an operator set the sequence back. (The CACHE of each connection hides that until it reconnects.)
-	d.primary.MustExec(fmt.Sprintf("ALTER TABLE sessionsql.session ALTER COLUMN id RESTART WITH %d", idOf(t, tokens[0])))
+	// A restore, a failover or an operator set the sequence back. (The CACHE of each connection hides that
+	// until it reconnects.)
+	d.primary.MustExec(fmt.Sprintf(`ALTER TABLE sessionsql.session ALTER COLUMN id RESTART WITH
+		%d`, idOf(t, tokens[0])))
 	again := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nil)
 	defer closeStore(t, again)
 	refused := 0
@@ -210,7 +218,8 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 		switch {
 		case err == nil:
 			mustOpen(t, again, token, "canary", "a new session")
-		case errors.As(err, &failed) && failed.SQLState == "23505" && !strings.Contains(err.Error(), "canary"):
+		case errors.As(err, &failed) && failed.SQLState == "23505" &&
+			!strings.Contains(err.Error(), "canary"):
 			refused++
 		default:
 			t.Errorf("%v", err)
@@ -228,18 +237,23 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 		t.Error("an id could be chosen")
 	}
 	var ids []int64
-	must(t, d.primary.Select(&ids, "SELECT DISTINCT sessionsql.insert(sha256('same'), 'p') FROM generate_series(1, 2)"))
+	must(t, d.primary.Select(&ids, `SELECT DISTINCT sessionsql.insert(sha256('same'), 'p')
+		FROM generate_series(1, 2)`))
 	if len(ids) != 2 {
 		t.Errorf("two inserts made the sessions %v", ids)
 	}
 }
 
-// koa-pg-session#8, connect-session-knex#11: the cleanup mistakes a unit or a time zone, and deletes sessions that are alive.
+// koa-pg-session#8, connect-session-knex#11: the cleanup mistakes a unit or a time zone, and deletes sessions
+// that are alive.
 func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 	d := newDatabase(t)
 	zones := []string{"UTC", "Pacific/Kiritimati", "Pacific/Niue", "America/St_Johns", "Europe/Berlin"}
 	store := d.Store(t, nil)
-	lifetimes := []time.Duration{time.Minute, 15 * time.Minute, 5 * time.Hour, 13 * time.Hour, 24 * time.Hour, 60 * 24 * time.Hour, 99 * 365 * 24 * time.Hour}
+	lifetimes := []time.Duration{
+		time.Minute, 15 * time.Minute, 5 * time.Hour, 13 * time.Hour, 24 * time.Hour,
+		60 * 24 * time.Hour, 99 * 365 * 24 * time.Hour,
+	}
 	for _, zone := range zones {
 		writer := sessiontest.OpenStore(t, d.PrimaryDSN()+"&timezone="+zone, nil, nil)
 		defer closeStore(t, writer)
@@ -263,10 +277,12 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 		}
 	}
 	want := int64(len(zones) * len(lifetimes))
-	if n := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE payload = 'alive'"); n != 2*want {
+	if n := get[int64](t, d.primary, `SELECT count(*) FROM sessionsql.session
+		WHERE payload = 'alive'`); n != 2*want {
 		t.Errorf("%d live sessions are left, want %d", n, 2*want)
 	}
-	if n := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE payload = 'expired'"); n != 0 || reapedInAll != want {
+	if n := get[int64](t, d.primary, `SELECT count(*) FROM sessionsql.session
+		WHERE payload = 'expired'`); n != 0 || reapedInAll != want {
 		t.Errorf("%d expired sessions are left and %d were reaped, want 0 and %d", n, reapedInAll, want)
 	}
 	if result := mustReap(t, store); result.Reaped != 0 {
@@ -296,8 +312,8 @@ func TestTouchNeverWritesBackOldData(t *testing.T) {
 	}
 }
 
-// formancehq/go-libs#601: after a failover the pool's connections to the old primary stay, and every write is refused as
-// read-only until the program is restarted.
+// formancehq/go-libs#601: after a failover the pool's connections to the old primary stay, and every write is
+// refused as read-only until the program is restarted.
 func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	cluster := ownCluster(t, 1)
 	d := newDatabaseIn(t, cluster)
@@ -316,7 +332,8 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 		var wait sync.WaitGroup
 		for range 32 {
 			wait.Go(func() {
-				if _, err := store.Update(t.Context(), tokens[name], name, sessionsql.AnyVersion); err != nil {
+				if _, err := store.Update(t.Context(), tokens[name], name,
+					sessionsql.AnyVersion); err != nil {
 					t.Error(err)
 				}
 			})
@@ -356,7 +373,8 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 		mustReap(t, store)
 	}
 	pool := open(t, next.DSN(d.Name))
-	if n := get[int](t, pool, "SELECT count(*) FROM sessionsql.session WHERE payload = 'first'"); n != len(stores) {
+	if n := get[int](t, pool, `SELECT count(*) FROM sessionsql.session
+		WHERE payload = 'first'`); n != len(stores) {
 		t.Errorf("the new primary has %d of the writes, want %d", n, len(stores))
 	}
 }
@@ -386,7 +404,10 @@ func TestTheStoredHashIsNoToken(t *testing.T) {
 				t.Errorf("%s: find_session found %q", name, got)
 			}
 		}
-		for _, text := range []string{base64.StdEncoding.EncodeToString(hash), fmt.Sprintf("%x", hash), fmt.Sprintf(`\x%x`, hash), string(hash)} {
+		for _, text := range []string{
+			base64.StdEncoding.EncodeToString(hash), fmt.Sprintf("%x", hash),
+			fmt.Sprintf(`\x%x`, hash), string(hash),
+		} {
 			mustBeDead(t, store, sessionsql.Token(text), "a spelling of the hash")
 		}
 	}
@@ -399,7 +420,10 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 	d := newDatabase(t)
 	before := runtime.NumGoroutine()
 	const now = time.Millisecond
-	for name, interval := range map[string]time.Duration{"never ran": -1, "never came to run": time.Hour, "runs all the time": now} {
+	for name, interval := range map[string]time.Duration{
+		"never ran": -1, "never came to run": time.Hour,
+		"runs all the time": now,
+	} {
 		for range 5 {
 			pool := sqlx.MustOpen("pgx", d.PrimaryDSN())
 			options := quiet()
@@ -407,7 +431,8 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 			store := sessiontest.OpenStoreOver(t, pool, options)
 			if interval == now {
 				eventually(t, "the cleanup runs", func() bool {
-					d.fill(t, 1, "-1 second") // which the last statement of a Store that was closed may still reap
+					// which the last statement of a Store that was closed may still reap
+					d.fill(t, 1, "-1 second")
 					return store.Stats().Reaped > 0
 				})
 			}

@@ -12,8 +12,9 @@ import (
 	"github.com/jmoiron/sqlx"
 )
 
-// Two transactions, each a list of steps, run in every order that keeps each one's own. A step that has to wait for a lock
-// is left waiting while the other transaction goes on, as in PostgreSQL's isolation tests; nothing sleeps and hopes.
+// Two transactions, each a list of steps, run in every order that keeps each one's own. A step that has to
+// wait for a lock is left waiting while the other transaction goes on, as in PostgreSQL's isolation tests;
+// nothing sleeps and hopes.
 
 type transaction struct {
 	name  string
@@ -31,7 +32,8 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 			ARRAY[$1, $2]::bigint[], ARRAY[sha256('1'), sha256('2')], '{late,late}', '{NULL,NULL}')`
 		saveBoth2 = `SELECT count(*) FROM sessionsql.update_payload_batch(
 			ARRAY[$2, $1]::bigint[], ARRAY[sha256('2'), sha256('1')], '{late,late}', '{NULL,NULL}')`
-		expireFirst = "UPDATE sessionsql.session SET expires_at = now() - interval '1 second' WHERE id = $1 AND $2 > 0"
+		expireFirst = `UPDATE sessionsql.session SET expires_at = now() - interval '1 second' WHERE id = $1
+			AND $2 > 0`
 	)
 	touches := transaction{"touch", []string{"BEGIN", touchBoth, touchBoth, "COMMIT"}}
 	touchesBack := transaction{"touch backwards", []string{"BEGIN", touchBoth2, "COMMIT"}}
@@ -44,7 +46,10 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 	expires := transaction{"expire", []string{"BEGIN", expireFirst, "COMMIT"}}
 
 	d := newDatabase(t)
-	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
+	plans := []string{
+		"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin",
+		"enable_seqscan,enable_mergejoin",
+	}
 	count := 0
 	for _, pair := range [][2]transaction{
 		{touches, touchesBack},
@@ -80,7 +85,9 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 	t.Logf("%d interleavings", count)
 }
 
-func checkInterleaving(t *testing.T, d *database, name string, pair [2]transaction, order []int, plan string) {
+func checkInterleaving(
+	t *testing.T, d *database, name string, pair [2]transaction, order []int, plan string,
+) {
 	t.Helper()
 	d.primary.MustExec("DELETE FROM sessionsql.session")
 	ids := d.fill(t, 2, "1 minute") // both alive and due for a touch
@@ -111,7 +118,8 @@ func checkInterleaving(t *testing.T, d *database, name string, pair [2]transacti
 		Version int
 	}
 	var first []row
-	must(t, d.primary.Select(&first, "SELECT expires_at > now() AS alive, version FROM sessionsql.session WHERE id = $1", ids[0]))
+	must(t, d.primary.Select(&first, `SELECT expires_at > now() AS alive, version FROM sessionsql.session
+		WHERE id = $1`, ids[0]))
 	switch {
 	case did("revoke") && len(first) > 0:
 		t.Errorf("%s: a revoked session is back: %+v", name, first)
@@ -120,7 +128,8 @@ func checkInterleaving(t *testing.T, d *database, name string, pair [2]transacti
 	case did("expire") && len(first) > 0 && first[0].Alive && !did("save") && !did("touch"):
 		t.Errorf("%s: an expired session is alive: %+v", name, first)
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.live_session WHERE id = $1", ids[1]); n != 1 {
+	if n := get[int](t, d.primary, `SELECT count(*) FROM sessionsql.live_session
+		WHERE id = $1`, ids[1]); n != 1 {
 		t.Errorf("%s: the other session, which nobody ended, is gone", name)
 	}
 }
@@ -144,7 +153,8 @@ func interleavings(a, b int) [][]int {
 	return orders
 }
 
-// A runner runs the steps of one transaction on its own connection, in order, each when the one before it is done.
+// A runner runs the steps of one transaction on its own connection, in order, each when the one before it is
+// done.
 type runner struct {
 	t      *testing.T
 	pool   *sqlx.DB
@@ -160,11 +170,15 @@ type runner struct {
 func newRunner(t *testing.T, d *database, plan string) *runner {
 	t.Helper()
 	conn := d.conn(t)
-	r := &runner{t: t, pool: d.primary, conn: conn, steps: make(chan func() error, 10), ended: make(chan struct{})}
+	r := &runner{
+		t: t, pool: d.primary, conn: conn, steps: make(chan func() error, 10),
+		ended: make(chan struct{}),
+	}
 	must(t, conn.GetContext(t.Context(), &r.pid, "SELECT pg_backend_pid()"))
 	_, err := conn.ExecContext(t.Context(), "RESET ALL")
 	must(t, err)
-	_, err = conn.ExecContext(t.Context(), "SET jit = off") // which a plan without the usual joins seems to be worth
+	// which a plan without the usual joins seems to be worth
+	_, err = conn.ExecContext(t.Context(), "SET jit = off")
 	must(t, err)
 	for setting := range strings.SplitSeq(plan, ",") {
 		if setting != "" {

@@ -21,7 +21,8 @@ func reap(t testing.TB, pool sqlx.Queryer, maxRows, maxPages int) reaped {
 	return get[reaped](t, pool, "SELECT * FROM sessionsql.reap($1, $2)", maxRows, maxPages)
 }
 
-// pagesRead counts the pages of the session table that work reads, found in memory or not, by the server's own accounting.
+// pagesRead counts the pages of the session table that work reads, found in memory or not, by the server's
+// own accounting.
 func pagesRead(t *testing.T, d *database, work func(conn *sqlx.Conn)) int64 {
 	t.Helper()
 	conn := d.conn(t)
@@ -41,7 +42,8 @@ func pagesRead(t *testing.T, d *database, work func(conn *sqlx.Conn)) int64 {
 func TestReapReadsAtMostMaxPagesOnATableOfAnySize(t *testing.T) {
 	for _, rows := range []int{1_000, 200_000} {
 		d := newDatabase(t)
-		d.primary.MustExec("ALTER TABLE sessionsql.session SET (autovacuum_enabled = off)") // it reads pages too
+		// it reads pages too
+		d.primary.MustExec("ALTER TABLE sessionsql.session SET (autovacuum_enabled = off)")
 		d.fill(t, rows, "1 hour")
 		const maxPages = 10
 		for range 5 {
@@ -64,7 +66,8 @@ func TestReapLapDeletesExactlyTheExpired(t *testing.T) {
 	d := newDatabase(t)
 	live := d.fill(t, 3000, "1 hour")
 	d.fill(t, 3000, "-1 second")
-	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() - interval '1 hour' WHERE id % 3 = 0")
+	d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() - interval '1 hour'
+		WHERE id % 3 = 0`)
 	want := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE expires_at <= now()")
 	pages := get[int64](t, d.primary, "SELECT pg_relation_size('sessionsql.session') / 8192")
 
@@ -156,7 +159,10 @@ func TestReapLeavesLockedRowsForTheNextLap(t *testing.T) {
 
 func TestReapRefusesBadLimits(t *testing.T) {
 	d := newDatabase(t)
-	for _, call := range []string{"reap(0, 1)", "reap(1, 0)", "reap(-1, 1)", "reap(NULL, 1)", "reap(1, NULL)"} {
+	for _, call := range []string{
+		"reap(0, 1)", "reap(1, 0)", "reap(-1, 1)", "reap(NULL, 1)",
+		"reap(1, NULL)",
+	} {
 		if _, err := d.primary.Exec("SELECT * FROM sessionsql." + call); err == nil {
 			t.Errorf("%s succeeded", call)
 		}

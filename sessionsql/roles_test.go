@@ -49,7 +49,8 @@ func installRoles(t testing.TB, pool *sqlx.DB) {
 	must(t, tx.Commit())
 }
 
-// login makes a user of this database's own that has the given roles, and returns its name. Users belong to the cluster.
+// login makes a user of this database's own that has the given roles, and returns its name. Users belong to
+// the cluster.
 func (d *database) login(t testing.TB, roles ...string) string {
 	t.Helper()
 	name := fmt.Sprintf("%s_%d", d.Name, users.Add(1))
@@ -81,7 +82,8 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 	var wait sync.WaitGroup
 	for i := range tokens {
 		wait.Go(func() {
-			token, err := store.Insert(ctx, fmt.Sprint("p", i), &sessionsql.InsertOptions{Subject: "all", Lifetime: time.Hour})
+			token, err := store.Insert(ctx, fmt.Sprint("p", i),
+				&sessionsql.InsertOptions{Subject: "all", Lifetime: time.Hour})
 			if err != nil {
 				t.Errorf("Insert: %v", err)
 				return
@@ -135,7 +137,8 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	installRoles(t, d.primary)
 	app, reader := d.login(t, "sessionsql_app"), d.login(t, "sessionsql_reader")
 
-	store, err := sessionsql.Open(t.Context(), asUser(t, d.PrimaryDSN(), app), []string{asUser(t, d.ReplicaDSNs()[0], reader)},
+	store, err := sessionsql.Open(t.Context(), asUser(t, d.PrimaryDSN(), app),
+		[]string{asUser(t, d.ReplicaDSNs()[0], reader)},
 		&sessionsql.Options{FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond})
 	must(t, err)
 	defer closeStore(t, store)
@@ -175,7 +178,10 @@ var granted = map[string][]string{
 		"update_payload_batch", "version",
 	},
 	"sessionsql_support": {"list_subject", "node", "revoke_subject", "version"},
-	"sessionsql_reader":  {"find_session", "lookup", "lookup_batch", "node", "token_hash", "token_id", "version"},
+	"sessionsql_reader": {
+		"find_session", "lookup", "lookup_batch", "node", "token_hash", "token_id",
+		"version",
+	},
 	"sessionsql_reaper":  {"node", "reap", "reap_all", "version"},
 	"sessionsql_monitor": {"health", "last_reap", "node", "version"},
 	"nobody":             nil,
@@ -224,7 +230,8 @@ func TestRolesMayNothingElse(t *testing.T) {
 			"TABLE sessionsql.session", "TABLE sessionsql.live_session", "TABLE sessionsql.subject_session",
 			"TABLE sessionsql.listed_session", "TABLE sessionsql.reaper",
 			"DELETE FROM sessionsql.session", "ALTER FUNCTION sessionsql.version() VOLATILE",
-			"CREATE FUNCTION sessionsql.lookup(id integer, secret_hash bytea) RETURNS text LANGUAGE sql RETURN 'x'",
+			`CREATE FUNCTION sessionsql.lookup(id integer, secret_hash bytea) RETURNS text
+				LANGUAGE sql RETURN 'x'`,
 			"SET ROLE sessionsql_owner",
 		} {
 			if _, err := pool.Exec(attempt); sqlState(err) != "42501" {
@@ -254,9 +261,9 @@ func TestEverythingIsTheOwners(t *testing.T) {
 	}
 }
 
-// A function that runs as its owner with names that its caller can redirect would be the owner's gift to the caller. insert
-// and reap_all qualify all they name instead, which the attack below proves; whatever else wants that has to be looked at
-// first.
+// A function that runs as its owner with names that its caller can redirect would be the owner's gift to the
+// caller. insert and reap_all qualify all they name instead, which the attack below proves; whatever else
+// wants that has to be looked at first.
 func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
 	d := newDatabase(t)
 	installRoles(t, d.primary)
@@ -287,7 +294,8 @@ func TestUpgradeKeepsTheRoles(t *testing.T) {
 	token := mustInsert(t, store, "p", nil)
 
 	d.pretendOlder()
-	if err := sessionsql.Install(t.Context(), open(t, asUser(t, d.PrimaryDSN(), app))); sqlState(err) != "42501" {
+	if err := sessionsql.Install(t.Context(),
+		open(t, asUser(t, d.PrimaryDSN(), app))); sqlState(err) != "42501" {
 		t.Errorf("the app may install: %v", err)
 	}
 	must(t, sessionsql.Install(t.Context(), d.primary))
@@ -313,7 +321,8 @@ func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
 
 func TestRolesNeedNoSuperuser(t *testing.T) {
 	d := emptyDatabaseIn(t, ownCluster(t, 0)) // where nobody else has made the roles
-	d.primary.MustExec("CREATE ROLE installer LOGIN CREATEROLE; GRANT CREATE ON DATABASE " + d.Name + " TO installer")
+	d.primary.MustExec(`CREATE ROLE installer LOGIN CREATEROLE; GRANT CREATE ON DATABASE
+		` + d.Name + " TO installer")
 	installer := open(t, asUser(t, d.PrimaryDSN(), "installer"))
 	for range 2 {
 		installRoles(t, installer)
@@ -365,13 +374,14 @@ func TestRolesRefuseToRunInPieces(t *testing.T) {
 	}
 }
 
-// The traps of a hostile role: a schema with a function for each of pg_catalog's, operators for each pair of types, domains
-// with the names of types, and views with the names of relations. Whichever is reached counts the call, which no rollback
-// undoes, and raises.
+// The traps of a hostile role: a schema with a function for each of pg_catalog's, operators for each pair of
+// types, domains with the names of types, and views with the names of relations. Whichever is reached counts
+// the call, which no rollback undoes, and raises.
 //
-// There are two ways to be reached. With the schema before pg_catalog, the same signature is enough. With pg_catalog before
-// the schema, as always where the path does not name it, a signature that fits better wins: one without a cast where
-// pg_catalog's needs one, hence the operators for all pairs and the functions with each argument's type exchanged in turn.
+// There are two ways to be reached. With the schema before pg_catalog, the same signature is enough. With
+// pg_catalog before the schema, as always where the path does not name it, a signature that fits better wins:
+// one without a cast where pg_catalog's needs one, hence the operators for all pairs and the functions with
+// each argument's type exchanged in turn.
 const traps = `
 CREATE SCHEMA evil AUTHORIZATION hostile;
 GRANT USAGE ON SCHEMA evil TO PUBLIC;
@@ -502,7 +512,8 @@ func (d *database) decoys(t testing.TB, schema string) string {
 // identifiers are the names that are called in the bundle without a schema.
 func identifiers() string {
 	names := map[string]bool{}
-	for _, match := range regexp.MustCompile(`(?:^|[^.\w])(\w+)\(`).FindAllStringSubmatch(bundle.Install()+bundle.Roles(), -1) {
+	for _, match := range regexp.MustCompile(`(?:^|[^.\w])(\w+)\(`).FindAllStringSubmatch(
+		bundle.Install()+bundle.Roles(), -1) {
 		names["'"+strings.ToLower(match[1])+"'"] = true
 	}
 	list := make([]string, 0, len(names))
@@ -523,7 +534,8 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 	raw := append(binary.BigEndian.AppendUint64(nil, uint64(id)), secret...)
 	token := base64.RawURLEncoding.EncodeToString(raw)
 	digest := sha256.Sum256(secret)
-	replace := strings.NewReplacer("$id", fmt.Sprint(id), "$next", fmt.Sprint(id+1), "$hash", fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
+	replace := strings.NewReplacer("$id", fmt.Sprint(id), "$next", fmt.Sprint(id+1), "$hash",
+		fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
 		"$hex", fmt.Sprintf("%x", digest), "$token", "'"+token+"'")
 	var calls []capturedCall
 	for _, row := range [][3]string{
@@ -540,7 +552,10 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 		{"find_session", "SELECT f.payload FROM sessionsql.find_session($token) AS f", "^mine$"},
 		{"find_session", "SELECT f.expires_in FROM sessionsql.find_session($token) AS f", "^1199"},
 		{"insert", "SELECT sessionsql.insert($other, 'p')", "^[1-9][0-9]*$"},
-		{"insert", "SELECT sessionsql.insert($other, 'p', '1 minute', '1 hour', 'victim', false, 1, 'l')", "^[1-9][0-9]*$"},
+		{
+			"insert", "SELECT sessionsql.insert($other, 'p', '1 minute', '1 hour', 'victim', false, 1, 'l')",
+			"^[1-9][0-9]*$",
+		},
 		{"insert_batch", `SELECT i.id FROM sessionsql.insert_batch('{"\\x$hex"}', '{p}', '{60}', '{60}', '{s}') AS i`, "^[1-9][0-9]*$"},
 		{"is_insertable", "SELECT sessionsql.is_insertable($hash, 'p', 60, 60, 's', NULL, 'l')", "^true$"},
 		{"is_due", "SELECT sessionsql.is_due('2999-01-01', 1e12, 'infinity')", "^true$"},
@@ -550,12 +565,21 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 		{"lookup", "SELECT l.payload FROM sessionsql.lookup($id, $hash) AS l", "^mine$"},
 		{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $hash) AS l", "^1199"},
 		{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $other) AS l", "^no row$"},
-		{"lookup_batch", `SELECT l.payload FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`, "^mine$"},
-		{"lookup_batch", `SELECT l.expires_in FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`, "^1199"},
+		{
+			"lookup_batch", `SELECT l.payload FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`,
+			"^mine$",
+		},
+		{
+			"lookup_batch", `SELECT l.expires_in FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`,
+			"^1199",
+		},
 		{"max_label_bytes", "SELECT sessionsql.max_label_bytes()", "^256$"},
 		{"max_subject_bytes", "SELECT sessionsql.max_subject_bytes()", "^1024$"},
 		{"max_timeout", "SELECT sessionsql.max_timeout()", "^3.15576e"},
-		{"new_session", "SELECT sessionsql.new_session('p', '1 minute', '1 hour', 'victim', false, 1)", "^[A-Za-z0-9_-]{32}$"},
+		{
+			"new_session", "SELECT sessionsql.new_session('p', '1 minute', '1 hour', 'victim', false, 1)",
+			"^[A-Za-z0-9_-]{32}$",
+		},
 		{"next_expiry", "SELECT sessionsql.next_expiry(60, '1999-12-31 12:00+00')", "^1999-12-31"},
 		{"open_session", "SELECT o.payload FROM sessionsql.open_session($id, $hash) AS o", "^mine$"},
 		{"open_session", "SELECT o.expires_in FROM sessionsql.open_session($id, $hash) AS o", "^1199"},
@@ -635,15 +659,20 @@ func captureAttack(t *testing.T, withRoles bool) {
 	d := newDatabase(t)
 	decoys := d.decoys(t, "evil")
 	temporary := d.decoys(t, "pg_temp")
-	for _, name := range []string{"text", "varchar", "bytea", "bool", "int4", "int8", "float8", "timestamptz", "interval", "tid", "regclass", "bit"} {
-		temporary += fmt.Sprintf("CREATE DOMAIN pg_temp.%s AS pg_catalog.%[1]s CHECK (evil.trap('temporary type %[1]s'));\n", name)
+	for _, name := range []string{
+		"text", "varchar", "bytea", "bool", "int4", "int8", "float8", "timestamptz",
+		"interval", "tid", "regclass", "bit",
+	} {
+		temporary += fmt.Sprintf(
+			"CREATE DOMAIN pg_temp.%s AS pg_catalog.%[1]s CHECK (evil.trap('temporary type %[1]s'));\n", name)
 	}
 	hostile := d.login(t)
 	build := strings.NewReplacer("hostile", hostile, ":names", identifiers()).Replace(traps)
 	d.primary.MustExec(bundle.Uninstall())
 	d.primary.MustExec(build + "SET ROLE " + hostile + ";" + decoys + "RESET ROLE;")
 	captured := func() int64 {
-		return get[int64](t, d.primary, "SELECT CASE WHEN c.is_called THEN c.last_value ELSE 0 END FROM evil.calls AS c")
+		return get[int64](t, d.primary,
+			"SELECT CASE WHEN c.is_called THEN c.last_value ELSE 0 END FROM evil.calls AS c")
 	}
 	disarmed := func(what string) {
 		t.Helper()
@@ -685,8 +714,10 @@ func captureAttack(t *testing.T, withRoles bool) {
 
 	// A call for each function, or this test proves nothing for a new one.
 	var functions, views []string
-	must(t, d.primary.Select(&functions, "SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace ORDER BY 1"))
-	must(t, d.primary.Select(&views, "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind = 'v'"))
+	must(t, d.primary.Select(&functions, `SELECT p.proname FROM pg_proc AS p
+		WHERE p.pronamespace = 'sessionsql'::regnamespace ORDER BY 1`))
+	must(t, d.primary.Select(&views, `SELECT c.relname FROM pg_class AS c
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind = 'v'`))
 	var called []string
 	for _, call := range capturedCalls(1, make([]byte, 16)) {
 		called = append(called, call.function)
@@ -734,11 +765,13 @@ func captureAttack(t *testing.T, withRoles bool) {
 				unguarded = append(unguarded, "SELECT 'x'::text")
 			}
 			if strings.HasSuffix(path, "evil,pg_catalog") {
-				unguarded = append(unguarded, "SELECT now()", "SELECT make_interval(secs => 1::pg_catalog.float8)", "SELECT 1 = 1",
+				unguarded = append(unguarded, "SELECT now()",
+					"SELECT make_interval(secs => 1::pg_catalog.float8)", "SELECT 1 = 1",
 					"SELECT count(*)", "SELECT max(1)")
 			}
 			for _, careless := range unguarded {
-				if _, err := pool.Exec(careless); err == nil || !strings.Contains(err.Error(), "captured by") {
+				if _, err := pool.Exec(careless); err == nil ||
+					!strings.Contains(err.Error(), "captured by") {
 					t.Errorf("path %s: %s escaped the traps: %v", path, careless, err)
 				}
 			}

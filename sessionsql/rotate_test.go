@@ -18,7 +18,9 @@ import (
 )
 
 // mustOpen checks that a token opens the session with this payload.
-func mustOpen(t *testing.T, store *sessionsql.Store, token sessionsql.Token, payload, when string) sessionsql.Session {
+func mustOpen(
+	t *testing.T, store *sessionsql.Store, token sessionsql.Token, payload, when string,
+) sessionsql.Session {
 	t.Helper()
 	sess, err := store.Lookup(t.Context(), token)
 	if err != nil || sess.Payload != payload {
@@ -49,7 +51,8 @@ func mustBeDead(t *testing.T, store *sessionsql.Store, token sessionsql.Token, w
 // endGrace moves the end of a rotated session's grace, instead of waiting for it.
 func (d *database) endGrace(t *testing.T, token sessionsql.Token) {
 	t.Helper()
-	d.primary.MustExec("UPDATE sessionsql.session SET previous_until = clock_timestamp() WHERE id = $1", idOf(t, token))
+	d.primary.MustExec(`UPDATE sessionsql.session SET previous_until = clock_timestamp()
+		WHERE id = $1`, idOf(t, token))
 	d.CatchUp(t)
 }
 
@@ -163,8 +166,14 @@ func TestRotateNeverResurrects(t *testing.T) {
 	must(t, store.Revoke(t.Context(), revoked))
 	before := get[string](t, d.primary, "SELECT s::text FROM sessionsql.session AS s")
 	for when, token := range map[string]sessionsql.Token{"expired": expired, "revoked": revoked} {
-		for _, own := range []sessionsql.RotateOptions{{}, {Subject: "ann"}, {Grace: time.Hour}, {Grace: -1}} {
-			if renewed, err := store.Rotate(t.Context(), token, &own); err != sessionsql.ErrNoSession || renewed != "" {
+		for _, own := range []sessionsql.RotateOptions{
+			{},
+			{Subject: "ann"},
+			{Grace: time.Hour},
+			{Grace: -1},
+		} {
+			if renewed, err := store.Rotate(t.Context(), token, &own); err != sessionsql.ErrNoSession ||
+				renewed != "" {
 				t.Errorf("%s: %v", when, err)
 			}
 		}
@@ -176,7 +185,8 @@ func TestRotateNeverResurrects(t *testing.T) {
 		}
 	}
 	mustOpen(t, store, live, "live", "after attempts to rotate it")
-	if after := get[string](t, d.primary, "SELECT s::text FROM sessionsql.session AS s WHERE id = $1", idOf(t, expired)); after != before {
+	if after := get[string](t, d.primary, `SELECT s::text FROM sessionsql.session AS s
+		WHERE id = $1`, idOf(t, expired)); after != before {
 		t.Error("the expired row was written")
 	}
 }
@@ -228,8 +238,8 @@ func (d *database) pauseReplay(t *testing.T) {
 	t.Cleanup(func() { d.replica.MustExec("SELECT pg_wal_replay_resume()") })
 }
 
-// forgetRecentWrites waits until the Store reads a session from the replica, which means that it holds the replica to be
-// up to date with everything that the Store wrote there.
+// forgetRecentWrites waits until the Store reads a session from the replica, which means that it holds the
+// replica to be up to date with everything that the Store wrote there.
 func forgetRecentWrites(t *testing.T, store *sessionsql.Store, token sessionsql.Token) {
 	t.Helper()
 	eventually(t, "the session is read from the replica", func() bool {
@@ -293,7 +303,8 @@ func TestOwnWritesThroughTheNewTokenAreNeverReadBackOlderThroughTheOldOne(t *tes
 		must(t, write(renewed[name]))
 		for range 10 {
 			sess, err := store.Lookup(t.Context(), old[name])
-			if name == "Update" && (err != nil || sess.Payload != "new") || name != "Update" && err != sessionsql.ErrNoSession {
+			if name == "Update" && (err != nil || sess.Payload != "new") || name != "Update" &&
+				err != sessionsql.ErrNoSession {
 				t.Errorf("after %s the old token opens %q, %v", name, sess.Payload, err)
 			}
 		}
@@ -344,11 +355,13 @@ func TestRotateRefusesBadOptionsBeforeAnySQL(t *testing.T) {
 		"a cap for nobody":    {MaxSessions: 1},
 		"everything is wrong": {Subject: "canary\x00", Grace: 2 * time.Hour},
 	} {
-		if _, err := store.Rotate(t.Context(), wellFormed, options); !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
+		if _, err := store.Rotate(t.Context(), wellFormed, options); !errors.Is(err, sessionsql.ErrOptions) ||
+			strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := store.Rotate(t.Context(), wellFormed, &sessionsql.RotateOptions{Grace: time.Hour}); !errors.Is(err, sessionsql.ErrUnavailable) {
+	if _, err := store.Rotate(t.Context(), wellFormed,
+		&sessionsql.RotateOptions{Grace: time.Hour}); !errors.Is(err, sessionsql.ErrUnavailable) {
 		t.Errorf("good options: %v", err)
 	}
 }
@@ -372,7 +385,8 @@ func TestSQLRotateRefusesBadInputWithoutRepeatingIt(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if text := fmt.Sprintf("%+v", *pg); strings.Contains(text, "canary") || strings.Contains(text, "12345") || strings.Contains(text, "63616e617279") {
+		if text := fmt.Sprintf("%+v", *pg); strings.Contains(text, "canary") ||
+			strings.Contains(text, "12345") || strings.Contains(text, "63616e617279") {
 			t.Errorf("%s: %s", name, text)
 		}
 	}
@@ -390,7 +404,8 @@ func TestEveryInterleavingOfRotateAndAnotherTransaction(t *testing.T) {
 		revokeFirst = "SELECT sessionsql.revoke($1, sha256('1')) AND $2 > 0"
 		revokeOwner = "SELECT sessionsql.revoke_subject('ann', $2) WHERE $1 > 0"
 		saveFirst   = "SELECT sessionsql.update_payload($1, sha256('1'), 'late') WHERE $2 > 0"
-		expireFirst = "UPDATE sessionsql.session SET expires_at = now() - interval '1 second' WHERE id = $1 AND $2 > 0"
+		expireFirst = `UPDATE sessionsql.session SET expires_at = now() - interval '1 second' WHERE id = $1
+			AND $2 > 0`
 	)
 	rotates := transaction{"rotate", []string{"BEGIN", rotateFirst, "COMMIT"}}
 	unrotates := transaction{"rotate, rolled back", []string{"BEGIN", rotateFirst, "ROLLBACK"}}
@@ -403,8 +418,12 @@ func TestEveryInterleavingOfRotateAndAnotherTransaction(t *testing.T) {
 	expires := transaction{"expire", []string{"BEGIN", expireFirst, "COMMIT"}}
 
 	d := newDatabase(t)
-	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'") // of the rows that fill makes
-	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
+	// of the rows that fill makes
+	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'")
+	plans := []string{
+		"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin",
+		"enable_seqscan,enable_mergejoin",
+	}
 	type row struct{ Secret, Previous, Payload string }
 	const secrets = `SELECT convert_from(k.secret, 'UTF8') AS secret, COALESCE(convert_from(p.secret, 'UTF8'), '') AS previous, s.payload
 		FROM sessionsql.session AS s
@@ -430,7 +449,8 @@ func TestEveryInterleavingOfRotateAndAnotherTransaction(t *testing.T) {
 			name := fmt.Sprintf("%s and %s, order %v, without %q", pair[0].name, pair[1].name, order, plan)
 			checkInterleaving(t, d, name, pair, order, plan)
 
-			// With default grace the old secret opens for either, so both have their effect, whoever comes first.
+			// With default grace the old secret opens for either, so both have their effect, whoever comes
+			// first.
 			var got []row
 			must(t, d.primary.Select(&got, secrets))
 			if pair[1].name == "revoke" {

@@ -58,7 +58,10 @@ func tokenNeedles(token sessionsql.Token) []needle {
 		{escaped.String(), "secret as escaped bytea"},
 		{strings.Trim(strconv.Quote(string(secret)), `"`), "quoted secret"},
 		{strings.Trim(fmt.Sprint(secret), "[]"), "secret as numbers"},
-		{strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte{"), "}"), "secret as Go bytes"},
+		{
+			strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte{"), "}"),
+			"secret as Go bytes",
+		},
 		{hex.EncodeToString([]byte(token[11:])), "hex of the token's text"},
 	}
 }
@@ -163,7 +166,9 @@ func (w *secrecy) open(settings string, options *sessionsql.Options) *sessionsql
 }
 
 // verbs is every verb of a Store that was opened with these settings.
-func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]func(context.Context, sessionsql.Token) error {
+func (w *secrecy) verbs(
+	store *sessionsql.Store, settings string,
+) map[string]func(context.Context, sessionsql.Token) error {
 	w.t.Helper()
 	pool := open(w.t, w.d.PrimaryDSN()+settings)
 	return map[string]func(context.Context, sessionsql.Token) error{
@@ -173,7 +178,8 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]fun
 			return err
 		},
 		"Insert with a cap": func(ctx context.Context, _ sessionsql.Token) error {
-			token, err := store.Insert(ctx, w.payload(), &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 50})
+			token, err := store.Insert(ctx, w.payload(),
+				&sessionsql.InsertOptions{Subject: "ann", MaxSessions: 50})
 			w.keep(token, nil)
 			return err
 		},
@@ -201,10 +207,18 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]fun
 			_, err := store.RevokeSubject(ctx, "bob", token)
 			return err
 		},
-		"Revoke":  store.Revoke,
-		"Flush":   func(ctx context.Context, _ sessionsql.Token) error { return store.Flush(ctx) },
-		"Reap":    func(ctx context.Context, _ sessionsql.Token) error { _, err := store.Reap(ctx); return err },
-		"Version": func(ctx context.Context, _ sessionsql.Token) error { _, err := store.Version(ctx); return err },
+		"Revoke": store.Revoke,
+		"Flush":  func(ctx context.Context, _ sessionsql.Token) error { return store.Flush(ctx) },
+		"Reap": func(ctx context.Context, _ sessionsql.Token) error {
+			_,
+				err := store.Reap(ctx)
+			return err
+		},
+		"Version": func(ctx context.Context, _ sessionsql.Token) error {
+			_,
+				err := store.Version(ctx)
+			return err
+		},
 		"InsertTx": func(ctx context.Context, _ sessionsql.Token) error {
 			tx, err := pool.BeginTxx(ctx, nil)
 			if err != nil {
@@ -230,9 +244,11 @@ func (w *secrecy) print(value any) {
 		fmt.Fprintf(&w.printed, verb+"\n", value)
 	}
 	handlers := []slog.Handler{slog.NewTextHandler(&w.printed, nil)}
-	if kind := strings.TrimPrefix(fmt.Sprintf("%T", value), "*"); !strings.HasPrefix(kind, "db.") && !strings.HasPrefix(kind, "native.") {
+	if kind := strings.TrimPrefix(fmt.Sprintf("%T", value), "*"); !strings.HasPrefix(kind, "db.") &&
+		!strings.HasPrefix(kind, "native.") {
 		// Those are parameters and rows, which no Store logs.
-		handlers = append(handlers, slog.NewJSONHandler(&w.printed, nil)) // which marshals instead of formatting
+		// which marshals instead of formatting
+		handlers = append(handlers, slog.NewJSONHandler(&w.printed, nil))
 	}
 	for _, handler := range handlers {
 		slog.New(handler).Info("value", slog.Any("value", value))
@@ -262,7 +278,8 @@ func (w *secrecy) session(store *sessionsql.Store, subject string) sessionsql.To
 	return w.keep(mustInsert(w.t, store, w.payload(), &sessionsql.InsertOptions{Subject: subject}), nil)
 }
 
-// forge keeps a token with a secret that is wrong in one bit, and so opens nothing; it must not be seen either.
+// forge keeps a token with a secret that is wrong in one bit, and so opens nothing; it must not be seen
+// either.
 func (w *secrecy) forge(good sessionsql.Token) sessionsql.Token {
 	w.t.Helper()
 	raw := raw(w.t, good)
@@ -309,7 +326,8 @@ func (w *secrecy) workload(mode string) {
 	renewed := w.keep(mustRotate(t, store, good, nil), nil)
 	w.keep(store.Rotate(ctx, good, nil))
 
-	// Payloads and options that are refused here, by the server, or by a constraint that somebody added to the table.
+	// Payloads and options that are refused here, by the server, or by a constraint that somebody added to
+	// the table.
 	twin := w.payload()
 	w.keep(mustInsert(t, store, twin, nil), nil)
 	for i := range 8 {
@@ -325,7 +343,10 @@ func (w *secrecy) workload(mode string) {
 		wait.Go(func() { w.keep(store.Insert(ctx, w.payload(), nil)) })
 	}
 	wait.Wait()
-	for _, payload := range []string{twin, canaryText + strings.Repeat("x", 3_001), canaryText + strings.Repeat("x", 5_001), canaryText + "\x00", canaryText + "\xff"} {
+	for _, payload := range []string{
+		twin, canaryText + strings.Repeat("x", 3_001),
+		canaryText + strings.Repeat("x", 5_001), canaryText + "\x00", canaryText + "\xff",
+	} {
 		w.keep(store.Insert(ctx, payload, nil))
 		_, err := store.Update(ctx, renewed, payload, sessionsql.AnyVersion)
 		w.failed(err)
@@ -340,7 +361,9 @@ func (w *secrecy) workload(mode string) {
 	impatient := w.open(settings+"&statement_timeout=25", w.options())
 	blocker := w.d.primary.MustBegin()
 	blocker.MustExec("LOCK TABLE sessionsql.session IN ACCESS EXCLUSIVE MODE")
-	run := func(verbs map[string]func(context.Context, sessionsql.Token) error, ctx context.Context) <-chan struct{} {
+	run := func(verbs map[string]func(context.Context, sessionsql.Token) error,
+		ctx context.Context,
+	) <-chan struct{} {
 		var calls sync.WaitGroup
 		for _, verb := range verbs {
 			calls.Go(func() { w.failed(verb(ctx, renewed)) })
@@ -353,7 +376,8 @@ func (w *secrecy) workload(mode string) {
 		var pids []int
 		must(t, w.d.primary.Select(&pids, `SELECT pid FROM pg_stat_activity
 			WHERE datname = $1 AND wait_event_type = 'Lock' AND application_name <> 'test'`, w.d.Name))
-		w.seen.WriteString(get[string](t, w.d.primary, "SELECT COALESCE(string_agg(query, E'\n'), '') FROM pg_stat_activity"))
+		w.seen.WriteString(get[string](t, w.d.primary,
+			"SELECT COALESCE(string_agg(query, E'\n'), '') FROM pg_stat_activity"))
 		return pids
 	}
 	<-run(w.verbs(impatient, settings+"&statement_timeout=25"), ctx)
@@ -394,7 +418,8 @@ func (w *secrecy) workload(mode string) {
 			stats := looping.Stats()
 			return name == "reap" && stats.ReapErrors > 0 || name == "touch_batch" && stats.FlushErrors > 0
 		})
-		w.d.primary.MustExec("ALTER FUNCTION sessionsql.hidden" + strings.TrimPrefix(signature, name) + " RENAME TO " + name)
+		w.d.primary.MustExec("ALTER FUNCTION sessionsql.hidden" + strings.TrimPrefix(signature, name) +
+			" RENAME TO " + name)
 	}
 	must(t, looping.Close(ctx))
 	w.print(looping.Stats())
@@ -406,8 +431,8 @@ func (w *secrecy) workload(mode string) {
 	w.print(store)
 }
 
-// sqlTokens runs the functions for clients that have only SQL, which take tokens, as their comments say to: as parameters,
-// with parameters kept out of the log.
+// sqlTokens runs the functions for clients that have only SQL, which take tokens, as their comments say to:
+// as parameters, with parameters kept out of the log.
 func (w *secrecy) sqlTokens(mode string, settings string) {
 	t := w.t
 	pool := open(t, w.d.PrimaryDSN()+"&default_query_exec_mode="+mode+settings)
@@ -416,7 +441,8 @@ func (w *secrecy) sqlTokens(mode string, settings string) {
 	for _, each := range []sessionsql.Token{token, w.forge(token), token[:31], "'" + token} {
 		get[int](t, pool, "SELECT count(*) FROM sessionsql.find_session($1)", string(each))
 	}
-	get[bool](t, pool, "SELECT sessionsql.token_id($1) IS NULL OR sessionsql.token_hash($1) IS NULL", string(token))
+	get[bool](t, pool, "SELECT sessionsql.token_id($1) IS NULL OR sessionsql.token_hash($1) IS NULL",
+		string(token))
 	get[bool](t, pool, "SELECT sessionsql.end_session($1)", string(token))
 	w.seen.WriteString(get[string](t, w.d.primary, "SELECT string_agg(query, E'\n') FROM pg_stat_activity"))
 }
@@ -517,7 +543,8 @@ func fillPayloads(v reflect.Value, name string) {
 	switch {
 	case v.Kind() == reflect.String && strings.Contains(name, "Payload"):
 		v.SetString(canaryText)
-	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String && strings.Contains(name, "Payload"):
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String &&
+		strings.Contains(name, "Payload"):
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		v.Index(0).SetString(canaryText)
 	case v.Kind() == reflect.Struct:
@@ -535,7 +562,8 @@ var loudest = map[string]string{
 	"track_activity_query_size": "100000", "fsync": "off", "autovacuum": "off",
 }
 
-// loudCluster is a server that logs all that it can; explains says whether it has PostgreSQL's contrib modules.
+// loudCluster is a server that logs all that it can; explains says whether it has PostgreSQL's contrib
+// modules.
 func loudCluster(t *testing.T) (cluster *pgcluster.Cluster, explains bool) {
 	t.Helper()
 	settings := map[string]string{
@@ -586,7 +614,8 @@ func TestNoSecretLeavesTheProgram(t *testing.T) {
 			w.sqlTokens(mode, quietParameters)
 		}
 	}
-	_, err := sessionsql.Open(t.Context(), "postgres://u:"+canaryText+"@127.0.0.1:1/d?sslmode=disable&connect_timeout=1", nil, nil)
+	_, err := sessionsql.Open(t.Context(),
+		"postgres://u:"+canaryText+"@127.0.0.1:1/d?sslmode=disable&connect_timeout=1", nil, nil)
 	w.failed(err)
 	_, err = sessionsql.Open(t.Context(), "postgres://u:"+canaryText+"@127.0.0.1:x/d", nil, nil)
 	w.failed(err)
@@ -609,9 +638,11 @@ func TestNoSecretLeavesTheProgram(t *testing.T) {
 	}
 
 	d.primary.MustExec("ANALYZE")
-	statistics := get[string](t, d.primary, "SELECT COALESCE(string_agg(s::text, E'\n'), '') FROM pg_stats AS s WHERE schemaname = 'sessionsql'")
+	statistics := get[string](t, d.primary,
+		"SELECT COALESCE(string_agg(s::text, E'\n'), '') FROM pg_stats AS s WHERE schemaname = 'sessionsql'")
 	if explains {
-		w.seen.WriteString(get[string](t, d.primary, "SELECT string_agg(query, E'\n') FROM pg_stat_statements"))
+		w.seen.WriteString(get[string](t, d.primary,
+			"SELECT string_agg(query, E'\n') FROM pg_stat_statements"))
 	}
 	var secrets, payloads haystack
 	for _, token := range w.tokens {
@@ -643,7 +674,8 @@ func TestNoSecretLeavesTheProgram(t *testing.T) {
 		t.Error("no payload in the server's log: it was not as loud as this test wants it")
 	}
 
-	// The search can fail: every spelling is found where it is, and the server's log is where this server logs.
+	// The search can fail: every spelling is found where it is, and the server's log is where this server
+	// logs.
 	control := w.tokens[0]
 	for _, n := range tokenNeedles(control) {
 		if _, found := secrets.find(server[:1000] + n.text + server[1000:2000])[n.what]; !found {
@@ -656,7 +688,8 @@ func TestNoSecretLeavesTheProgram(t *testing.T) {
 	}
 
 	// With the settings that the README tells an operator, payloads stay out of the server's log as well.
-	d.primary.MustExec("ALTER TABLE sessionsql.session DROP CONSTRAINT forced") // a failed CHECK prints the row under any settings
+	// a failed CHECK prints the row under any settings
+	d.primary.MustExec("ALTER TABLE sessionsql.session DROP CONSTRAINT forced")
 	silence := []string{"log_parameter_max_length = 0", "log_parameter_max_length_on_error = 0"}
 	if explains {
 		silence = append(silence, "auto_explain.log_verbose = off")

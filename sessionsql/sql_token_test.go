@@ -19,7 +19,8 @@ import (
 // found is what find_session returns, without the payload of others.
 func (d *database) found(t *testing.T, token sessionsql.Token) (payloads []string) {
 	t.Helper()
-	must(t, d.primary.Select(&payloads, "SELECT f.payload FROM sessionsql.find_session($1) AS f", string(token)))
+	must(t,
+		d.primary.Select(&payloads, "SELECT f.payload FROM sessionsql.find_session($1) AS f", string(token)))
 	return payloads
 }
 
@@ -28,11 +29,13 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	store := d.Store(t, nil)
 
 	// Made in SQL, used in Go.
-	token := sessionsql.Token(get[string](t, d.primary, "SELECT sessionsql.new_session('sql', '15 minutes', '1 hour', 'ann')"))
+	token := sessionsql.Token(get[string](t, d.primary,
+		"SELECT sessionsql.new_session('sql', '15 minutes', '1 hour', 'ann')"))
 	if len(token) != 32 {
 		t.Errorf("a token of %d characters", len(token))
 	}
-	if sess := mustOpen(t, store, token, "sql", "new_session in Go"); sess.Subject != "ann" || sess.Version != 1 {
+	if sess := mustOpen(t, store, token, "sql", "new_session in Go"); sess.Subject != "ann" ||
+		sess.Version != 1 {
 		t.Errorf("%v of %q", sess, sess.Subject)
 	}
 	if got := d.clocks(t, token); got.Idle != 900 || got.ExpiresIn > 1200 || got.DeadlineIn > 3600 {
@@ -96,8 +99,8 @@ func TestTokenPartsAreTheSameInSQLAndGo(t *testing.T) {
 	}
 }
 
-// malformedTokens are of more than 1000 kinds: every length, every position with every sort of character that is not of the
-// alphabet, every id that is none.
+// malformedTokens are of more than 1000 kinds: every length, every position with every sort of character that
+// is not of the alphabet, every id that is none.
 func malformedTokens(good string) []string {
 	var all []string
 	for n := range 100 {
@@ -122,8 +125,10 @@ func malformedTokens(good string) []string {
 		binary.BigEndian.PutUint64(raw, id)
 		all = append(all, base64.RawURLEncoding.EncodeToString(raw))
 	}
-	return append(all, good+"\n", "\n"+good, good+" ", " "+good, good+"\x01", good+"=", "'"+good+"'", "{"+good+"}", "("+good+")",
-		`\x`+good, `\x`+fmt.Sprintf("%x", good), "NULL", "null", "''", "' OR true --", "$1", "%", "_", "^", ".*", good+good)
+	return append(all, good+"\n", "\n"+good, good+" ", " "+good, good+"\x01", good+"=", "'"+good+"'",
+		"{"+good+"}", "("+good+")",
+		`\x`+good, `\x`+fmt.Sprintf("%x",
+			good), "NULL", "null", "''", "' OR true --", "$1", "%", "_", "^", ".*", good+good)
 }
 
 func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
@@ -154,7 +159,10 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 	mustOpen(t, store, good, "p", "the good one")
 
 	// What is no text never reaches a function; what the server says then does not repeat it.
-	for name, bad := range map[string]string{"NUL": "canary" + string(good)[:25] + "\x00", "not UTF-8": "canary" + string(good)[:25] + "\xff"} {
+	for name, bad := range map[string]string{
+		"NUL":       "canary" + string(good)[:25] + "\x00",
+		"not UTF-8": "canary" + string(good)[:25] + "\xff",
+	} {
 		for _, verb := range []string{"find_session", "end_session", "token_id", "token_hash"} {
 			_, err := d.primary.Exec("SELECT sessionsql."+verb+"($1::text)", bad)
 			var pg *pgconn.PgError
@@ -170,7 +178,8 @@ func TestSecretsAreDistinctAndEveryBitIsBalanced(t *testing.T) {
 	store := d.Store(t, nil)
 	const n = 10_000
 	inSQL := func() (tokens []string) {
-		must(t, d.primary.Select(&tokens, "SELECT sessionsql.new_session('p') FROM generate_series(1, $1)", n))
+		must(t, d.primary.Select(&tokens, `SELECT sessionsql.new_session('p')
+			FROM generate_series(1, $1)`, n))
 		return tokens
 	}
 	inGo := func() []string {
@@ -206,7 +215,8 @@ func TestSecretsAreDistinctAndEveryBitIsBalanced(t *testing.T) {
 		if len(secrets) != n || len(ids) != n {
 			t.Errorf("%s: %d secrets and %d ids are distinct, want %d", maker, len(secrets), len(ids), n)
 		}
-		// Six standard deviations: a good source fails once in millions of runs; a fixed bit is a hundred away.
+		// Six standard deviations: a good source fails once in millions of runs; a fixed bit is a hundred
+		// away.
 		bound := 6 * math.Sqrt(n) / 2
 		for i, count := range ones {
 			if math.Abs(float64(count)-n/2) > bound {

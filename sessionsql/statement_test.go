@@ -41,9 +41,11 @@ func connectors(t *testing.T, d *database) map[string]driver.Connector {
 	return map[string]driver.Connector{"pgx": connect, "another driver": connector{connect}}
 }
 
-// onOnePool runs a test on a pool of each kind of driver, with a Store over it and one session. A pool has one connection, so that
-// what happens to that shows in the next statement.
-func onOnePool(t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessionsql.Store, sessionsql.Token)) {
+// onOnePool runs a test on a pool of each kind of driver, with a Store over it and one session. A pool has
+// one connection, so that what happens to that shows in the next statement.
+func onOnePool(
+	t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessionsql.Store, sessionsql.Token),
+) {
 	for name, each := range connectors(t, d) {
 		t.Run(name, func(t *testing.T) {
 			pool := sql.OpenDB(each)
@@ -56,47 +58,49 @@ func onOnePool(t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessio
 	}
 }
 
-// A context that ends around the moment of the answer either ends the call or does not: the session is the right one or the
-// error is the context's, and the connection serves the next caller in both cases.
+// A context that ends around the moment of the answer either ends the call or does not: the session is the
+// right one or the error is the context's, and the connection serves the next caller in both cases.
 func TestContextsThatEndDuringStatements(t *testing.T) {
 	random := seeded(t)
-	onOnePool(t, newDatabase(t), func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
-		usual := time.Hour
-		for range 20 {
-			begin := time.Now()
-			mustLookup(t, store, token)
-			usual = min(usual, time.Since(begin))
-		}
-		backend := func() int { return get[int](t, sqlx.NewDb(pool, "pgx"), "SELECT pg_backend_pid()") }
-		var answered, ended int
-		for range 500 {
-			before := backend()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(2*usual))))
-			sess, err := store.Lookup(ctx, token)
-			cancel()
-			switch {
-			case err == nil && sess.Payload == "kept":
-				answered++
-				if backend() != before {
-					t.Fatal("the answer was there, and the connection is not")
+	onOnePool(t, newDatabase(t),
+		func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
+			usual := time.Hour
+			for range 20 {
+				begin := time.Now()
+				mustLookup(t, store, token)
+				usual = min(usual, time.Since(begin))
+			}
+			backend := func() int { return get[int](t, sqlx.NewDb(pool, "pgx"), "SELECT pg_backend_pid()") }
+			var answered, ended int
+			for range 500 {
+				before := backend()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(2*usual))))
+				sess, err := store.Lookup(ctx, token)
+				cancel()
+				switch {
+				case err == nil && sess.Payload == "kept":
+					answered++
+					if backend() != before {
+						t.Fatal("the answer was there, and the connection is not")
+					}
+				case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, sessionsql.ErrUnavailable):
+					ended++
+				default:
+					t.Fatalf("%q, %v", sess.Payload, err)
 				}
-			case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, sessionsql.ErrUnavailable):
-				ended++
-			default:
-				t.Fatalf("%q, %v", sess.Payload, err)
+				if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "kept" {
+					t.Fatalf("after that: %q, %v", sess.Payload, err)
+				}
 			}
-			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "kept" {
-				t.Fatalf("after that: %q, %v", sess.Payload, err)
+			t.Logf("%d answered, %d ended", answered, ended)
+			if ended == 0 {
+				t.Error("no context ended in time")
 			}
-		}
-		t.Logf("%d answered, %d ended", answered, ended)
-		if ended == 0 {
-			t.Error("no context ended in time")
-		}
-	})
+		})
 }
 
-// A statement that waits, here for a lock, is left when its context ends, and whoever waits for the connection leaves too.
+// A statement that waits, here for a lock, is left when its context ends, and whoever waits for the
+// connection leaves too.
 func TestContextsThatEndWhileWaiting(t *testing.T) {
 	d := newDatabase(t)
 	onOnePool(t, d, func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
@@ -127,7 +131,8 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 	})
 }
 
-// Batches travel another way on connections of pgx than on another driver's: on both every caller gets their own session.
+// Batches travel another way on connections of pgx than on another driver's: on both every caller gets their
+// own session.
 func TestBatchesOfEveryDriver(t *testing.T) {
 	onOnePool(t, newDatabase(t), func(t *testing.T, _ *sql.DB, store *sessionsql.Store, _ sessionsql.Token) {
 		tokens := make([]sessionsql.Token, 200)
@@ -145,7 +150,8 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 				case i > 0 && (err != nil || sess.Payload != strconv.Itoa(i) || sess.Version != 1):
 					t.Errorf("session %d: %q, version %d, %v", i, sess.Payload, sess.Version, err)
 				}
-				version, err := store.Update(t.Context(), token, "again "+strconv.Itoa(i), sessionsql.AnyVersion)
+				version, err := store.Update(t.Context(), token, "again "+strconv.Itoa(i),
+					sessionsql.AnyVersion)
 				switch {
 				case i == 0 && err != sessionsql.ErrNoSession:
 					t.Errorf("a revoked session was written: version %d, %v", version, err)
@@ -156,7 +162,8 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 		}
 		wait.Wait()
 		for i, token := range tokens[1:] {
-			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "again "+strconv.Itoa(i+1) {
+			if sess, err := store.Lookup(t.Context(), token); err != nil ||
+				sess.Payload != "again "+strconv.Itoa(i+1) {
 				t.Errorf("session %d was written %q, %v", i+1, sess.Payload, err)
 			}
 		}
@@ -177,8 +184,10 @@ func TestAStatementThatIsTooLateIsUnavailable(t *testing.T) {
 			defer func() { _ = blocker.Rollback() }()
 			blocker.MustExec("LOCK TABLE sessionsql.session")
 			for range 20 {
-				_, err := store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
-				if !errors.Is(err, sessionsql.ErrUnavailable) || !strings.Contains(err.Error(), "no answer within 50ms") {
+				_, err := store.Insert(t.Context(), "p",
+					&sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
+				if !errors.Is(err, sessionsql.ErrUnavailable) ||
+					!strings.Contains(err.Error(), "no answer within 50ms") {
 					t.Fatal(err)
 				}
 			}

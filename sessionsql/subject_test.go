@@ -31,7 +31,10 @@ func TestRevokeSubjectEndsAllSessionsButTheKeptOne(t *testing.T) {
 	for range 5 {
 		anns = append(anns, loginAs(t, store, "ann"))
 	}
-	others := []sessionsql.Token{loginAs(t, store, "anna"), loginAs(t, store, "Ann"), loginAs(t, store, "an%"), mustInsert(t, store, "", nil)}
+	others := []sessionsql.Token{
+		loginAs(t, store, "anna"), loginAs(t, store, "Ann"),
+		loginAs(t, store, "an%"), mustInsert(t, store, "", nil),
+	}
 	expired := loginAs(t, store, "ann")
 	d.setExpiry(idOf(t, expired), "0")
 
@@ -86,7 +89,8 @@ func TestSubjectsAreRefusedBeforeAnySQL(t *testing.T) {
 	store := sessiontest.OpenStoreOver(t, nowhere(t), nil)
 	defer closeStore(t, store)
 	for name, subject := range map[string]string{
-		"empty": "", "too long": strings.Repeat("canary", 171), "NUL": "canary\x00", "not UTF-8": "canary\xff",
+		"empty": "", "too long": strings.Repeat("canary",
+			171), "NUL": "canary\x00", "not UTF-8": "canary\xff",
 	} {
 		_, err := store.ListSubject(t.Context(), subject, "")
 		_, err2 := store.RevokeSubject(t.Context(), subject, "")
@@ -99,7 +103,8 @@ func TestSubjectsAreRefusedBeforeAnySQL(t *testing.T) {
 	for name, own := range map[string]sessionsql.InsertOptions{
 		"a cap without a subject": {MaxSessions: 1}, "a negative cap": {MaxSessions: -1, Subject: "canary"},
 	} {
-		if _, err := store.Insert(t.Context(), "p", &own); !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
+		if _, err := store.Insert(t.Context(), "p", &own); !errors.Is(err, sessionsql.ErrOptions) ||
+			strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -134,7 +139,8 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 		last()
 		must(t, cluster.Primary.Kill())
 		must(t, cluster.Primary.Start(t.Context()))
-		eventually(t, "the restarted server is used", func() bool { // the first write finds out that its connection is dead
+		// the first write finds out that its connection is dead
+		eventually(t, "the restarted server is used", func() bool {
 			_, err := store.RevokeSubject(t.Context(), "nobody", "")
 			return err == nil
 		})
@@ -168,7 +174,8 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 func (d *database) waitsForLock(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, "somebody waits for the lock", func() bool {
-		return get[bool](t, d.primary, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))", pid)
+		return get[bool](t, d.primary,
+			"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))", pid)
 	})
 }
 
@@ -176,12 +183,16 @@ func TestRevokeSubjectWaitsForWhatIsBeingKeptAlive(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
 	for name, hold := range map[string]string{
-		"touch":            "SELECT sessionsql.touch_batch(ARRAY[$1::bigint])",
-		"save":             "UPDATE sessionsql.session SET payload = 'ann', version = version + 1 WHERE id = $1",
+		"touch": "SELECT sessionsql.touch_batch(ARRAY[$1::bigint])",
+		"save": `UPDATE sessionsql.session SET payload = 'ann', version = version + 1
+			WHERE id = $1`,
 		"touch, no change": "SELECT 1 FROM sessionsql.session WHERE id = $1 FOR NO KEY UPDATE",
 	} {
 		for _, end := range []string{"COMMIT", "ROLLBACK"} {
-			tokens := []sessionsql.Token{loginAs(t, store, "ann"), loginAs(t, store, "ann"), loginAs(t, store, "ann")}
+			tokens := []sessionsql.Token{
+				loginAs(t, store, "ann"), loginAs(t, store, "ann"),
+				loginAs(t, store, "ann"),
+			}
 			held := idOf(t, tokens[1])
 			d.setExpiry(held, "1 minute") // due for a touch
 			tx := d.primary.MustBegin()
@@ -216,7 +227,8 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 		touchBoth    = "SELECT sessionsql.touch_batch(ARRAY[$2, $1]::bigint[])"
 		reapAll      = "SELECT count(*) FROM sessionsql.reap() WHERE $1::bigint <> $2::bigint"
 		saveFirst    = "SELECT sessionsql.update_payload($1, sha256('1'), 'late') WHERE $2 > 0"
-		login        = "SELECT sessionsql.insert(sha256('3'), 'new', subject => 'ann', max_sessions => 2) WHERE $1 <> $2::bigint"
+		login        = `SELECT sessionsql.insert(sha256('3'), 'new', subject => 'ann', max_sessions => 2)
+			WHERE $1 <> $2::bigint`
 	)
 	revokes := transaction{"revoke", []string{"BEGIN", revokeOwner, "COMMIT"}}
 	listed := transaction{"revoke", []string{"BEGIN", revokeListed, "COMMIT"}}
@@ -227,8 +239,12 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 	all := transaction{"revoke", []string{"BEGIN", revokeLogins, "COMMIT"}}
 
 	d := newDatabase(t)
-	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'") // of the rows that fill makes
-	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
+	// of the rows that fill makes
+	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'")
+	plans := []string{
+		"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin",
+		"enable_seqscan,enable_mergejoin",
+	}
 	count := 0
 	for _, pair := range [][2]transaction{
 		{revokes, touches},
@@ -245,7 +261,8 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
 			plan := plans[count%len(plans)]
 			count++
-			checkInterleaving(t, d, fmt.Sprintf("%s subject and %s, order %v, without %q", pair[0].name, pair[1].name, order, plan), pair, order, plan)
+			checkInterleaving(t, d, fmt.Sprintf("%s subject and %s, order %v, without %q", pair[0].name,
+				pair[1].name, order, plan), pair, order, plan)
 		}
 	}
 	// Here both sessions end, and none may be left but one that was made meanwhile.
@@ -323,7 +340,8 @@ func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 	var want []int64
 	for i := range 5 {
 		token := loginAs(t, store, "ann")
-		d.primary.MustExec("UPDATE sessionsql.session SET created_at = now() - make_interval(hours => $2) WHERE id = $1", idOf(t, token), 10-i)
+		d.primary.MustExec(`UPDATE sessionsql.session SET created_at = now() - make_interval(hours => $2)
+			WHERE id = $1`, idOf(t, token), 10-i)
 		want = append(want, idOf(t, token))
 	}
 	// In the other order than that of their ids.
@@ -363,7 +381,8 @@ func TestListSubjectUsesTheIndex(t *testing.T) {
 	d.primary.MustExec("ANALYZE sessionsql.session")
 	var plan []string
 	must(t, d.primary.Select(&plan, "EXPLAIN SELECT * FROM sessionsql.list_subject('subject70')"))
-	if text := strings.Join(plan, "\n"); !strings.Contains(text, "session_subject") || strings.Contains(text, "Seq Scan") {
+	if text := strings.Join(plan, "\n"); !strings.Contains(text, "session_subject") ||
+		strings.Contains(text, "Seq Scan") {
 		t.Errorf("no index is used:\n%s", text)
 	}
 }
@@ -376,7 +395,8 @@ func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 	d.setExpiry(idOf(t, expired), "0") // does not count
 	var tokens []sessionsql.Token
 	for i := range 6 {
-		token := mustInsert(t, store, fmt.Sprint(i), &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 3})
+		token := mustInsert(t, store, fmt.Sprint(i),
+			&sessionsql.InsertOptions{Subject: "ann", MaxSessions: 3})
 		tokens = append(tokens, token)
 		for j, token := range tokens {
 			if j > i-3 {

@@ -40,7 +40,10 @@ func TestTokenNeverPrintsItself(t *testing.T) {
 	}
 	fmt.Fprintln(&printed, token, value)
 	var logged bytes.Buffer
-	for _, handler := range []slog.Handler{slog.NewTextHandler(&logged, nil), slog.NewJSONHandler(&logged, nil)} {
+	for _, handler := range []slog.Handler{
+		slog.NewTextHandler(&logged, nil),
+		slog.NewJSONHandler(&logged, nil),
+	} {
 		slog.New(handler).Info("a", "token", token, "value", value)
 	}
 	for _, output := range []string{printed.String(), logged.String()} {
@@ -99,7 +102,8 @@ func TestHostileTokensAreOneAndTheSameError(t *testing.T) {
 		if err != sessionsql.ErrNoSession {
 			t.Errorf("%s: Lookup returned %v", name, err)
 		}
-		if _, err := store.Update(t.Context(), token, "stolen", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+		if _, err := store.Update(t.Context(), token, "stolen",
+			sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: Update returned %v", name, err)
 		}
 		if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {
@@ -123,7 +127,8 @@ func TestMalformedTokenNeedsNoRoundTrip(t *testing.T) {
 	if _, err := store.Lookup(t.Context(), "malformed"); err != sessionsql.ErrNoSession {
 		t.Errorf("malformed: %v", err)
 	}
-	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err, sessionsql.ErrUnavailable) {
+	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err,
+		sessionsql.ErrUnavailable) {
 		t.Errorf("well-formed: %v", err)
 	}
 }

@@ -20,7 +20,8 @@ func touch(t testing.TB, pool sqlx.Queryer, ids ...int64) int64 {
 
 // setExpiry moves a session's clock instead of waiting for it.
 func (d *database) setExpiry(id int64, expiresIn string) {
-	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + $2::interval WHERE id = $1", id, expiresIn)
+	d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() + $2::interval
+		WHERE id = $1`, id, expiresIn)
 }
 
 func (d *database) expiresIn(t testing.TB, id int64) float64 {
@@ -92,11 +93,13 @@ func TestTouchNeverShortens(t *testing.T) {
 func TestTouchWritesNothingWithMoreThanTheIdleTimeoutLeft(t *testing.T) {
 	d := newDatabase(t)
 	ids := d.fill(t, 100, "30 minutes 5 seconds")
-	before := get[string](t, d.primary, "SELECT string_agg(xmin::text || ctid::text, ',' ORDER BY id) FROM sessionsql.session")
+	before := get[string](t, d.primary,
+		"SELECT string_agg(xmin::text || ctid::text, ',' ORDER BY id) FROM sessionsql.session")
 	if n := touch(t, d.primary, ids...); n != 0 {
 		t.Errorf("touched %d sessions, want 0", n)
 	}
-	if after := get[string](t, d.primary, "SELECT string_agg(xmin::text || ctid::text, ',' ORDER BY id) FROM sessionsql.session"); after != before {
+	if after := get[string](t, d.primary, `SELECT string_agg(xmin::text || ctid::text, ',' ORDER BY id)
+		FROM sessionsql.session`); after != before {
 		t.Error("rows were written")
 	}
 }
@@ -123,12 +126,16 @@ func TestTouchIsHOT(t *testing.T) {
 	for done := 0; done < touches; done += batch {
 		random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
 		var n int64
-		must(t, conn.GetContext(t.Context(), &n, "SELECT sessionsql.touch_batch($1::text::bigint[])", arrayOf(ids[:batch])))
+		must(t, conn.GetContext(t.Context(), &n, "SELECT sessionsql.touch_batch($1::text::bigint[])",
+			arrayOf(ids[:batch])))
 		if n != batch {
 			t.Fatalf("touched %d sessions, want %d", n, batch)
 		}
-		// The touched ones are due again, in the same place: what follows is their next touch and not a new row.
-		_, err := conn.ExecContext(t.Context(), "UPDATE sessionsql.session SET expires_at = now() + interval '1 minute' WHERE id = ANY ($1::text::bigint[])", arrayOf(ids[:batch]))
+		// The touched ones are due again, in the same place: what follows is their next touch and not a new
+		// row.
+		_, err := conn.ExecContext(t.Context(), `UPDATE sessionsql.session
+			SET expires_at = now() + interval '1 minute'
+			WHERE id = ANY ($1::text::bigint[])`, arrayOf(ids[:batch]))
 		must(t, err)
 	}
 	after := read()
@@ -164,7 +171,10 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 				must(t, err)
 			}
 		}
-		_, err := conn.ExecContext(t.Context(), "SET plan_cache_mode = "+[]string{"auto", "force_generic_plan", "force_custom_plan"}[random.IntN(3)])
+		_, err := conn.ExecContext(t.Context(), "SET plan_cache_mode = "+[]string{
+			"auto",
+			"force_generic_plan", "force_custom_plan",
+		}[random.IntN(3)])
 		must(t, err)
 		go func() {
 			defer func() { _ = conn.Close() }()
@@ -181,10 +191,12 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 		}
 		run(func(ctx context.Context, conn *sqlx.Conn) error {
 			for _, ids := range batches {
-				if _, err := conn.ExecContext(ctx, "SELECT sessionsql.touch_batch($1::text::bigint[])", ids); err != nil {
+				if _, err := conn.ExecContext(ctx, `SELECT
+					sessionsql.touch_batch($1::text::bigint[])`, ids); err != nil {
 					return err
 				}
-				// Due again, so that the next touches have to write: in one go, in an order that a plan chose.
+				// Due again, so that the next touches have to write: in one go, in an order that a plan
+				// chose.
 				if _, err := conn.ExecContext(ctx, `WITH due AS MATERIALIZED (
 					SELECT id FROM sessionsql.session WHERE expires_at > now() AND id = ANY ($1::text::bigint[])
 					ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
@@ -199,7 +211,8 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 	run(func(ctx context.Context, conn *sqlx.Conn) error {
 		for range 3 * rounds {
 			var n int64
-			if err := conn.GetContext(ctx, &n, "SELECT r.reaped FROM sessionsql.reap($1, 20) AS r", maxRows); err != nil {
+			if err := conn.GetContext(ctx, &n, `SELECT r.reaped
+				FROM sessionsql.reap($1, 20) AS r`, maxRows); err != nil {
 				return err
 			}
 			if n > maxRows {
@@ -212,7 +225,8 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 	run(func(ctx context.Context, conn *sqlx.Conn) error {
 		for i, id := range revoked {
 			var done bool
-			if err := conn.GetContext(ctx, &done, "SELECT sessionsql.revoke($1, sha256($2::integer::text::bytea))", id, i+1); err != nil {
+			if err := conn.GetContext(ctx, &done, `SELECT sessionsql.revoke($1,
+				sha256($2::integer::text::bytea))`, id, i+1); err != nil {
 				return err
 			}
 			if !done {
@@ -235,7 +249,8 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 	if n := d.countWhere(t, "expires_at > now()"); n != len(live)-len(revoked) {
 		t.Errorf("%d live sessions are left, want %d", n, len(live)-len(revoked))
 	}
-	if n := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE expires_at <= now()"); n+reaped != int64(len(expired)) {
+	if n := get[int64](t, d.primary, `SELECT count(*) FROM sessionsql.session
+		WHERE expires_at <= now()`); n+reaped != int64(len(expired)) {
 		t.Errorf("%d expired sessions are left and %d reaped, want %d together", n, reaped, len(expired))
 	}
 }
@@ -248,23 +263,28 @@ func TestExpiryIsTheSameInEveryTimeZone(t *testing.T) {
 		_, err := conn.ExecContext(t.Context(), "SELECT set_config('TimeZone', $1, false)", writer)
 		must(t, err)
 		var id int64
-		must(t, conn.GetContext(t.Context(), &id, "SELECT sessionsql.insert(sha256('a'), 'p', '30 minutes', '1 hour')"))
+		must(t, conn.GetContext(t.Context(), &id, `SELECT sessionsql.insert(sha256('a'), 'p', '30 minutes', '1
+			hour')`))
 		for _, reader := range zones {
 			_, err := conn.ExecContext(t.Context(), "SELECT set_config('TimeZone', $1, false)", reader)
 			must(t, err)
 			var left float64
-			must(t, conn.GetContext(t.Context(), &left, "SELECT l.expires_in FROM sessionsql.lookup($1, sha256('a')) AS l", id))
+			must(t, conn.GetContext(t.Context(), &left, `SELECT l.expires_in
+				FROM sessionsql.lookup($1, sha256('a')) AS l`, id))
 			if left < 2390 || left > 2400 {
 				t.Errorf("written in %s, read in %s: %v seconds left, want 2400", writer, reader, left)
 			}
-			if _, err := conn.ExecContext(t.Context(), "UPDATE sessionsql.session SET expires_at = now() + interval '1 minute' WHERE id = $1", id); err != nil {
+			if _, err := conn.ExecContext(t.Context(), `UPDATE sessionsql.session
+				SET expires_at = now() + interval '1 minute' WHERE id = $1`, id); err != nil {
 				t.Error(err)
 			}
-			must(t, conn.GetContext(t.Context(), &left, "SELECT sessionsql.touch_batch(ARRAY[$1::bigint])::float8", id))
+			must(t, conn.GetContext(t.Context(), &left, `SELECT
+				sessionsql.touch_batch(ARRAY[$1::bigint])::float8`, id))
 			if left != 1 {
 				t.Errorf("written in %s, touched in %s: not extended", writer, reader)
 			}
-			must(t, conn.GetContext(t.Context(), &left, "SELECT count(*)::float8 FROM sessionsql.reap() WHERE reaped > 0"))
+			must(t, conn.GetContext(t.Context(), &left, `SELECT count(*)::float8 FROM sessionsql.reap()
+				WHERE reaped > 0`))
 			if left != 0 {
 				t.Errorf("written in %s, reaped in %s: a live session is gone", writer, reader)
 			}
@@ -297,12 +317,14 @@ func TestLookupKeepsAliveAtTheNextFlush(t *testing.T) {
 
 func TestLookupKeepsAliveAtOnceWhenLittleIsLeft(t *testing.T) {
 	d := newDatabase(t)
-	store := d.Store(t, &sessionsql.Options{FlushInterval: time.Hour, IdleTimeout: 24 * time.Hour, ReapInterval: -1})
+	store := d.Store(t,
+		&sessionsql.Options{FlushInterval: time.Hour, IdleTimeout: 24 * time.Hour, ReapInterval: -1})
 	token := mustInsert(t, store, "p", nil)
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '119 minutes'")
 	d.CatchUp(t)
 	must(t, store.Touch(t.Context(), token))
-	eventually(t, "the session is extended without a flush", func() bool { return store.Stats().SessionsExtended == 1 })
+	eventually(t, "the session is extended without a flush",
+		func() bool { return store.Stats().SessionsExtended == 1 })
 }
 
 func TestFailedFlushKeepsItsIDs(t *testing.T) {
@@ -316,7 +338,8 @@ func TestFailedFlushKeepsItsIDs(t *testing.T) {
 	if err := store.Flush(t.Context()); err == nil {
 		t.Error("a flush without its function succeeded")
 	}
-	if stats := store.Stats(); stats.TouchesPending != 3 || stats.FlushErrors != 1 || stats.TouchesDropped != 0 {
+	if stats := store.Stats(); stats.TouchesPending != 3 || stats.FlushErrors != 1 ||
+		stats.TouchesDropped != 0 {
 		t.Errorf("after a failed flush: %+v", stats)
 	}
 	d.primary.MustExec("ALTER FUNCTION sessionsql.hidden(bigint[], boolean) RENAME TO touch_batch")
@@ -347,8 +370,8 @@ func TestTouchBufferIsBoundedAndDeduplicated(t *testing.T) {
 	}
 }
 
-// Sessions that were inserted together lie on the same pages and come due together. A flush that writes them all leaves each
-// on its page, without a new index entry.
+// Sessions that were inserted together lie on the same pages and come due together. A flush that writes them
+// all leaves each on its page, without a new index entry.
 func TestNeighboursAreKeptAliveInPlace(t *testing.T) {
 	for _, payloadBytes := range []int{20, 250, 1500} {
 		t.Run(fmt.Sprint(payloadBytes), func(t *testing.T) {
@@ -371,11 +394,14 @@ func TestNeighboursAreKeptAliveInPlace(t *testing.T) {
 			}
 			var hot int64
 			eventually(t, "the statistics arrive", func() bool {
-				updated := get[int64](t, d.primary, "SELECT pg_stat_get_tuples_updated('sessionsql.session'::regclass)")
-				hot = get[int64](t, d.primary, "SELECT pg_stat_get_tuples_hot_updated('sessionsql.session'::regclass)")
+				updated := get[int64](t, d.primary,
+					"SELECT pg_stat_get_tuples_updated('sessionsql.session'::regclass)")
+				hot = get[int64](t, d.primary,
+					"SELECT pg_stat_get_tuples_hot_updated('sessionsql.session'::regclass)")
 				return updated == sessions
 			})
-			if hot < sessions*99/100 { // an autovacuum that looks at the table at that very moment keeps old versions for a while
+			// an autovacuum that looks at the table at that very moment keeps old versions for a while
+			if hot < sessions*99/100 {
 				t.Errorf("%d of %d updates were HOT", hot, sessions)
 			}
 		})

@@ -75,7 +75,8 @@ func TestEveryVerbKeepsEachSessionsOwnTimeouts(t *testing.T) {
 		},
 		"new_session": func(own sessionsql.InsertOptions) sessionsql.Token {
 			whole := ttl{idle: own.IdleTimeout, lifetime: own.Lifetime}.whole()
-			return sessionsql.Token(get[string](t, d.primary, "SELECT sessionsql.new_session('p', make_interval(secs => $1), make_interval(secs => $2))",
+			return sessionsql.Token(get[string](t, d.primary,
+				"SELECT sessionsql.new_session('p', make_interval(secs => $1), make_interval(secs => $2))",
 				whole.idle.Seconds(), whole.lifetime.Seconds()))
 		},
 	}
@@ -103,14 +104,17 @@ func TestEveryVerbKeepsEachSessionsOwnTimeouts(t *testing.T) {
 			check := func(when string, expiresIn time.Duration) {
 				t.Helper()
 				got := d.clocks(t, token)
-				if got.Idle != want.idle.Seconds() || !near(got.ExpiresIn, min(expiresIn, want.lifetime)) || !near(got.DeadlineIn, want.lifetime) {
-					t.Errorf("%s of %s, %s: %+v, want %v of %v", how, own.name, when, got, want.idle, want.lifetime)
+				if got.Idle != want.idle.Seconds() || !near(got.ExpiresIn, min(expiresIn, want.lifetime)) ||
+					!near(got.DeadlineIn, want.lifetime) {
+					t.Errorf("%s of %s, %s: %+v, want %v of %v", how, own.name, when, got, want.idle,
+						want.lifetime)
 				}
 			}
 			check("new", want.idle*4/3)
 			for verb, use := range uses {
 				// Half of its time has gone by.
-				d.setExpiry(idOf(t, token), fmt.Sprintf("%f seconds", min(want.idle, want.lifetime).Seconds()/2))
+				d.setExpiry(idOf(t, token),
+					fmt.Sprintf("%f seconds", min(want.idle, want.lifetime).Seconds()/2))
 				use(&token)
 				check("used by "+verb, want.idle*4/3)
 			}
@@ -131,21 +135,28 @@ func TestNoVerbPassesTheDeadline(t *testing.T) {
 		},
 		"Rotate": func(token sessionsql.Token) { mustRotate(t, store, token, nil) },
 	}
-	for _, own := range []ttl{{"bank", 15 * time.Minute, time.Hour}, {"remember me", 30 * 24 * time.Hour, 60 * 24 * time.Hour}} {
+	for _, own := range []ttl{
+		{"bank", 15 * time.Minute, time.Hour},
+		{"remember me", 30 * 24 * time.Hour, 60 * 24 * time.Hour},
+	} {
 		for verb, use := range uses {
-			token := mustInsert(t, store, "p", &sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime})
+			token := mustInsert(t, store, "p",
+				&sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime})
 			// Its life is nearly over, and its idle timeout would reach far beyond.
 			d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() + interval '2 minutes', deadline = now() + interval '5 minutes'
 				WHERE id = $1`, idOf(t, token))
 			use(token)
-			if got := d.clocks(t, token); got.ExpiresIn != got.DeadlineIn && got.DeadlineIn-got.ExpiresIn > 0.001 || got.ExpiresIn > 300 {
+			if got := d.clocks(t, token); got.ExpiresIn != got.DeadlineIn &&
+				got.DeadlineIn-got.ExpiresIn > 0.001 || got.ExpiresIn > 300 {
 				t.Errorf("%s of %s: %+v, want the deadline", verb, own.name, got)
 			}
 			if sess := mustLookup(t, store, token); sess.ExpiresIn > 5*time.Minute {
 				t.Errorf("%s of %s: %v left", verb, own.name, sess.ExpiresIn)
 			}
 			// At the deadline it is dead, however lately it was used.
-			d.primary.MustExec("UPDATE sessionsql.session SET expires_at = clock_timestamp(), deadline = clock_timestamp() WHERE id = $1", idOf(t, token))
+			d.primary.MustExec(`UPDATE sessionsql.session
+				SET expires_at = clock_timestamp(), deadline = clock_timestamp()
+				WHERE id = $1`, idOf(t, token))
 			d.CatchUp(t)
 			mustBeDead(t, store, token, own.name+" at its deadline, after "+verb)
 		}
@@ -160,7 +171,8 @@ func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 	for i := range tokens {
 		wait.Go(func() {
 			own := ttls[i%len(ttls)]
-			token, err := store.Insert(t.Context(), "p", &sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime})
+			token, err := store.Insert(t.Context(), "p",
+				&sessionsql.InsertOptions{IdleTimeout: own.idle, Lifetime: own.lifetime})
 			if err != nil {
 				t.Error(err)
 			}
@@ -169,8 +181,10 @@ func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 	}
 	wait.Wait()
 	// One flush for all, in which the bank's sessions are due and those that are remembered are not.
-	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '20 minutes' WHERE idle_seconds < 1800")
-	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '10 minutes' WHERE idle_seconds < 1000")
+	d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() + interval '20 minutes'
+		WHERE idle_seconds < 1800`)
+	d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() + interval '10 minutes'
+		WHERE idle_seconds < 1000`)
 	d.CatchUp(t)
 	for _, token := range tokens {
 		must(t, store.Touch(t.Context(), token))
@@ -180,7 +194,8 @@ func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 		own := ttls[i%len(ttls)]
 		want := own.whole()
 		got := d.clocks(t, token)
-		if got.Idle != want.idle.Seconds() || !near(got.ExpiresIn, min(want.idle*4/3, want.lifetime)) || !near(got.DeadlineIn, want.lifetime) {
+		if got.Idle != want.idle.Seconds() || !near(got.ExpiresIn, min(want.idle*4/3, want.lifetime)) ||
+			!near(got.DeadlineIn, want.lifetime) {
 			t.Errorf("%d, %s: %+v, want %v of %v", i, own.name, got, want.idle, want.lifetime)
 		}
 	}
@@ -189,10 +204,13 @@ func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 func TestABankSessionDiesBesideOneThatIsRemembered(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
-	bank := mustInsert(t, store, "bank", &sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 15 * time.Minute})
-	remembered := mustInsert(t, store, "remembered", &sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 30 * 24 * time.Hour})
+	bank := mustInsert(t, store, "bank",
+		&sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 15 * time.Minute})
+	remembered := mustInsert(t, store, "remembered",
+		&sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 30 * 24 * time.Hour})
 	// 21 minutes go by without a use: longer than four thirds of 15.
-	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = expires_at - interval '21 minutes', created_at = created_at - interval '21 minutes'")
+	d.primary.MustExec(`UPDATE sessionsql.session
+		SET expires_at = expires_at - interval '21 minutes', created_at = created_at - interval '21 minutes'`)
 	d.CatchUp(t)
 	if _, err := store.Lookup(t.Context(), bank); err != sessionsql.ErrNoSession {
 		t.Errorf("the bank's: %v", err)

@@ -30,7 +30,8 @@ func TestUpdateTellsUpdatedConflictAndGoneApart(t *testing.T) {
 	if _, err := store.Update(t.Context(), token, "late", 1); !errors.Is(err, sessionsql.ErrConflict) {
 		t.Errorf("conflict: %v", err)
 	}
-	if version, err := store.Update(t.Context(), token, "3", sessionsql.AnyVersion); err != nil || version != 3 {
+	if version, err := store.Update(t.Context(), token, "3", sessionsql.AnyVersion); err != nil ||
+		version != 3 {
 		t.Errorf("any version: %d, %v", version, err)
 	}
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "3" || sess.Version != 3 {
@@ -74,7 +75,8 @@ func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != strconv.Itoa(callers*rounds) {
+	if sess, err := store.Lookup(t.Context(), token); err != nil ||
+		sess.Payload != strconv.Itoa(callers*rounds) {
 		t.Errorf("%q, %v; want %d", sess.Payload, err, callers*rounds)
 	}
 }
@@ -84,7 +86,8 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 	ids := d.fill(t, 7, "1 minute")
 	const live, otherVersion, anyVersion, otherSecret, expired, locked, late = 0, 1, 2, 3, 4, 5, 6
 	d.setExpiry(ids[expired], "0")
-	d.primary.MustExec("UPDATE sessionsql.session SET deadline = now() + interval '1 minute' WHERE id = $1", ids[late])
+	d.primary.MustExec(`UPDATE sessionsql.session SET deadline = now() + interval '1 minute'
+		WHERE id = $1`, ids[late])
 	lock := d.primary.MustBegin()
 	defer func() { _ = lock.Rollback() }()
 	lock.MustExec("SELECT FROM sessionsql.session WHERE id = $1 FOR NO KEY UPDATE", ids[locked])
@@ -97,7 +100,8 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 		}
 		params.SecretHashes = append(params.SecretHashes, sha256.Sum256([]byte(secret)))
 		params.Payloads = append(params.Payloads, fmt.Sprint("{\"it's\", ", i))
-		params.ExpectedVersions = append(params.ExpectedVersions, sql.NullInt32{Int32: 1, Valid: i != anyVersion})
+		params.ExpectedVersions = append(params.ExpectedVersions,
+			sql.NullInt32{Int32: 1, Valid: i != anyVersion})
 	}
 	params.ExpectedVersions[otherVersion].Int32 = 7
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // in case it waits for the lock
@@ -105,7 +109,11 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 	written, err := db.New().UpdatePayloadBatch(ctx, d.primary, params)
 	must(t, err)
 	slices.SortFunc(written, func(a, b db.PayloadVersion) int { return cmp.Compare(a.ID, b.ID) })
-	if want := []db.PayloadVersion{{ID: ids[live], Version: 2}, {ID: ids[anyVersion], Version: 2}, {ID: ids[late], Version: 2}}; !slices.Equal(written, want) {
+	if want := []db.PayloadVersion{
+		{ID: ids[live], Version: 2},
+		{ID: ids[anyVersion], Version: 2},
+		{ID: ids[late], Version: 2},
+	}; !slices.Equal(written, want) {
 		t.Errorf("written are %v, want %v", written, want)
 	}
 	for i, id := range ids {
@@ -256,7 +264,8 @@ func TestBatchOfUpdatesFindsRowsByID(t *testing.T) {
 	tableScans := func() int {
 		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
 		must(t, err)
-		return get[int](t, d.primary, "SELECT seq_scan FROM pg_stat_user_tables WHERE schemaname = 'sessionsql' AND relname = 'session'")
+		return get[int](t, d.primary, `SELECT seq_scan FROM pg_stat_user_tables
+			WHERE schemaname = 'sessionsql' AND relname = 'session'`)
 	}
 	var ids []int64
 	before := 0
@@ -292,7 +301,8 @@ func TestUpdateKeepsAliveWithinTheDeadline(t *testing.T) {
 	if version := update(); version != 2 || d.expiresIn(t, id) < 2390 {
 		t.Errorf("version %d, %v seconds left", version, d.expiresIn(t, id))
 	}
-	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '1 minute', deadline = now() + interval '1 minute'")
+	d.primary.MustExec(`UPDATE sessionsql.session
+		SET expires_at = now() + interval '1 minute', deadline = now() + interval '1 minute'`)
 	if version := update(); version != 3 || d.expiresIn(t, id) > 60 {
 		t.Errorf("version %d, %v seconds left", version, d.expiresIn(t, id))
 	}

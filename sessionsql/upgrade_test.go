@@ -81,7 +81,8 @@ func (l *ledger) goClient(ctx context.Context, store *sessionsql.Store, name str
 		var token sessionsql.Token
 		for _, call := range []func() error{
 			func() (err error) {
-				token, err = store.Insert(context.Background(), "new", &sessionsql.InsertOptions{Subject: name})
+				token, err = store.Insert(context.Background(), "new",
+					&sessionsql.InsertOptions{Subject: name})
 				return err
 			},
 			func() error { _, err := store.Update(context.Background(), token, payload, 1); return err },
@@ -123,9 +124,14 @@ func (l *ledger) sqlClient(ctx context.Context, pool *sqlx.DB, name string) erro
 				return pool.Get(&token, "SELECT sessionsql.new_session($1, subject => $2)", payload, name)
 			},
 			func() error {
-				return pool.QueryRow("SELECT id, payload FROM sessionsql.find_session($1)", token).Scan(&id, &found)
+				return pool.QueryRow("SELECT id, payload FROM sessionsql.find_session($1)", token).Scan(&id,
+					&found)
 			},
-			func() error { _, err := pool.Exec("SELECT sessionsql.touch_batch(ARRAY[$1::bigint])", id); return err },
+			func() error {
+				_,
+					err := pool.Exec("SELECT sessionsql.touch_batch(ARRAY[$1::bigint])", id)
+				return err
+			},
 			func() error { _, err := pool.Exec("SELECT * FROM sessionsql.reap()"); return err },
 			func() error {
 				if !l.lists {
@@ -169,7 +175,10 @@ func (l *ledger) run(t *testing.T, d *database, do func()) {
 	}
 	defer closeStore(t, stores[1])
 	// What psql sends, and what a driver does that prepares its statements.
-	pools := []*sqlx.DB{open(t, d.PrimaryDSN()+"&default_query_exec_mode=simple_protocol"), open(t, d.PrimaryDSN())}
+	pools := []*sqlx.DB{
+		open(t, d.PrimaryDSN()+"&default_query_exec_mode=simple_protocol"),
+		open(t, d.PrimaryDSN()),
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	var wait sync.WaitGroup
 	for i := range 2 {
@@ -195,7 +204,8 @@ func (l *ledger) run(t *testing.T, d *database, do func()) {
 
 	lost := 0
 	for token, payload := range l.alive {
-		if sess, err := stores[0].Lookup(t.Context(), sessionsql.Token(token)); err != nil || sess.Payload != payload {
+		if sess, err := stores[0].Lookup(t.Context(), sessionsql.Token(token)); err != nil ||
+			sess.Payload != payload {
 			lost++
 		}
 	}
@@ -207,7 +217,8 @@ func (l *ledger) run(t *testing.T, d *database, do func()) {
 	if lost > 0 {
 		t.Errorf("%d of %d sessions are lost", lost, len(l.alive))
 	}
-	t.Logf("%d calls, %d sessions alive and %d ended, longest call %v", l.calls, len(l.alive), len(l.dead), l.longest)
+	t.Logf("%d calls, %d sessions alive and %d ended, longest call %v", l.calls, len(l.alive), len(l.dead),
+		l.longest)
 }
 
 func TestUpgradeUnderLoadBesideALongReader(t *testing.T) {
@@ -225,14 +236,16 @@ func TestUpgradeUnderLoadBesideALongReader(t *testing.T) {
 			if !test.roles {
 				files = files[:1]
 			}
-			// The limit that docs/operations.md names: what list_subject returns changes while a call of it waits.
+			// The limit that docs/operations.md names: what list_subject returns changes while a call of it
+			// waits.
 			l := ledger{lists: name == "Install" || name == "Install roles"}
 			l.upgrade(t, oldBundle(t, files...), test.install)
 		})
 	}
 }
 
-// A call finds its function by name first and runs it later: here it waits between the two for a table of its own.
+// A call finds its function by name first and runs it later: here it waits between the two for a table of its
+// own.
 func TestUpgradeKeepsAFunctionWhileCallsOfItAreUnderWay(t *testing.T) {
 	d := oldBundle(t, oldInstall)
 	d.primary.MustExec("CREATE TABLE public.own (n integer); INSERT INTO public.own VALUES (1)")
@@ -304,7 +317,8 @@ func (l *ledger) upgrade(t *testing.T, d *database, install func(context.Context
 	}
 }
 
-// A client that has read and then writes in one transaction holds locks in the other order than an upgrade takes them.
+// A client that has read and then writes in one transaction holds locks in the other order than an upgrade
+// takes them.
 func TestUpgradeDeadlocksNoClient(t *testing.T) {
 	d := oldBundle(t, oldInstall)
 	tx := d.primary.MustBegin()
@@ -391,7 +405,8 @@ func compareDumps(t *testing.T, databases ...*database) {
 	must(t, err)
 	var first string
 	for _, d := range databases {
-		dump, err := exec.Command(filepath.Join(dir, "pg_dump"), "--schema-only", "--schema=sessionsql", d.PrimaryDSN()).Output()
+		dump, err := exec.Command(filepath.Join(dir, "pg_dump"), "--schema-only", "--schema=sessionsql",
+			d.PrimaryDSN()).Output()
 		if errors.Is(err, os.ErrNotExist) {
 			t.Log("these servers came without pg_dump: the catalogs alone were compared")
 			return
@@ -442,7 +457,8 @@ func TestInstallNeverDowngrades(t *testing.T) {
 	d := newDatabase(t)
 	for version, tooOld := range map[string]string{"99.0.0": "program", "0.99.0": "", "0.2.10": ""} {
 		d.primary.MustExec(fmt.Sprintf(
-			"CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '%s'::text", version))
+			`CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text
+				LANGUAGE sql IMMUTABLE RETURN '%s'::text`, version))
 		installing := sessionsql.Install(t.Context(), d.primary)
 		store, opening := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, quiet())
 		if opening == nil {
@@ -453,7 +469,8 @@ func TestInstallNeverDowngrades(t *testing.T) {
 			switch {
 			case tooOld == "" && err != nil:
 				t.Errorf("%s beside %s: %v", verb, version, err)
-			case tooOld != "" && (!errors.As(err, &versions) || versions.TooOld != tooOld || versions.Installed != version):
+			case tooOld != "" &&
+				(!errors.As(err, &versions) || versions.TooOld != tooOld || versions.Installed != version):
 				t.Errorf("%s beside %s: %v", verb, version, err)
 			}
 		}
@@ -470,7 +487,8 @@ func TestInstallNeverDowngrades(t *testing.T) {
 func TestInstallRefusesASchemaOfSomebodyElse(t *testing.T) {
 	d := emptyDatabaseIn(t, shared)
 	mallory := d.login(t)
-	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + mallory + "; CREATE SEQUENCE public.trapped; GRANT ALL ON SEQUENCE public.trapped TO PUBLIC")
+	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + mallory +
+		"; CREATE SEQUENCE public.trapped; GRANT ALL ON SEQUENCE public.trapped TO PUBLIC")
 	open(t, asUser(t, d.PrimaryDSN(), mallory)).MustExec(`
 		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nextval('public.trapped')::text $$;
 		CREATE TABLE sessionsql.migration (id integer, name text);
@@ -499,10 +517,17 @@ func TestInstallPutsSettingsBack(t *testing.T) {
 		"current_setting('search_path')", "current_setting('lock_timeout')", "current_setting('deadlock_timeout')",
 		"current_setting('client_min_messages')",
 	}, ", ") + ")"
-	for name, text := range map[string]string{"install": bundle.Install(), "roles": bundle.Install() + bundle.Roles()} {
+	for name, text := range map[string]string{
+		"install": bundle.Install(),
+		"roles":   bundle.Install() + bundle.Roles(),
+	} {
 		d := emptyDatabaseIn(t, shared)
 		conn := d.conn(t)
-		ask := func() (answer string) { must(t, conn.GetContext(t.Context(), &answer, settings)); return answer }
+		ask := func() (answer string) {
+			must(t,
+				conn.GetContext(t.Context(), &answer, settings))
+			return answer
+		}
 		run := func(text string) { _, err := conn.ExecContext(t.Context(), text); must(t, err) }
 		run("SET lock_timeout = '7s'")
 		before := ask()
@@ -518,7 +543,8 @@ func TestInstallPutsSettingsBack(t *testing.T) {
 				t.Errorf("%s: %s became %s", name, before, got)
 			}
 		}
-		if got := get[string](t, d.primary, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'mine'"); got != "public" {
+		if got := get[string](t, d.primary, `SELECT relnamespace::regnamespace::text FROM pg_class
+			WHERE relname = 'mine'`); got != "public" {
 			t.Errorf("%s: a table made after it is in %s", name, got)
 		}
 		must(t, conn.Close())

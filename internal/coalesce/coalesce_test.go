@@ -21,9 +21,9 @@ var (
 
 func detached(values context.Context) (context.Context, func()) { return context.WithCancel(values) }
 
-// TestGroupNeverCrossesAnswers drives a group through a million calls in random interleavings: duplicates, misses,
-// cancelled callers, bad questions, failed batches. The right answer to a question is known to its caller alone, so one that
-// is crossed shows.
+// TestGroupNeverCrossesAnswers drives a group through a million calls in random interleavings: duplicates,
+// misses, cancelled callers, bad questions, failed batches. The right answer to a question is known to its
+// caller alone, so one that is crossed shows.
 func TestGroupNeverCrossesAnswers(t *testing.T) {
 	seed := rand.Uint64()
 	if given, err := strconv.ParseUint(os.Getenv("SESSIONSQL_SEED"), 10, 64); err == nil {
@@ -166,8 +166,9 @@ func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 			}
 		})
 	}
-	served.Wait()                                  // while the first one still hangs
-	until(t, func() bool { return c.busy() == 0 }) // the hung one counts no more: the next call is sent at once
+	served.Wait() // while the first one still hangs
+	// the hung one counts no more: the next call is sent at once
+	until(t, func() bool { return c.busy() == 0 })
 	release()
 	waiting.Wait()
 }
@@ -216,7 +217,8 @@ func (c *Group[Q, A]) waiting() int {
 	return c.queued
 }
 
-// gathered has a group send the given questions in one batch, and returns what each caller got: a panic as its value.
+// gathered has a group send the given questions in one batch, and returns what each caller got: a panic as
+// its value.
 func gathered(t *testing.T, config Config[int, int], questions ...int) []any {
 	t.Helper()
 	hold := make(chan struct{})

@@ -57,7 +57,8 @@ func TestFindBinariesPrefersTheHighestMajor(t *testing.T) {
 		}
 	}
 	_, err := firstFit([]string{root}, patterns, 18, 18)
-	if !errors.Is(err, ErrNoBinaries) || !strings.Contains(err.Error(), "initdb, pg_ctl, postgres of version 18: install") {
+	if !errors.Is(err, ErrNoBinaries) ||
+		!strings.Contains(err.Error(), "initdb, pg_ctl, postgres of version 18: install") {
 		t.Errorf("error: %v", err)
 	}
 }

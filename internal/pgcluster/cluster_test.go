@@ -112,7 +112,8 @@ func TestReplicasReceiveWhatThePrimaryWrites(t *testing.T) {
 	if got := query(t, primary, "SHOW fsync"); got != "on" {
 		t.Errorf("fsync is %s: Settings did not override the default", got)
 	}
-	if got := query(t, primary, "SELECT string_agg(application_name, ' ' ORDER BY application_name) FROM pg_stat_replication"); got != "replica1 replica2" {
+	if got := query(t, primary, `SELECT string_agg(application_name, ' ' ORDER BY application_name)
+		FROM pg_stat_replication`); got != "replica1 replica2" {
 		t.Errorf("replicas that stream: %s", got)
 	}
 
@@ -126,7 +127,8 @@ func TestReplicasReceiveWhatThePrimaryWrites(t *testing.T) {
 		if got := query(t, db, "SELECT id FROM written"); got != "1" {
 			t.Errorf("replica read %s", got)
 		}
-		if _, err := db.ExecContext(t.Context(), "INSERT INTO written VALUES (2)"); err == nil || !strings.Contains(err.Error(), "25006") {
+		if _, err := db.ExecContext(t.Context(), "INSERT INTO written VALUES (2)"); err == nil ||
+			!strings.Contains(err.Error(), "25006") {
 			t.Errorf("a write on a replica: %v, want SQLSTATE 25006", err)
 		}
 	}
@@ -264,7 +266,10 @@ func TestCloseLeavesNothing(t *testing.T) {
 	if err := cluster.Primary.Kill(); err != nil {
 		t.Errorf("killing a server of a closed cluster: %v", err)
 	}
-	for _, step := range []string{"initdb", "primary: started", "replica1: started", "replica1: killed", "removing"} {
+	for _, step := range []string{
+		"initdb", "primary: started", "replica1: started", "replica1: killed",
+		"removing",
+	} {
 		if !strings.Contains(progress.String(), step) {
 			t.Errorf("progress lacks %q:\n%s", step, progress.String())
 		}
@@ -273,7 +278,8 @@ func TestCloseLeavesNothing(t *testing.T) {
 
 func TestStartFailsWithTheServersOwnWords(t *testing.T) {
 	_, err := Start(t.Context(), &Options{Settings: map[string]string{"no_such_setting": "it's"}})
-	if err == nil || !strings.Contains(err.Error(), `unrecognized configuration parameter "no_such_setting"`) {
+	if err == nil ||
+		!strings.Contains(err.Error(), `unrecognized configuration parameter "no_such_setting"`) {
 		t.Errorf("error: %v", err)
 	}
 }

@@ -43,11 +43,13 @@ func TestArraysOfNumbers(t *testing.T) {
 		}
 	}
 	seconds := pgtext.Seconds{{Float64: 0.1, Valid: true}, {}, {Float64: 1e300, Valid: true}}
-	if got := parse[*float64](t, pgtype.Float8ArrayOID, seconds); len(got) != 3 || *got[0] != 0.1 || got[1] != nil || *got[2] != 1e300 {
+	if got := parse[*float64](t, pgtype.Float8ArrayOID, seconds); len(got) != 3 || *got[0] != 0.1 ||
+		got[1] != nil || *got[2] != 1e300 {
 		t.Errorf("%v became %v", seconds, got)
 	}
 	versions := pgtext.Versions{{Int32: 1, Valid: true}, {}, {Int32: -1 << 31, Valid: true}}
-	if got := parse[*int32](t, pgtype.Int4ArrayOID, versions); len(got) != 3 || *got[0] != 1 || got[1] != nil || *got[2] != -1<<31 {
+	if got := parse[*int32](t, pgtype.Int4ArrayOID, versions); len(got) != 3 || *got[0] != 1 ||
+		got[1] != nil || *got[2] != -1<<31 {
 		t.Errorf("%v became %v", versions, got)
 	}
 }
@@ -68,7 +70,8 @@ func FuzzArraysOfText(f *testing.F) {
 			t.Errorf("%q became %q", want, got)
 		}
 		subjects := pgtext.Subjects{{String: a, Valid: true}, {}, {String: b, Valid: true}}
-		if got := parse[*string](t, pgtype.TextArrayOID, subjects); *got[0] != a || got[1] != nil || *got[2] != b {
+		if got := parse[*string](t, pgtype.TextArrayOID, subjects); *got[0] != a || got[1] != nil ||
+			*got[2] != b {
 			t.Errorf("%v became %v", subjects, got)
 		}
 	})
@@ -80,7 +83,8 @@ func TestPayloadsNeverPrintThemselves(t *testing.T) {
 		Ps pgtext.Payloads
 	}{"canary", pgtext.Payloads{"canary"}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		if text := fmt.Sprintf(verb, value); strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") {
+		if text := fmt.Sprintf(verb, value); strings.Contains(text, "canary") ||
+			strings.Contains(text, "63616e617279") {
 			t.Errorf("%s: %s", verb, text)
 		}
 	}

@@ -15,7 +15,8 @@ import (
 func TestSmoke(t *testing.T) {
 	var out, progress bytes.Buffer
 	plots := t.TempDir()
-	if err := command(t.Context(), []string{"--smoke", "--json", "--plots", plots}, &out, &progress); err != nil {
+	if err := command(t.Context(), []string{"--smoke", "--json", "--plots", plots}, &out,
+		&progress); err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
@@ -39,7 +40,8 @@ func TestSmoke(t *testing.T) {
 	}
 }
 
-// TestRaceInterleaves looks at the order in which contestants play the parts of a round, and at what is counted.
+// TestRaceInterleaves looks at the order in which contestants play the parts of a round, and at what is
+// counted.
 func TestRaceInterleaves(t *testing.T) {
 	var played []string
 	play := func(what string) {
@@ -57,7 +59,8 @@ func TestRaceInterleaves(t *testing.T) {
 		})
 	}
 	never := func() bool { return false }
-	results, err := race(t.Context(), 2, never, turn{callers: 1, slice: time.Hour, ops: 30, parts: 3}, contestants)
+	results, err := race(t.Context(), 2, never, turn{callers: 1, slice: time.Hour, ops: 30, parts: 3},
+		contestants)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +95,8 @@ func TestInterleaved(t *testing.T) {
 
 // TestPart keeps a bound a bound: a part of no operations would be one of as many as there is time for.
 func TestPart(t *testing.T) {
-	if part := (turn{slice: time.Second, ops: 10, parts: 20}).part(); part.ops != 1 || part.slice != 50*time.Millisecond {
+	if part := (turn{slice: time.Second, ops: 10, parts: 20}).part(); part.ops != 1 ||
+		part.slice != 50*time.Millisecond {
 		t.Errorf("part %+v", part)
 	}
 	if part := (turn{slice: time.Second, parts: 20}).part(); part.ops != 0 {

@@ -50,7 +50,8 @@ func fullConfig() config {
 		slice: 2 * time.Second, insertCallers: []int{1, 64, 256}, lookupCallers: []int{1, 64, 256},
 		latencyRows: 100_000, latencyTurn: time.Minute,
 		lookupRows: 300_000, pendingTouches: 1_000_000,
-		pageRows: 300_000, pageCallers: 64, pageSlice: 30 * time.Second, // what Options.FlushInterval is by default
+		// what Options.FlushInterval is by default
+		pageRows: 300_000, pageCallers: 64, pageSlice: 30 * time.Second,
 		// As often as in the measurement behind fillfactor 70: 570,000 updates on a table of 100,000.
 		keepaliveRows: 1_000_000, keepaliveChunk: 50_000, keepalivePasses: 6, keepaliveSingle: 100_000,
 		reapSizes: []int{100_000, 1_000_000, 10_000_000}, reapPages: 512, reapCalls: 10,
@@ -64,7 +65,10 @@ func fullConfig() config {
 func quickConfig() config {
 	c := fullConfig()
 	c.mode, c.rounds = "quick", 3
-	c.slice, c.insertCallers, c.lookupCallers, c.keepDatabases = 50*time.Millisecond, []int{64}, []int{1, 64}, true
+	c.slice, c.insertCallers, c.lookupCallers, c.keepDatabases = 50*time.Millisecond, []int{64}, []int{
+		1,
+		64,
+	}, true
 	c.latencyRows, c.latencyTurn = 6_000, 100*time.Millisecond
 	c.lookupRows = 10_000
 	c.pageRows, c.pageSlice = 20_000, 150*time.Millisecond
@@ -81,7 +85,10 @@ func quickConfig() config {
 func smokeConfig() config {
 	return config{
 		mode: "smoke", rounds: 2,
-		slice: 10 * time.Millisecond, insertCallers: []int{1, 64}, lookupCallers: []int{1, 64}, keepDatabases: true,
+		slice: 10 * time.Millisecond, insertCallers: []int{1, 64}, lookupCallers: []int{
+			1,
+			64,
+		}, keepDatabases: true,
 		latencyRows: 80, latencyTurn: 100 * time.Millisecond,
 		lookupRows: 500, pendingTouches: 50_000,
 		pageRows: 640, pageCallers: 64, pageSlice: 20 * time.Millisecond,

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// A meter adds up the CPU time, user and system, that the servers behind a contestant have used, from the operating
-// system's accounting. It is the measure that stays comparable when the machine is shared and slow.
+// A meter adds up the CPU time, user and system, that the servers behind a contestant have used, from the
+// operating system's accounting. It is the measure that stays comparable when the machine is shared and slow.
 type meter struct {
 	pids []int // each with its children, living and ended
 }
@@ -61,8 +61,8 @@ func children(pid int) []int {
 	return pids
 }
 
-// processTime returns the CPU time of a living process: in nanoseconds where the kernel keeps them for each thread, else in
-// its clock ticks. A process that has just ended counts with its parent.
+// processTime returns the CPU time of a living process: in nanoseconds where the kernel keeps them for each
+// thread, else in its clock ticks. A process that has just ended counts with its parent.
 func processTime(pid int) time.Duration {
 	var sum time.Duration
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))

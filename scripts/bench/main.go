@@ -1,8 +1,9 @@
 // Command bench measures the Store beside what people use instead; scripts/bench.sh runs it. See -help.
 //
-// Reading the source: main.go is the command line, config.go the sizes, servers.go and process.go what is started, rounds.go
-// how contestants take turns, cpu.go how CPU time is counted, peer_*.go who takes part, scenario_*.go the questions,
-// report.go, table.go and plot*.go the answers. It runs on Linux, whose /proc tells what a server's processes use.
+// Reading the source: main.go is the command line, config.go the sizes, servers.go and process.go what is
+// started, rounds.go how contestants take turns, cpu.go how CPU time is counted, peer_*.go who takes part,
+// scenario_*.go the questions, report.go, table.go and plot*.go the answers. It runs on Linux, whose /proc
+// tells what a server's processes use.
 package main
 
 import (
@@ -40,7 +41,8 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 		minutes  = flags.Float64("minutes", 0, "length of each variant of steady (default 5)")
 		replicas = flags.Int("replicas", 0, "replicas of the primary; the Store then reads from them")
 		plots    = flags.String("plots", "", "folder to write SVG plots to")
-		from     = flags.String("from", "", "with -plots: draw from this file, which -json printed, and measure nothing")
+		from     = flags.String("from", "",
+			"with -plots: draw from this file, which -json printed, and measure nothing")
 	)
 	flags.SetOutput(progress)
 	flags.Usage = func() {
@@ -102,7 +104,9 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 const startShare = 3 * time.Second
 
 // measure starts the servers, runs scenarios and returns what they found.
-func measure(ctx context.Context, c config, chosen []scenario, replicas int, progress io.Writer) (*Report, error) {
+func measure(
+	ctx context.Context, c config, chosen []scenario, replicas int, progress io.Writer,
+) (*Report, error) {
 	begin := time.Now()
 	servers, err := startServers(ctx, c, replicas, progress)
 	if err != nil {

@@ -17,9 +17,11 @@ type pacing struct {
 	log      *latencyLog // takes the latencies as they come; may be nil
 }
 
-// pace runs an operation at a fixed rate and returns the latencies. An operation that had to wait because the one before it was
-// slow counts from when it was due, so that a stall is seen in full.
-func pace(ctx context.Context, p pacing, op func(context.Context, *caller) error) (*hdrhistogram.Histogram, error) {
+// pace runs an operation at a fixed rate and returns the latencies. An operation that had to wait because the
+// one before it was slow counts from when it was due, so that a stall is seen in full.
+func pace(
+	ctx context.Context, p pacing, op func(context.Context, *caller) error,
+) (*hdrhistogram.Histogram, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	all := p.log

@@ -10,7 +10,8 @@ import (
 // keyPrefix is what an application puts before its session keys.
 const keyPrefix = "session:"
 
-// goRedis is the most used client, with as many connections as callers: its default, 10 a processor, makes them queue.
+// goRedis is the most used client, with as many connections as callers: its default, 10 a processor, makes
+// them queue.
 type goRedis struct {
 	server *process
 	client *redis.Client
@@ -105,7 +106,8 @@ func (r *rueidisPeer) lookup(ctx context.Context, slot int) error {
 }
 
 func (r *rueidisPeer) insert(ctx context.Context) error {
-	return r.client.Do(ctx, r.client.B().Set().Key(keyPrefix+newKey()).Value(payload).Ex(idleTimeout).Build()).Error()
+	return r.client.Do(ctx,
+		r.client.B().Set().Key(keyPrefix+newKey()).Value(payload).Ex(idleTimeout).Build()).Error()
 }
 
 func (r *rueidisPeer) clear(ctx context.Context) error {

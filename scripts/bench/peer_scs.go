@@ -11,8 +11,9 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// scsStore is one of the two stores of alexedwards/scs for PostgreSQL, on the table that their README gives. Lookup and
-// insert are the bare store's; page views go through the session manager, with an idle timeout as ours has one.
+// scsStore is one of the two stores of alexedwards/scs for PostgreSQL, on the table that their README gives.
+// Lookup and insert are the bare store's; page views go through the session manager, with an idle timeout as
+// ours has one.
 type scsStore struct {
 	label   string
 	db      *database
@@ -50,7 +51,8 @@ func openSCS(ctx context.Context, db *database) (pgx, postgres *scsStore, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	postgres, err = newSCS("scs postgresstore", db, postgresstore.NewWithCleanupInterval(db.pool, 0), func() {})
+	postgres, err = newSCS("scs postgresstore", db, postgresstore.NewWithCleanupInterval(db.pool, 0),
+		func() {})
 	return pgx, postgres, err
 }
 
@@ -58,7 +60,8 @@ func newSCS(label string, db *database, store scs.Store, closer func()) (*scsSto
 	manager := scs.New()
 	manager.Store = store
 	manager.IdleTimeout = idleTimeout
-	data, err := manager.Codec.Encode(time.Now().Add(manager.Lifetime).UTC(), map[string]any{scsPayloadKey: payload})
+	data, err := manager.Codec.Encode(time.Now().Add(manager.Lifetime).UTC(),
+		map[string]any{scsPayloadKey: payload})
 	return &scsStore{label: label, db: db, store: store, manager: manager, data: data, closer: closer}, err
 }
 

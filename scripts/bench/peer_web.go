@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// webAdvice is the design that most advice on the web gives: an UNLOGGED table, JSONB, an index on expires_at, an UPDATE at
-// every read, and now and then a DELETE of all that is expired.
+// webAdvice is the design that most advice on the web gives: an UNLOGGED table, JSONB, an index on
+// expires_at, an UPDATE at every read, and now and then a DELETE of all that is expired.
 type webAdvice struct {
 	db   *database
 	keys []string
@@ -63,7 +63,8 @@ func (w *webAdvice) page(ctx context.Context, v view) error {
 		}
 	}
 	if v.relog {
-		if _, err := w.db.pool.ExecContext(ctx, "DELETE FROM web_session WHERE token = $1", w.keys[v.slot]); err != nil {
+		if _, err := w.db.pool.ExecContext(ctx, "DELETE FROM web_session WHERE token = $1",
+			w.keys[v.slot]); err != nil {
 			return err
 		}
 		w.keys[v.slot] = newKey()

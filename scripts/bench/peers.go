@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A peer is a session store: ours, or one that people use instead. Its rows are numbered slots; seed fills them, each with
-// one live session.
+// A peer is a session store: ours, or one that people use instead. Its rows are numbered slots; seed fills
+// them, each with one live session.
 type peer interface {
 	name() string
 	cpu() meter
@@ -33,14 +33,15 @@ type view struct {
 	relog bool // the session is logged out, and another logged in
 }
 
-// One view in 20 writes. One in 400 logs out and in again, so that one login or logout comes on every 200 views and the
-// number of sessions stays what it is.
+// One view in 20 writes. One in 400 logs out and in again, so that one login or logout comes on every 200
+// views and the number of sessions stays what it is.
 const (
 	viewsPerWrite = 20
 	viewsPerRelog = 400
 )
 
-// view draws the next page view of a caller. Each caller has slots of its own: a user looks at one page at a time.
+// view draws the next page view of a caller. Each caller has slots of its own: a user looks at one page at a
+// time.
 func (c *caller) view(rows int) view {
 	return view{
 		slot:  c.rng.IntN(rows/c.of)*c.of + c.index,
@@ -52,8 +53,8 @@ func (c *caller) view(rows int) view {
 const (
 	idleTimeout = 30 * time.Minute
 
-	// poolSize is the number of connections in a database/sql pool, the same as a Store's: 8 and 16 are where an UNLOGGED
-	// table takes most inserts from 64 callers (2 cores; 64 connections: a sixth less).
+	// poolSize is the number of connections in a database/sql pool, the same as a Store's: 8 and 16 are where
+	// an UNLOGGED table takes most inserts from 64 callers (2 cores; 64 connections: a sixth less).
 	poolSize = 16
 
 	// scsPoolSize is that of scs, which gets a tenth more out of 64 connections than out of 16.

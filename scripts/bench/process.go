@@ -14,15 +14,17 @@ import (
 	"time"
 )
 
-// A process is a peer's server on a port of its own on the loopback interface, in a folder that ends with it. It runs below a
-// shell that ends both when this program closes its standard input or is gone, however it went.
+// A process is a peer's server on a port of its own on the loopback interface, in a folder that ends with it.
+// It runs below a shell that ends both when this program closes its standard input or is gone, however it
+// went.
 type process struct {
 	address  string
 	shell    *exec.Cmd
 	lifeline io.Closer
 }
 
-// The shell outlives the signals that a service manager or a container sends to everybody at once: somebody has to clean up.
+// The shell outlives the signals that a service manager or a container sends to everybody at once: somebody
+// has to clean up.
 const watch = `
 trap '' HUP INT TERM
 folder=$1
@@ -83,7 +85,8 @@ func startProcessOnce(ctx context.Context, commandLine func(port, folder string)
 	args := commandLine(port, folder)
 	p := &process{address: net.JoinHostPort(loopback, port)}
 	p.shell = exec.Command("/bin/sh", append([]string{"-c", watch, "bench-watch", folder}, args...)...)
-	// A session of its own, so that Ctrl-C in a terminal reaches this program alone, which then ends the server.
+	// A session of its own, so that Ctrl-C in a terminal reaches this program alone, which then ends the
+	// server.
 	p.shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if p.lifeline, err = p.shell.StdinPipe(); err == nil {
 		err = p.shell.Start()

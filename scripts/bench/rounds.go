@@ -18,9 +18,11 @@ type contestant struct {
 	name string
 	cpu  meter
 
-	op     func(ctx context.Context, c *caller) error // one operation
-	finish func(ctx context.Context) error            // what is left to do at a turn's end; measured. May be nil.
-	reset  func(ctx context.Context) error            // makes the next turn's start the same as this one's. May be nil.
+	op func(ctx context.Context, c *caller) error // one operation
+	// what is left to do at a turn's end; measured. May be nil.
+	finish func(ctx context.Context) error
+	// makes the next turn's start the same as this one's. May be nil.
+	reset func(ctx context.Context) error
 }
 
 // A caller is one of the goroutines that call a contestant at the same time.
@@ -48,8 +50,9 @@ func (t turn) part() turn {
 	return t
 }
 
-// interleaved is the turn in as many parts as are good for a comparison: what disturbs a machine comes and goes within tenths
-// of a second, and one caller's latency feels it most. Below shortestPart the start and the end of a part would weigh too much.
+// interleaved is the turn in as many parts as are good for a comparison: what disturbs a machine comes and
+// goes within tenths of a second, and one caller's latency feels it most. Below shortestPart the start and
+// the end of a part would weigh too much.
 func (t turn) interleaved() turn {
 	const shortestPart = 25 * time.Millisecond
 	t.parts = 8
@@ -81,11 +84,14 @@ type Result struct {
 	Rounds     []Sample `json:"rounds"`
 }
 
-// race lets the contestants take turns after one short turn each that is not counted: connections are then open and plans
-// cached. Within a round they take turns part by part, A B C A B C, so that a disturbance meets them all.
+// race lets the contestants take turns after one short turn each that is not counted: connections are then
+// open and plans cached. Within a round they take turns part by part, A B C A B C, so that a disturbance
+// meets them all.
 //
 // It ends after a round when late says so.
-func race(ctx context.Context, rounds int, late func() bool, t turn, contestants []contestant) ([]Result, error) {
+func race(
+	ctx context.Context, rounds int, late func() bool, t turn, contestants []contestant,
+) ([]Result, error) {
 	results := make([]Result, len(contestants))
 	tallies := make([]*tally, len(contestants))
 	for i, each := range contestants {
@@ -153,7 +159,8 @@ func (t *tally) play(ctx context.Context, c contestant, part turn) error {
 	return nil
 }
 
-// end is what follows the last part. It returns what the turn measured, and leaves the tally empty for the next.
+// end is what follows the last part. It returns what the turn measured, and leaves the tally empty for the
+// next.
 func (t *tally) end(ctx context.Context, c contestant) (Sample, error) {
 	if c.finish != nil {
 		if err := t.measure(c, func() error { return c.finish(ctx) }); err != nil {
@@ -208,8 +215,11 @@ func (t *tally) measure(c contestant, something func() error) error {
 	return nil
 }
 
-// call runs an operation from all callers at once until the part is over, and records each caller's latencies.
-func call(ctx context.Context, op func(context.Context, *caller) error, part turn, latencies []*hdrhistogram.Histogram) error {
+// call runs an operation from all callers at once until the part is over, and records each caller's
+// latencies.
+func call(
+	ctx context.Context, op func(context.Context, *caller) error, part turn, latencies []*hdrhistogram.Histogram,
+) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var done atomic.Int64
@@ -247,7 +257,8 @@ func microseconds(h *hdrhistogram.Histogram, percentile float64) float64 {
 	return float64(h.ValueAtPercentile(percentile)) / 10
 }
 
-// histograms are used again by the next part: at 256 callers they are too large to be another contestant's garbage.
+// histograms are used again by the next part: at 256 callers they are too large to be another contestant's
+// garbage.
 var histograms []*hdrhistogram.Histogram
 
 func histogramsFor(callers int) []*hdrhistogram.Histogram {

@@ -29,13 +29,25 @@ type scenario struct {
 // scenarios in the order in which they are run and printed.
 var scenarios = []scenario{
 	{"insert-latency", 2500 * time.Millisecond, []string{"insert1_vs_unlogged"}, (*bench).insertLatency},
-	{"insert", 3 * time.Second, []string{"insert_vs_unlogged", "insert_vs_goredis", "insert_cpu_vs_goredis"}, (*bench).insert},
+	{
+		"insert", 3 * time.Second,
+		[]string{"insert_vs_unlogged", "insert_vs_goredis", "insert_cpu_vs_goredis"},
+		(*bench).insert,
+	},
 	{"lookup", 8 * time.Second, []string{
 		"lookup_vs_rueidis", "lookup_cpu_vs_rueidis", "lookup_vs_goredis", "lookup_vs_scs_pgxstore",
 		"lookup1_p50_vs_select1", "touch_buffer_mib",
 	}, (*bench).lookup},
-	{"page-load", 4 * time.Second, []string{"page_vs_web_advice", "page_vs_scs_pgxstore", "page_vs_goredis"}, (*bench).pageLoad},
-	{"keepalive", 5 * time.Second, []string{"keepalive_hot", "keepalive_cpu_us", "keepalive_wal_bytes"}, (*bench).keepalive},
+	{
+		"page-load", 4 * time.Second,
+		[]string{"page_vs_web_advice", "page_vs_scs_pgxstore", "page_vs_goredis"},
+		(*bench).pageLoad,
+	},
+	{
+		"keepalive", 5 * time.Second,
+		[]string{"keepalive_hot", "keepalive_cpu_us", "keepalive_wal_bytes"},
+		(*bench).keepalive,
+	},
 	{"reap", 9 * time.Second, []string{"reap_cpu_large_vs_small", "reap_lookup_p99_vs_idle"}, (*bench).reap},
 	{"steady", 4 * time.Second, []string{"steady_size_vs_live", "steady_growth"}, (*bench).steadyChurn},
 	{"payload", 2 * time.Second, nil, (*bench).payloads},
@@ -65,7 +77,8 @@ func scenarioNames() []string {
 	return names
 }
 
-// late says that a quick run has no time for more than it has already measured: on a slow machine it makes do with fewer rounds.
+// late says that a quick run has no time for more than it has already measured: on a slow machine it makes do
+// with fewer rounds.
 func (b *bench) late() bool { return !b.due.IsZero() && time.Now().After(b.due) }
 
 func (b *bench) say(format string, args ...any) {
@@ -73,7 +86,9 @@ func (b *bench) say(format string, args ...any) {
 }
 
 // race runs a race, its turns interleaved, and adds it to the report.
-func (b *bench) race(ctx context.Context, scenario string, t turn, contestants []contestant) ([]Result, error) {
+func (b *bench) race(
+	ctx context.Context, scenario string, t turn, contestants []contestant,
+) ([]Result, error) {
 	b.say("%s: %d contestants, %d callers", scenario, len(contestants), t.callers)
 	results, err := race(ctx, b.rounds, b.late, t.interleaved(), contestants)
 	if err != nil {

@@ -35,7 +35,8 @@ func (b *bench) insertLatency(ctx context.Context) error {
 	}
 	defer store.close()
 
-	const insertLogged = "INSERT INTO logged_session (expires_at, payload) VALUES (now() + interval '30 minutes', $1) RETURNING id"
+	const insertLogged = `INSERT INTO logged_session (expires_at, payload)
+		VALUES (now() + interval '30 minutes', $1) RETURNING id`
 	var id int64
 	logged := func(ctx context.Context, _ *caller) error {
 		return d.pool.QueryRowContext(ctx, insertLogged, payload).Scan(&id)
@@ -63,7 +64,10 @@ func (b *bench) insertLatency(ctx context.Context) error {
 		[]contestant{
 			{name: "UNLOGGED", cpu: postgres, op: insertOp(unlogged), reset: unlogged.clear},
 			{name: "logged", cpu: postgres, op: logged, reset: clearLogged},
-			{name: "logged, SET LOCAL synchronous_commit = off", cpu: postgres, op: asynchronous, reset: clearLogged},
+			{
+				name: "logged, SET LOCAL synchronous_commit = off", cpu: postgres, op: asynchronous,
+				reset: clearLogged,
+			},
 			{name: "sessionsql.insert()", cpu: postgres, op: insertByFunction(d.pool), reset: store.clear},
 			{name: ourName, cpu: postgres, op: insertOp(store), reset: store.clear},
 		})

@@ -16,26 +16,28 @@ import (
 // A Keepalive is what moving the expiry of sessions costs one way.
 type Keepalive struct {
 	Contestant string  `json:"contestant"`
-	Rows       int     `json:"rows"`           // rows written
-	CPU        float64 `json:"cpu_us"`         // a row: client and server, median over the chunks
-	Time       float64 `json:"time_us"`        // a row, median over the chunks
-	WAL        float64 `json:"wal_bytes"`      // a row, over all passes
-	FirstPass  float64 `json:"wal_first_pass"` // a row, where it pays for the full-page image of each page; 0: not measured
-	LastPass   float64 `json:"wal_last_pass"`  // a row, where each page has had its image; 0: not measured
-	HOT        float64 `json:"hot"`            // share of updates
+	Rows       int     `json:"rows"`      // rows written
+	CPU        float64 `json:"cpu_us"`    // a row: client and server, median over the chunks
+	Time       float64 `json:"time_us"`   // a row, median over the chunks
+	WAL        float64 `json:"wal_bytes"` // a row, over all passes
+	// a row, where it pays for the full-page image of each page; 0: not measured
+	FirstPass float64 `json:"wal_first_pass"`
+	LastPass  float64 `json:"wal_last_pass"` // a row, where each page has had its image; 0: not measured
+	HOT       float64 `json:"hot"`           // share of updates
 }
 
-// keepalive touches every row of a table several times between two checkpoints, as an application does: pass after pass over all
-// rows, all of them due, in chunks of random ids. The full-page images that the first write to each page after a
-// checkpoint costs are all in the first pass. Beside it, in turns, the same on a table with a btree on expires_at, and
-// after them one UPDATE a request.
+// keepalive touches every row of a table several times between two checkpoints, as an application does: pass
+// after pass over all rows, all of them due, in chunks of random ids. The full-page images that the first
+// write to each page after a checkpoint costs are all in the first pass. Beside it, in turns, the same on a
+// table with a btree on expires_at, and after them one UPDATE a request.
 func (b *bench) keepalive(ctx context.Context) (err error) {
 	d, err := b.servers.database(ctx, "keepalive")
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	// Longer than the scenario takes, and more than it writes: a checkpoint in between would have every image written again.
+	// Longer than the scenario takes, and more than it writes: a checkpoint in between would have every image
+	// written again.
 	undo, err := d.alterSystem(ctx, map[string]string{"checkpoint_timeout": "1h", "max_wal_size": "64GB"})
 	if err != nil {
 		return err
@@ -46,8 +48,10 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 		return err
 	}
 	if err := d.exec(ctx,
-		// Vacuumed between the passes instead: autovacuum would have its WAL counted with whatever chunk it runs beside.
-		"CREATE TABLE indexed_session (LIKE sessionsql.session INCLUDING ALL) WITH (fillfactor = 70, autovacuum_enabled = off)",
+		// Vacuumed between the passes instead: autovacuum would have its WAL counted with whatever chunk it
+		// runs beside.
+		`CREATE TABLE indexed_session (LIKE sessionsql.session INCLUDING ALL) WITH (fillfactor = 70,
+			autovacuum_enabled = off)`,
 		"INSERT INTO indexed_session OVERRIDING SYSTEM VALUE SELECT * FROM sessionsql.session",
 		"CREATE INDEX ON indexed_session (expires_at)",
 		"VACUUM (ANALYZE) indexed_session",
@@ -67,7 +71,11 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 	queries := db.New()
 	ours := &toucher{
 		bench: b, conn: conn, table: "sessionsql.session", name: "touch_batch",
-		touch: func(ctx context.Context, ids pgtext.IDs) (int64, error) { return queries.TouchBatch(ctx, conn, ids) },
+		touch: func(ctx context.Context, ids pgtext.IDs) (int64,
+			error,
+		) {
+			return queries.TouchBatch(ctx, conn, ids)
+		},
 	}
 	indexed := &toucher{
 		bench: b, conn: conn, table: "indexed_session", name: "btree on expires_at",
@@ -88,7 +96,8 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 				return fmt.Errorf("keepalive: %w", err)
 			}
 			if b.late() {
-				touchers = touchers[:1] // ours goes on, because its WAL is the mean over all passes, however slow the machine
+				// ours goes on, because its WAL is the mean over all passes, however slow the machine
+				touchers = touchers[:1]
 			}
 		}
 		b.say("keepalive: pass %d of %d, in chunks of %d", number+1, b.keepalivePasses, b.keepaliveChunk)
@@ -124,8 +133,9 @@ func lastCheckpoint(ctx context.Context, conn *sql.Conn) (position string, err e
 	return position, err
 }
 
-// ageSessions makes all sessions due again. Not measured: each page has had its image by then, so that the next pass is spared
-// nothing. In chunks as well: one statement over all rows finds no room on their pages, and would spread the table out.
+// ageSessions makes all sessions due again. Not measured: each page has had its image by then, so that the
+// next pass is spared nothing. In chunks as well: one statement over all rows finds no room on their pages,
+// and would spread the table out.
 func (b *bench) ageSessions(ctx context.Context, d *database) error {
 	for chunk := range slices.Chunk(randomIDs(b.keepaliveRows), b.keepaliveChunk) {
 		_, err := d.pool.ExecContext(ctx,
@@ -225,8 +235,9 @@ func (t *toucher) result() Keepalive {
 	return result
 }
 
-// updatePerRequest is one UPDATE, with its own commit, at every request. There is no checkpoint before it: it writes to pages that
-// have had their image, as in the last pass, because it touches too few rows to spread the images over.
+// updatePerRequest is one UPDATE, with its own commit, at every request. There is no checkpoint before it: it
+// writes to pages that have had their image, as in the last pass, because it touches too few rows to spread
+// the images over.
 func (b *bench) updatePerRequest(ctx context.Context, d *database, conn *sql.Conn) (Keepalive, error) {
 	update := contestant{
 		name: "UPDATE at every request",
@@ -266,7 +277,8 @@ func (b *bench) updatePerRequest(ctx context.Context, d *database, conn *sql.Con
 	}, nil
 }
 
-// reportStatistics makes all idle connections of a pool report what they did, which they would do in their own time.
+// reportStatistics makes all idle connections of a pool report what they did, which they would do in their
+// own time.
 func reportStatistics(ctx context.Context, pool *sql.DB) error {
 	var conns []*sql.Conn
 	defer func() {

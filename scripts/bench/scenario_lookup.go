@@ -32,7 +32,8 @@ func (b *bench) lookup(ctx context.Context) error {
 		if err := each.seed(ctx, b.lookupRows); err != nil {
 			return err
 		}
-		contestants = append(contestants, contestant{name: each.name(), cpu: each.cpu(), op: b.lookupOp(each)})
+		contestants = append(contestants,
+			contestant{name: each.name(), cpu: each.cpu(), op: b.lookupOp(each)})
 	}
 	// Keeping alive is measured by page-load and keepalive; here the buffer only starts each turn empty.
 	contestants[0].reset = peers[0].(*ours).store.Flush
@@ -55,7 +56,8 @@ func (b *bench) lookup(ctx context.Context) error {
 			b.report.Ratios["lookup_vs_rueidis"] = ratio(ours, byName(results, "rueidis"), throughput)
 			b.report.Ratios["lookup_cpu_vs_rueidis"] = ratio(ours, byName(results, "rueidis"), cpu)
 			b.report.Ratios["lookup_vs_goredis"] = ratio(ours, byName(results, "go-redis"), throughput)
-			b.report.Ratios["lookup_vs_scs_pgxstore"] = ratio(ours, byName(results, "scs pgxstore"), throughput)
+			b.report.Ratios["lookup_vs_scs_pgxstore"] = ratio(ours, byName(results, "scs pgxstore"),
+				throughput)
 		}
 	}
 	return clearRedis(ctx, peers)

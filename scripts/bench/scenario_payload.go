@@ -94,7 +94,9 @@ func (b *bench) openPayloadTable(ctx context.Context, compression string) (*payl
 	return nil, err
 }
 
-func (b *bench) racePayload(ctx context.Context, tables []*payloadTable, kind string, size int) ([]Payload, error) {
+func (b *bench) racePayload(
+	ctx context.Context, tables []*payloadTable, kind string, size int,
+) ([]Payload, error) {
 	samples := payloadSamples(kind, size)
 	var inserts, lookups []contestant
 	for _, table := range tables {
@@ -132,7 +134,10 @@ func (b *bench) racePayload(ctx context.Context, tables []*payloadTable, kind st
 	}
 	var results []Payload
 	for i, table := range tables {
-		result := Payload{Compression: table.compression, Kind: kind, Size: size, Insert: inserted[i].Median, Lookup: looked[i].Median}
+		result := Payload{
+			Compression: table.compression, Kind: kind, Size: size, Insert: inserted[i].Median,
+			Lookup: looked[i].Median,
+		}
 		err := table.db.pool.QueryRowContext(ctx, `
 			SELECT pg_table_size('sessionsql.session')::float8 / count(*) FROM sessionsql.session`).Scan(&result.Bytes)
 		if err != nil {
@@ -159,7 +164,8 @@ func payloadSamples(kind string, size int) []string {
 // jsonSample is what a shop keeps in a session: keys that repeat, values that differ.
 func jsonSample(size int) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, `{"user_id": %d, "csrf": %q, "locale": "en-GB", "cart": [`, mathrand.IntN(1e9), randomText(22))
+	fmt.Fprintf(&text, `{"user_id": %d, "csrf": %q, "locale": "en-GB", "cart": [`, mathrand.IntN(1e9),
+		randomText(22))
 	for text.Len() < size {
 		fmt.Fprintf(&text, `{"sku": "A-%06d", "quantity": %d, "price": "%d.%02d EUR", "added_at": "2026-03-%02dT%02d:%02d:00Z"}, `,
 			mathrand.IntN(1e6), 1+mathrand.IntN(5), mathrand.IntN(200), mathrand.IntN(100),

@@ -15,9 +15,10 @@ type Reap struct {
 	Rows       int     `json:"rows"`    // of the table
 	Expired    int     `json:"expired"` // of those
 	Reaped     float64 `json:"reaped"`  // rows a call
-	Pages      float64 `json:"pages"`   // times a call that a page of the table was read, or read again to write it
-	CPU        float64 `json:"cpu_us"`  // a call, server only; median over the rounds
-	Time       float64 `json:"time_us"` // a call, median over the rounds
+	// times a call that a page of the table was read, or read again to write it
+	Pages float64 `json:"pages"`
+	CPU   float64 `json:"cpu_us"`  // a call, server only; median over the rounds
+	Time  float64 `json:"time_us"` // a call, median over the rounds
 }
 
 const (
@@ -42,8 +43,8 @@ func (b *bench) reap(ctx context.Context) error {
 	return nil
 }
 
-// reapCost runs every way of reaping on tables of every size, in turns: first with one row in twenty expired, then with none.
-// Each turn is a transaction that is rolled back, so that all turns meet the same table.
+// reapCost runs every way of reaping on tables of every size, in turns: first with one row in twenty expired,
+// then with none. Each turn is a transaction that is rolled back, so that all turns meet the same table.
 func (b *bench) reapCost(ctx context.Context) error {
 	var tables []*reapTable
 	defer func() {
@@ -139,7 +140,8 @@ func (b *bench) loadReapTable(ctx context.Context, rows int) (*reapTable, error)
 	if err != nil {
 		return nil, err
 	}
-	expiry := fmt.Sprintf("now() + CASE WHEN g %% %d = 0 THEN interval '-1 hour' ELSE interval '1 day' END", expiredShare)
+	expiry := fmt.Sprintf("now() + CASE WHEN g %% %d = 0 THEN interval '-1 hour' ELSE interval '1 day' END",
+		expiredShare)
 	if err := d.seedSessions(ctx, rows, expiry); err != nil {
 		d.close()
 		return nil, err
@@ -199,8 +201,10 @@ func (w reapWay) turn(ctx context.Context, table *reapTable, m meter) (Reap, err
 	return result, err
 }
 
-// pagesRead is how often this connection has read a page of the table, since it last reported that to the server.
+// pagesRead is how often this connection has read a page of the table, since it last reported that to the
+// server.
 func pagesRead(ctx context.Context, tx *sql.Tx) (pages float64, err error) {
-	err = tx.QueryRowContext(ctx, "SELECT pg_stat_get_xact_blocks_fetched('sessionsql.session'::regclass)").Scan(&pages)
+	err = tx.QueryRowContext(ctx,
+		"SELECT pg_stat_get_xact_blocks_fetched('sessionsql.session'::regclass)").Scan(&pages)
 	return pages, err
 }

@@ -23,8 +23,8 @@ const (
 	expiries       = 2000 // a second
 )
 
-// reapBesideLookups offers lookups at a fixed rate while 2,000 sessions a second expire, in turns with nobody reaping, with
-// the loop of a Store, and with the other ways of reaping at the same interval.
+// reapBesideLookups offers lookups at a fixed rate while 2,000 sessions a second expire, in turns with nobody
+// reaping, with the loop of a Store, and with the other ways of reaping at the same interval.
 func (b *bench) reapBesideLookups(ctx context.Context) error {
 	d, err := b.servers.database(ctx, "reap_loop")
 	if err != nil {
@@ -47,8 +47,14 @@ func (b *bench) reapBesideLookups(ctx context.Context) error {
 	}
 	if b.reapLoopPeers {
 		phases = append(phases,
-			reapPhase{limitedName, func(ctx context.Context) error { return b.deleteLoop(ctx, d, limitedDelete) }},
-			reapPhase{unboundedName, func(ctx context.Context) error { return b.deleteLoop(ctx, d, unboundedDelete) }})
+			reapPhase{
+				limitedName,
+				func(ctx context.Context) error { return b.deleteLoop(ctx, d, limitedDelete) },
+			},
+			reapPhase{
+				unboundedName,
+				func(ctx context.Context) error { return b.deleteLoop(ctx, d, unboundedDelete) },
+			})
 	}
 	// Even ids expire, odd ones are looked up.
 	victims := randomIDs(b.reapLoopRows / 2)
@@ -118,7 +124,8 @@ func (b *bench) runReapPhase(
 		}
 	}
 	result.P50, result.P99 = microseconds(latencies, 50), microseconds(latencies, 99)
-	err = d.pool.QueryRowContext(ctx, "SELECT count(*) FROM sessionsql.session WHERE expires_at <= now()").Scan(&result.Backlog)
+	err = d.pool.QueryRowContext(ctx,
+		"SELECT count(*) FROM sessionsql.session WHERE expires_at <= now()").Scan(&result.Backlog)
 	if err == nil {
 		err = d.exec(ctx, unboundedDelete) // the next phase starts without a backlog
 	}

@@ -13,10 +13,11 @@ import (
 
 // A Steady is one variant's churn over time.
 type Steady struct {
-	Contestant string        `json:"contestant"`
-	Live       int           `json:"live"`           // sessions aimed at
-	Lost       int64         `json:"expired_in_use"` // lookups of sessions in use that found none: a machine that stalled
-	Samples    []SteadyState `json:"samples"`
+	Contestant string `json:"contestant"`
+	Live       int    `json:"live"` // sessions aimed at
+	// lookups of sessions in use that found none: a machine that stalled
+	Lost    int64         `json:"expired_in_use"`
+	Samples []SteadyState `json:"samples"`
 }
 
 // A SteadyState is how the table stood at one moment.
@@ -32,18 +33,20 @@ type SteadyState struct {
 	P99        float64 `json:"lookup_p99_us"` // since the sample before
 }
 
-// The life of a session, in shares of the time from its insert to its end: for three tenths it is used, three tenths of that
-// life before it would otherwise die, and then it is left alone until its idle timeout and the slack of up to a third
-// have passed. With 2,000 new sessions a second and a life of 100 seconds, 200,000 are alive.
+// The life of a session, in shares of the time from its insert to its end: for three tenths it is used, three
+// tenths of that life before it would otherwise die, and then it is left alone until its idle timeout and the
+// slack of up to a third have passed. With 2,000 new sessions a second and a life of 100 seconds, 200,000 are
+// alive.
 const (
 	longestLife = 100 * time.Second
 	usedShare   = 0.3
 	idleShare   = 0.6
 )
 
-// steadyChurn looks at the table while sessions come and go. It is life in time-lapse: timeouts are about thirty times
-// shorter than usual, so autovacuum looks thirty times as often (autovacuum_naptime, 1 minute by default). Everything
-// else is the server's default. Variants run one after the other: each has the machine for itself.
+// steadyChurn looks at the table while sessions come and go. It is life in time-lapse: timeouts are about
+// thirty times shorter than usual, so autovacuum looks thirty times as often (autovacuum_naptime, 1 minute by
+// default). Everything else is the server's default. Variants run one after the other: each has the machine
+// for itself.
 func (b *bench) steadyChurn(ctx context.Context) error {
 	variants := []struct {
 		name   string
@@ -67,7 +70,8 @@ func (b *bench) steadyChurn(ctx context.Context) error {
 		result.Contestant = variant.name
 		b.report.Steady = append(b.report.Steady, result)
 	}
-	b.report.Notes = append(b.report.Notes, "steady: autovacuum_naptime was "+b.steadyNaptime+" there, shortened as the timeouts are")
+	b.report.Notes = append(b.report.Notes,
+		"steady: autovacuum_naptime was "+b.steadyNaptime+" there, shortened as the timeouts are")
 	if enough := 2 * time.Minute; b.steady < enough {
 		b.report.Notes = append(b.report.Notes, fmt.Sprintf(
 			"steady: %v is too short for autovacuum, which looks once a second at most, to keep up: its sizes mean little below %v",
@@ -77,7 +81,8 @@ func (b *bench) steadyChurn(ctx context.Context) error {
 	middle, last := shipped[len(shipped)/3:len(shipped)*2/3], shipped[len(shipped)*2/3:]
 	tableBytes := func(s SteadyState) float64 { return s.TableBytes }
 	b.report.Ratios["steady_growth"] = mean(last, tableBytes) / mean(middle, tableBytes)
-	b.report.Ratios["steady_size_vs_live"] = medianOf(last, func(s SteadyState) float64 { return s.TableBytes / s.LiveBytes })
+	b.report.Ratios["steady_size_vs_live"] = medianOf(last,
+		func(s SteadyState) float64 { return s.TableBytes / s.LiveBytes })
 	return nil
 }
 
@@ -104,8 +109,9 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 	if err := d.seedSessions(ctx, result.Live, expiry); err != nil {
 		return result, err
 	}
-	// The default, every 10 s at 30 minutes, as much shorter as the timeouts are, but every second at most: in the full run
-	// that is still three times rarer than in life. Shorter runs reap ten times in a session's life.
+	// The default, every 10 s at 30 minutes, as much shorter as the timeouts are, but every second at most:
+	// in the full run that is still three times rarer than in life. Shorter runs reap ten times in a
+	// session's life.
 	reap := min(max(idle/180, time.Second), life/10)
 	store, err := d.openStore(ctx, &sessionsql.Options{IdleTimeout: idle, ReapInterval: reap})
 	if err != nil {
@@ -126,25 +132,27 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 			}
 		})
 	}
-	offer(pacing{rate: b.steadySession, workers: 16, duration: b.steady}, func(ctx context.Context, _ *caller) error {
-		token, err := store.Insert(ctx, payload, nil)
-		if err == nil {
-			used.add(token)
-		}
-		return err
-	})
-	offer(pacing{rate: 3 * b.steadySession, workers: 32, duration: b.steady, log: latencies}, func(ctx context.Context, c *caller) error {
-		token, ok := used.pick(c.rng.IntN)
-		if !ok {
-			return nil
-		}
-		_, err := store.Lookup(ctx, token)
-		if errors.Is(err, sessionsql.ErrNoSession) {
-			lost.Add(1)
-			return nil
-		}
-		return err
-	})
+	offer(pacing{rate: b.steadySession, workers: 16, duration: b.steady},
+		func(ctx context.Context, _ *caller) error {
+			token, err := store.Insert(ctx, payload, nil)
+			if err == nil {
+				used.add(token)
+			}
+			return err
+		})
+	offer(pacing{rate: 3 * b.steadySession, workers: 32, duration: b.steady, log: latencies},
+		func(ctx context.Context, c *caller) error {
+			token, ok := used.pick(c.rng.IntN)
+			if !ok {
+				return nil
+			}
+			_, err := store.Lookup(ctx, token)
+			if errors.Is(err, sessionsql.ErrNoSession) {
+				lost.Add(1)
+				return nil
+			}
+			return err
+		})
 	result.Samples, err = b.watch(ctx, d, latencies)
 	if err != nil {
 		cancel(err)

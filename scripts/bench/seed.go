@@ -20,8 +20,8 @@ const (
 	dueExpiry = `now() + make_interval(secs => 900)`
 )
 
-// seedSessions fills the bundle's table with rows 1 to n, whose tokens seededToken knows. It leaves the table as vacuum does, so
-// that the first contestant does not pay for that.
+// seedSessions fills the bundle's table with rows 1 to n, whose tokens seededToken knows. It leaves the table
+// as vacuum does, so that the first contestant does not pay for that.
 func (d *database) seedSessions(ctx context.Context, rows int, expiry string) error {
 	load := func(first, last int) error {
 		return d.exec(ctx, fmt.Sprintf(`

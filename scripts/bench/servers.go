@@ -26,8 +26,9 @@ type servers struct {
 	keepDatabases bool
 }
 
-// postgresSettings are the server's defaults but for what a server of this size would be given by anybody, and for enough
-// connections that all contestants keep theirs open side by side. Durability is the default: fsync on.
+// postgresSettings are the server's defaults but for what a server of this size would be given by anybody,
+// and for enough connections that all contestants keep theirs open side by side. Durability is the default:
+// fsync on.
 var postgresSettings = map[string]string{
 	"fsync":           "on",
 	"shared_buffers":  "1GB",
@@ -52,7 +53,8 @@ func startServers(ctx context.Context, c config, replicas int, progress io.Write
 	if c.mode == "smoke" {
 		settings["fsync"] = "off"
 	}
-	s.cluster, err = pgcluster.Start(ctx, &pgcluster.Options{Replicas: replicas, Settings: settings, Log: progress})
+	s.cluster, err = pgcluster.Start(ctx,
+		&pgcluster.Options{Replicas: replicas, Settings: settings, Log: progress})
 	return s, err
 }
 
@@ -76,8 +78,8 @@ func (s *servers) postgresMeter() meter {
 	return m
 }
 
-// A database holds the bundle and whatever tables a scenario adds, and is dropped with it, so that no scenario meets the dead
-// rows and the autovacuum of another.
+// A database holds the bundle and whatever tables a scenario adds, and is dropped with it, so that no
+// scenario meets the dead rows and the autovacuum of another.
 type database struct {
 	name    string
 	dsn     string
@@ -132,8 +134,11 @@ func (d *database) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// alterSystem changes settings of the whole server, until undo; that works after the run's context has ended too.
-func (d *database) alterSystem(ctx context.Context, settings map[string]string) (undo func() error, err error) {
+// alterSystem changes settings of the whole server, until undo; that works after the run's context has ended
+// too.
+func (d *database) alterSystem(
+	ctx context.Context, settings map[string]string,
+) (undo func() error, err error) {
 	const apply = "SELECT pg_reload_conf()"
 	undo = func() error {
 		for name := range settings {

@@ -23,7 +23,8 @@ func (r *Report) writeTable(out io.Writer) error {
 				m, ours := one.Median, oursBeside(results, one.Callers)
 				fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n",
 					one.Contestant, one.Callers, m.OpsPerS, m.P50, m.P99, m.CPU(), m.ClientCPU, m.ServerCPU,
-					ratio(ours, one, throughput), ratio(ours, one, p50), ratio(ours, one, p99), ratio(ours, one, cpu))
+					ratio(ours, one, throughput), ratio(ours, one, p50), ratio(ours, one, p99), ratio(ours,
+						one, cpu))
 			}
 		}
 	}
@@ -45,8 +46,8 @@ func (r *Report) writeTable(out io.Writer) error {
 	return w.Flush()
 }
 
-// oursBeside returns what the Store measured in the race with so many callers: the last that is ours, where the function that
-// the Store calls takes part as well.
+// oursBeside returns what the Store measured in the race with so many callers: the last that is ours, where
+// the function that the Store calls takes part as well.
 func oursBeside(results []Result, callers int) (ours Result) {
 	for _, each := range results {
 		if each.Callers == callers && isOurs(each.Contestant) {
@@ -73,7 +74,8 @@ func (r *Report) writeUpkeep(w io.Writer) {
 			each.Contestant, each.Rows, each.Expired, each.Reaped, each.Pages, each.CPU, each.Time)
 	}
 	if len(r.ReapLoop) > 0 {
-		fmt.Fprintf(w, "\nlookups at %d/s beside %d expiries/s\tp50 us\tp99 us\tbacklog at most\n", offeredLookups, expiries)
+		fmt.Fprintf(w, "\nlookups at %d/s beside %d expiries/s\tp50 us\tp99 us\tbacklog at most\n",
+			offeredLookups, expiries)
 	}
 	for _, each := range r.ReapLoop {
 		fmt.Fprintf(w, "  %s\t%.0f\t%.0f\t%.0f\n", each.Contestant, each.P50, each.P99, each.Backlog)

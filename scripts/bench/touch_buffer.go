@@ -13,13 +13,14 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// touchBufferMiB returns the memory that a Store takes for so many sessions which were looked up and wait to be kept alive.
-// The memory is the client's alone, so a driver without a server answers the lookups.
+// touchBufferMiB returns the memory that a Store takes for so many sessions which were looked up and wait to
+// be kept alive. The memory is the client's alone, so a driver without a server answers the lookups.
 func touchBufferMiB(ctx context.Context, pending int) (float64, error) {
 	pool := sql.OpenDB(answering{})
 	defer pool.Close()
 	options := *quiet
-	options.Logger = slog.New(slog.DiscardHandler) // a driver without a server cannot answer what a Store asks of servers
+	// a driver without a server cannot answer what a Store asks of servers
+	options.Logger = slog.New(slog.DiscardHandler)
 	store, err := sessionsql.OpenDB(pool, nil, &options)
 	if err != nil {
 		return 0, err

@@ -64,13 +64,16 @@ func (b *browser) present(ctx context.Context, path, token string) answer {
 }
 
 // send ignores the end of ctx: when the load ends, what is under way is still answered.
-func (b *browser) send(ctx context.Context, method, path, token string, form url.Values) (a answer, cookie string) {
+func (b *browser) send(
+	ctx context.Context, method, path, token string, form url.Values,
+) (a answer, cookie string) {
 	a.counting = path == home && method == http.MethodGet
 	a.use = writing
 	if path == account {
 		a.use = reading
 	}
-	request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), method, b.site+path, strings.NewReader(form.Encode()))
+	request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), method, b.site+path,
+		strings.NewReader(form.Encode()))
 	if err != nil {
 		a.err = err
 		return a, ""

@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// tokens are the cookies of all users, as a thief would like to have them: from their ids, and from what the database stores
-// of their secrets, cookies are made that must open nothing.
+// tokens are the cookies of all users, as a thief would like to have them: from their ids, and from what the
+// database stores of their secrets, cookies are made that must open nothing.
 type tokens struct{ all []atomic.Pointer[string] }
 
 func newTokens(users int) *tokens { return &tokens{all: make([]atomic.Pointer[string], users)} }
@@ -67,7 +67,8 @@ func forgedToken() string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// stolenID has the id of a session that exists, and a secret that is random or made from what the database stores.
+// stolenID has the id of a session that exists, and a secret that is random or made from what the database
+// stores.
 func stolenID(victim string) string {
 	raw, err := base64.RawURLEncoding.DecodeString(victim)
 	if err != nil || len(raw) != tokenBytes {

@@ -88,8 +88,8 @@ func (d *database) startCluster(ctx context.Context, screen *screen) (replicas [
 		hosts = append(hosts, replica.Address())
 		replicas = append(replicas, replica.DSN("postgres"))
 	}
-	// Without connect_timeout each of several hosts gets one second, and a busy machine may need more. A dead server
-	// on this machine refuses at once.
+	// Without connect_timeout each of several hosts gets one second, and a busy machine may need more. A dead
+	// server on this machine refuses at once.
 	d.primary = fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable&target_session_attrs=read-write"+
 		"&connect_timeout=5", strings.Join(hosts, ","))
 	changed, err := changedSettings(d.cluster.Primary.DataDir)
@@ -97,7 +97,8 @@ func (d *database) startCluster(ctx context.Context, screen *screen) (replicas [
 	return replicas, err
 }
 
-// changedSettings reads what was appended to the postgresql.conf that initdb made, without addresses and names.
+// changedSettings reads what was appended to the postgresql.conf that initdb made, without addresses and
+// names.
 func changedSettings(dataDir string) (string, error) {
 	file, err := os.ReadFile(filepath.Join(dataDir, "postgresql.conf"))
 	if err != nil {
@@ -126,8 +127,8 @@ func changedSettings(dataDir string) (string, error) {
 	return strings.Join(order, " "), nil
 }
 
-// awaitBundle gives replicas the moment that a fresh installation needs to reach them. One that does not get it in time is
-// for the store to leave out.
+// awaitBundle gives replicas the moment that a fresh installation needs to reach them. One that does not get
+// it in time is for the store to leave out.
 func awaitBundle(ctx context.Context, replicas []string) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -146,8 +147,8 @@ func awaitBundle(ctx context.Context, replicas []string) {
 	}
 }
 
-// loggedDeadlocks counts the deadlocks that the servers have logged, whoever was told of them. Logs of servers that were
-// named are out of reach.
+// loggedDeadlocks counts the deadlocks that the servers have logged, whoever was told of them. Logs of
+// servers that were named are out of reach.
 func (d *database) loggedDeadlocks() (deadlocks int64, err error) {
 	if d.cluster == nil {
 		return 0, nil
@@ -191,8 +192,8 @@ func (d *database) runs(i int) bool {
 	return d.cluster == nil || i > 0 || d.cluster.Primary.PID() != 0
 }
 
-// sweep reaps what is expired in the whole table, and returns how much that was: to the table's end from where the last
-// call stopped, and then once through.
+// sweep reaps what is expired in the whole table, and returns how much that was: to the table's end from
+// where the last call stopped, and then once through.
 func (d *database) sweep(ctx context.Context) (found int64, err error) {
 	for laps := 0; laps < 2; {
 		result, err := d.store.Reap(ctx)

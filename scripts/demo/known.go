@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// known is what a user knows for certain about one session, from nothing but what was sent and answered, and when. The
-// server decided an answer at some moment between its request's sending and its receipt, so that whatever is claimed here
-// holds for the most favourable of these moments: a slow machine makes claims rarer and not wrong.
+// known is what a user knows for certain about one session, from nothing but what was sent and answered, and
+// when. The server decided an answer at some moment between its request's sending and its receipt, so that
+// whatever is claimed here holds for the most favourable of these moments: a slow machine makes claims rarer
+// and not wrong.
 type known struct {
 	owner string
 	rules rules
@@ -89,8 +90,8 @@ func (k *known) written(p *promise, a answer) {
 	p.lastWrite = later(p.lastWrite, a.sent)
 }
 
-// read: a use without a write, which a keepalive records in a moment. It keeps the session alive for T, if the session lived
-// long enough for the keepalive to find it.
+// read: a use without a write, which a keepalive records in a moment. It keeps the session alive for T, if
+// the session lived long enough for the keepalive to find it.
 func (k *known) read(p *promise, a answer) {
 	for i, delay := range delays {
 		if a.received.Add(k.rules.roomFor(delay)).Before(p.until[i]) {
@@ -140,8 +141,9 @@ func (k *known) ended(at time.Time, by string) {
 // gone reports whether the session is over for its user.
 func (k *known) gone() bool { return !k.goneAt.IsZero() }
 
-// A finding is an answer that cannot be, unless keepalives came later than it tolerates. They may have, if the machine stalled
-// between since and till, or if the primary was away when a keepalive was due that was called for at used.
+// A finding is an answer that cannot be, unless keepalives came later than it tolerates. They may have, if
+// the machine stalled between since and till, or if the primary was away when a keepalive was due that was
+// called for at used.
 type finding struct {
 	fault       fault
 	detail      string
@@ -257,9 +259,11 @@ func (k *known) judgeAccepted(a answer) (found []finding) {
 	excess := a.sent.Sub(k.deadAfter)
 	switch {
 	case k.gone() && a.sent.After(k.goneAt):
-		found = append(found, certain(resurrected, "accepted %v after it was gone (%s)", a.sent.Sub(k.goneAt), k.goneBy))
+		found = append(found,
+			certain(resurrected, "accepted %v after it was gone (%s)", a.sent.Sub(k.goneAt), k.goneBy))
 	case excess > 0:
-		f := certain(keptPastDeadline, "accepted %v after it must have ended, %v after its last use", excess, a.sent.Sub(k.lastUse))
+		f := certain(keptPastDeadline, "accepted %v after it must have ended, %v after its last use", excess,
+			a.sent.Sub(k.lastUse))
 		if k.deadAfter != k.deadlineTo { // the absolute timeout waits for no keepalive
 			f.tolerates, f.since, f.till = delays[0]+excess, k.lastUse, a.sent
 			f.due = k.deadAfter.Add(-k.rules.longest())

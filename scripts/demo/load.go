@@ -48,7 +48,8 @@ func load(
 		}
 		failedOver <- err
 	}()
-	drive(ctx, c, rules, address, t, func() { screen.progress(progressLine(begin, c, t, d)) }, screen.terminal)
+	drive(ctx, c, rules, address, t, func() { screen.progress(progressLine(begin, c, t, d)) },
+		screen.terminal)
 	elapsed := time.Since(begin)
 	screen.endProgress()
 	err := <-failedOver
@@ -65,7 +66,9 @@ func load(
 }
 
 // drive has all users live until the duration is over, and the last answer is there.
-func drive(ctx context.Context, c config, rules rules, address string, t *tally, report func(), terminal bool) {
+func drive(
+	ctx context.Context, c config, rules rules, address string, t *tally, report func(), terminal bool,
+) {
 	ctx, cancel := context.WithTimeout(ctx, c.duration)
 	defer cancel()
 	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}

@@ -45,7 +45,8 @@ type config struct {
 	afterPromotion func(context.Context, *sql.DB) error // what a test does to the new primary
 }
 
-// run is the program. When ctx ends, it ends in good order and bounded time, and leaves no process and no file.
+// run is the program. When ctx ends, it ends in good order and bounded time, and leaves no process and no
+// file.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c, err := parse(args, stderr)
 	switch {
@@ -76,9 +77,11 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	flags.SetOutput(stderr)
 	flags.DurationVar(&c.duration, "duration", 20*time.Second, "how long the users use the site")
 	flags.IntVar(&c.users, "users", 2000, "how many there are")
-	flags.BoolVar(&c.serve, "serve", false, "keep the site up for a browser, without users of its own, until Ctrl-C")
+	flags.BoolVar(&c.serve, "serve", false,
+		"keep the site up for a browser, without users of its own, until Ctrl-C")
 	flags.BoolVar(&c.json, "json", false, "print the result as one JSON object too, as the last line")
-	flags.StringVar(&c.primary, "primary", "", "`DSN` of a primary to use (default: start a primary and two replicas)")
+	flags.StringVar(&c.primary, "primary", "",
+		"`DSN` of a primary to use (default: start a primary and two replicas)")
 	flags.Func("replica", "`DSN` of a replica of that primary; may be repeated", func(dsn string) error {
 		c.replicas = append(c.replicas, dsn)
 		return nil

@@ -85,8 +85,8 @@ func TestDemoWithoutCrash(t *testing.T) {
 	}
 }
 
-// TestDemoFindsWhatACrashMustNotTake has the promotion lose sessions that were there for long. They may be idle for long
-// here, so that the outage ends none of them, however slow the machine is.
+// TestDemoFindsWhatACrashMustNotTake has the promotion lose sessions that were there for long. They may be
+// idle for long here, so that the outage ends none of them, however slow the machine is.
 func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 	defer func(was rules) { rulesOfLoad = was }(rulesOfLoad)
 	rulesOfLoad.idle = time.Minute
@@ -113,7 +113,8 @@ func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 	}
 }
 
-// TestDemoFailsWhereASiteIsWrong has users visit sites that treat sessions as they must not: each is found out.
+// TestDemoFailsWhereASiteIsWrong has users visit sites that treat sessions as they must not: each is found
+// out.
 func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 	greet := func(owner string, views int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -127,7 +128,10 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 		do   func(*user, context.Context)
 		want fault
 	}{
-		{"another user's page", greet("bob", 1), func(u *user, ctx context.Context) { u.open(ctx, home) }, wrongOwner},
+		{
+			"another user's page", greet("bob", 1), func(u *user, ctx context.Context) { u.open(ctx, home) },
+			wrongOwner,
+		},
 		{"cookies that were made up", greet("ann", 1), (*user).cheat, wrongOwner},
 		{"refuses everybody", refuse, func(u *user, ctx context.Context) { u.open(ctx, home) }, lost},
 		{"loses views", greet("ann", 1), (*user).openTabs, lost},
@@ -164,7 +168,8 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 				WrongOwner: tally.found[wrongOwner].Load(), Lost: tally.found[lost].Load(),
 				Resurrected: tally.found[resurrected].Load(), KeptPastDeadline: tally.found[keptPastDeadline].Load(),
 			}
-			if status, err := r.publish(config{}, io.Discard, newScreen(io.Discard)); status != exitFailed || err != nil {
+			if status, err := r.publish(config{}, io.Discard, newScreen(io.Discard)); status != exitFailed ||
+				err != nil {
 				t.Fatalf("exit status %d, %v", status, err)
 			}
 		})
@@ -187,7 +192,8 @@ func TestSite(t *testing.T) {
 	if err := sessionsql.Install(t.Context(), pool); err != nil {
 		t.Fatal(err)
 	}
-	store, err := sessionsql.Open(t.Context(), dsn, nil, &sessionsql.Options{Logger: newScreen(t.Output()).logger()})
+	store, err := sessionsql.Open(t.Context(), dsn, nil,
+		&sessionsql.Options{Logger: newScreen(t.Output()).logger()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -210,14 +216,16 @@ func TestSite(t *testing.T) {
 			t.Fatalf("status %d, %d cookies", response.StatusCode, len(cookies))
 		}
 		c := cookies[0]
-		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.Secure != (server == encrypted) {
+		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" ||
+			c.Secure != (server == encrypted) {
 			t.Errorf("%s: HttpOnly %v, SameSite %v, Path %q, Domain %q, Secure %v",
 				server.URL, c.HttpOnly, c.SameSite, c.Path, c.Domain, c.Secure)
 		}
 	}
 
 	b := newBrowser(clear.URL, clear.Client().Transport)
-	if a, _ := b.post(t.Context(), "/login", map[string][]string{"name": {`<b id="owner">bob`}}); a.status != http.StatusSeeOther {
+	if a, _ := b.post(t.Context(), "/login",
+		map[string][]string{"name": {`<b id="owner">bob`}}); a.status != http.StatusSeeOther {
 		t.Fatalf("log-in: %d, %v", a.status, a.err)
 	}
 	if a := b.get(t.Context(), home); a.owner != `<b id="owner">bob` || a.views != 1 {
@@ -236,15 +244,20 @@ func TestSite(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	for _, args := range [][]string{
-		{"--duration", "0s"}, {"--users", "0"}, {"--replica", "host=x"}, {"--serve", "--json"}, {"--no-such-flag"}, {"word"},
+		{"--duration", "0s"}, {"--users", "0"}, {"--replica", "host=x"}, {
+			"--serve",
+			"--json",
+		}, {"--no-such-flag"}, {"word"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, &stdout, &stderr); status != exitUsage || stderr.Len() == 0 || stdout.Len() > 0 {
+		if status := run(t.Context(), args, &stdout, &stderr); status != exitUsage || stderr.Len() == 0 ||
+			stdout.Len() > 0 {
 			t.Errorf("%v: exit status %d, stderr %q, stdout %q", args, status, &stderr, &stdout)
 		}
 	}
 	var stderr bytes.Buffer
-	if status := run(t.Context(), []string{"-h"}, io.Discard, &stderr); status != exitOK || !strings.Contains(stderr.String(), "-primary") {
+	if status := run(t.Context(), []string{"-h"}, io.Discard, &stderr); status != exitOK ||
+		!strings.Contains(stderr.String(), "-primary") {
 		t.Errorf("-h: exit status %d, %q", status, &stderr)
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// pulse feels whether the machine keeps up: from a steady small question to the primary, on a connection of its own, and from
-// how long every user waits. When it falters, this program or the servers were held up for that long, and a keepalive that
-// came late meanwhile is no broken promise.
+// pulse feels whether the machine keeps up: from a steady small question to the primary, on a connection of
+// its own, and from how long every user waits. When it falters, this program or the servers were held up for
+// that long, and a keepalive that came late meanwhile is no broken promise.
 type pulse struct {
 	mu      sync.Mutex
 	stalls  []stall
@@ -54,7 +54,8 @@ func (p *pulse) felt(s stall) {
 	}
 }
 
-// keepaliveDelay is how late a keepalive may have come, to judge by the worst stall of which a part was between two moments.
+// keepaliveDelay is how late a keepalive may have come, to judge by the worst stall of which a part was
+// between two moments.
 func (p *pulse) keepaliveDelay(from, to time.Time) (delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

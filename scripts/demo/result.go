@@ -71,9 +71,11 @@ type result struct {
 	crash    *crash // nil where there was none
 }
 
-// measure asks the store and the database how they came through it, and with servers that somebody named, leaves none of
-// the users' sessions behind.
-func measure(ctx context.Context, c config, rules rules, elapsed time.Duration, t *tally, site *site, d *database, screen *screen) (*result, error) {
+// measure asks the store and the database how they came through it, and with servers that somebody named,
+// leaves none of the users' sessions behind.
+func measure(
+	ctx context.Context, c config, rules rules, elapsed time.Duration, t *tally, site *site, d *database, screen *screen,
+) (*result, error) {
 	stats := d.store.Stats()
 	backlog, err := d.sweep(ctx)
 	if err != nil {
@@ -189,7 +191,8 @@ func (r *result) publish(c config, stdout io.Writer, screen *screen) (status int
 	return exitFailed, nil
 }
 
-// wrong names what makes a run fail. Errors do where the servers are ours; those of others may be restarted meanwhile.
+// wrong names what makes a run fail. Errors do where the servers are ours; those of others may be restarted
+// meanwhile.
 func (r *result) wrong() (wrong []string) {
 	for _, each := range []struct {
 		name    string

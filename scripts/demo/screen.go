@@ -10,8 +10,8 @@ import (
 	"sync/atomic"
 )
 
-// screen is stderr: lines that stay, and below them one that is written over while the load runs. Where stderr is no
-// terminal, all lines stay.
+// screen is stderr: lines that stay, and below them one that is written over while the load runs. Where
+// stderr is no terminal, all lines stay.
 type screen struct {
 	out      io.Writer
 	terminal bool
@@ -69,7 +69,8 @@ func (s *screen) erase() {
 // logger is for what the store and the server report in the background.
 func (s *screen) logger() *slog.Logger { return slog.New(logHandler{screen: s}) }
 
-// logHandler shows records, and counts the deadlocks among them: a failed keepalive is tried again and reaches no caller.
+// logHandler shows records, and counts the deadlocks among them: a failed keepalive is tried again and
+// reaches no caller.
 type logHandler struct {
 	screen     *screen
 	attributes []slog.Attr

@@ -95,8 +95,8 @@ func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err err
 	}, nil
 }
 
-// home counts the views of its visitor. Two tabs may do so at once, so the session is written only if it is still what was
-// read, and read again if not.
+// home counts the views of its visitor. Two tabs may do so at once, so the session is written only if it is
+// still what was read, and read again if not.
 func (s *site) home(w http.ResponseWriter, r *http.Request) {
 	for {
 		token := presented(r)
@@ -106,7 +106,8 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		v.Views++
-		v.Recent = append([]string{time.Now().Format(time.TimeOnly)}, v.Recent[:min(len(v.Recent), maxRecent-1)]...)
+		v.Recent = append([]string{time.Now().Format(time.TimeOnly)},
+			v.Recent[:min(len(v.Recent), maxRecent-1)]...)
 		_, err = s.save(r.Context(), token, v, session.Version)
 		switch {
 		case err == nil:
@@ -152,7 +153,8 @@ func (s *site) logIn(w http.ResponseWriter, r *http.Request) {
 		s.show(w, http.StatusBadRequest, loginPage, "A name has between 1 and 64 bytes.")
 		return
 	}
-	token, err := s.enter(r.Context(), presented(r), visitor{Name: name, Public: r.PostFormValue("public") != ""})
+	token, err := s.enter(r.Context(), presented(r),
+		visitor{Name: name, Public: r.PostFormValue("public") != ""})
 	if err != nil {
 		s.fail(w, err)
 		return
@@ -161,9 +163,10 @@ func (s *site) logIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// enter gives a visitor who logs in a token that nobody has seen before: the session that was presented gets a new secret
-// and a subject, and its old token, which somebody else may have planted, is dead at once (session fixation; OWASP ASVS 5.0,
-// 7.2.4). Where the session cannot go on, for its absolute timeout is another, it is ended, and a new one made.
+// enter gives a visitor who logs in a token that nobody has seen before: the session that was presented gets
+// a new secret and a subject, and its old token, which somebody else may have planted, is dead at once
+// (session fixation; OWASP ASVS 5.0, 7.2.4). Where the session cannot go on, for its absolute timeout is
+// another, it is ended, and a new one made.
 func (s *site) enter(ctx context.Context, old sessionsql.Token, v visitor) (sessionsql.Token, error) {
 	_, was, err := s.lookup(ctx, old)
 	if err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
@@ -195,7 +198,8 @@ func (s *site) enter(ctx context.Context, old sessionsql.Token, v visitor) (sess
 
 // logOut answers only when the session is dead for good.
 func (s *site) logOut(w http.ResponseWriter, r *http.Request) {
-	if err := s.store.Revoke(r.Context(), presented(r)); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
+	if err := s.store.Revoke(r.Context(), presented(r)); err != nil &&
+		!errors.Is(err, sessionsql.ErrNoSession) {
 		s.fail(w, err)
 		return
 	}
@@ -227,7 +231,9 @@ func presented(r *http.Request) sessionsql.Token {
 }
 
 // loggedIn is lookup for pages that are not for anonymous visitors.
-func (s *site) loggedIn(ctx context.Context, token sessionsql.Token) (session sessionsql.Session, v visitor, err error) {
+func (s *site) loggedIn(
+	ctx context.Context, token sessionsql.Token,
+) (session sessionsql.Session, v visitor, err error) {
 	session, v, err = s.lookup(ctx, token)
 	if err == nil && v.Name == "" {
 		err = sessionsql.ErrNoSession
@@ -235,7 +241,9 @@ func (s *site) loggedIn(ctx context.Context, token sessionsql.Token) (session se
 	return session, v, err
 }
 
-func (s *site) lookup(ctx context.Context, token sessionsql.Token) (session sessionsql.Session, v visitor, err error) {
+func (s *site) lookup(
+	ctx context.Context, token sessionsql.Token,
+) (session sessionsql.Session, v visitor, err error) {
 	begin := time.Now()
 	session, err = s.store.Lookup(ctx, token)
 	if err != nil {
@@ -265,8 +273,10 @@ func (s *site) fail(w http.ResponseWriter, err error) {
 	}
 	s.errors.Add(1)
 	switch {
-	case errors.Is(err, sessionsql.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		http.Error(w, "The database does not answer; please try again in a moment.", http.StatusServiceUnavailable)
+	case errors.Is(err, sessionsql.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err,
+		context.Canceled):
+		http.Error(w, "The database does not answer; please try again in a moment.",
+			http.StatusServiceUnavailable)
 	default:
 		http.Error(w, "Something went wrong here.", http.StatusInternalServerError)
 	}

@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// TestStatusInBrowser opens /status in headless Chromium before and after the crash. It writes what the browser shows
-// in the end to the file that SESSIONSQL_SCREENSHOT names. This makes docs/status.png:
+// TestStatusInBrowser opens /status in headless Chromium before and after the crash. It writes what the
+// browser shows in the end to the file that SESSIONSQL_SCREENSHOT names. This makes docs/status.png:
 //
 //	SESSIONSQL_SCREENSHOT=$PWD/docs/status.png go test -count=1 -run StatusInBrowser ./scripts/demo
 func TestStatusInBrowser(t *testing.T) {
@@ -89,12 +89,13 @@ func (d *runningDemo) await(text string) (address string) {
 	return ""
 }
 
-// drawn opens the page until it shows a server of some kind as the primary, and checks that it holds numbers and
-// drawings.
+// drawn opens the page until it shows a server of some kind as the primary, and checks that it holds numbers
+// and drawings.
 func (b *chromium) drawn(address, primary string) (page string) {
 	b.t.Helper()
 	deadline := time.Now().Add(8 * time.Second)
-	for page = b.dump(address); !strings.HasPrefix(element(page, "primary"), primary); page = b.dump(address) {
+	for page = b.dump(address); !strings.HasPrefix(element(page, "primary"),
+		primary); page = b.dump(address) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("the page does not show a %s as the primary\n%s", primary, page)
 		}

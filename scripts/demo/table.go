@@ -17,7 +17,8 @@ func (r *result) table() string {
 	row := func(value, note string) { fmt.Fprintf(w, "%s\t  %s\n", value, note) }
 	count := func(n int64, note string) { row(fmt.Sprint(n), note) }
 
-	title("%d users for %.0f s; idle timeout %v, absolute timeout %v on public computers", r.Users, r.Seconds, r.rules.idle, r.rules.lifetime)
+	title("%d users for %.0f s; idle timeout %v, absolute timeout %v on public computers", r.Users, r.Seconds,
+		r.rules.idle, r.rules.lifetime)
 	row(fmt.Sprint(r.Requests), fmt.Sprintf("requests, %.0f a second", float64(r.Requests)/r.Seconds))
 	count(r.Logins, "log-ins")
 	count(r.Logouts, "log-outs")
@@ -57,7 +58,8 @@ func (r *result) table() string {
 	count(r.Backlog, "expired and not reaped yet at the end"+r.unless("whoever they belonged to"))
 	row(fmt.Sprintf("%.1f MB", float64(r.HeapBytes)/1e6), "table")
 	row(fmt.Sprintf("%.1f MB", float64(r.IndexBytes)/1e6), "indexes")
-	row(fmt.Sprintf("%.0f ms", r.LongestWaitMS), fmt.Sprintf("longest wait for an answer; answers that only a busy machine excuses: %d", r.Excused))
+	row(fmt.Sprintf("%.0f ms", r.LongestWaitMS),
+		fmt.Sprintf("longest wait for an answer; answers that only a busy machine excuses: %d", r.Excused))
 	_ = w.Flush()
 	b.WriteByte('\n')
 	return b.String()

@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// user is one person with a browser: a loop of visits, each from a log-in to one of the ways in which a visit ends.
+// user is one person with a browser: a loop of visits, each from a log-in to one of the ways in which a visit
+// ends.
 type user struct {
 	name    string
 	rules   rules
@@ -104,7 +105,8 @@ func (u *user) logIn(ctx context.Context, public bool) bool {
 	return true
 }
 
-// fixate presents the token of the anonymous session that was logged in from: whoever planted it must not be logged in by it.
+// fixate presents the token of the anonymous session that was logged in from: whoever planted it must not be
+// logged in by it.
 func (u *user) fixate(ctx context.Context, planted string) {
 	a := u.browser.present(ctx, account, planted)
 	u.tally.enter(a, 200, 401)
@@ -184,8 +186,8 @@ func (u *user) atOnce(ctx context.Context, paths []string) []answer {
 	return answers
 }
 
-// longPause is about the idle timeout, sometimes somewhat longer: in time the session lives, and in the slack after it either
-// answer is right.
+// longPause is about the idle timeout, sometimes somewhat longer: in time the session lives, and in the slack
+// after it either answer is right.
 func longPause(r rules) time.Duration { return between(r.idle*7/10, r.idle*7/6) }
 
 // comeBack looks whether the session has lived through a long pause.

@@ -107,9 +107,12 @@ func TestTheModelKnowsWhenSessionsExpire(t *testing.T) {
 			one(idle(inserted(0)), doubt(updated(1000, "s1.2", 0)), missed(2100, 1)), true,
 		},
 		"an update revives it": {one(idle(inserted(0)), updated(2100, "s1.2", 2)), false},
-		"a rotate is a use":    {one(idle(inserted(0)), renewedAt(1000, 1, 2), read(2900, 0, 2, "s1.1", 1)), true},
-		"a life ends":          {one(limited(inserted(0)), updated(2000, "s1.2", 2), missed(2511, 1)), true},
-		"a life ends early":    {one(limited(inserted(0)), missed(2400, 1)), false},
+		"a rotate is a use": {
+			one(idle(inserted(0)), renewedAt(1000, 1, 2), read(2900, 0, 2, "s1.1", 1)),
+			true,
+		},
+		"a life ends":       {one(limited(inserted(0)), updated(2000, "s1.2", 2), missed(2511, 1)), true},
+		"a life ends early": {one(limited(inserted(0)), missed(2400, 1)), false},
 		"it outlives its deadline": {
 			one(limited(inserted(0)), updated(2000, "s1.2", 2), read(2513, 0, 1, "s1.2", 2)), false,
 		},

@@ -71,7 +71,8 @@ type canary struct{ token, payload string }
 const (
 	canaryCount = 6
 
-	// canaryIdle is longer than any fault, and short enough for keepalives to be written in the time of a group.
+	// canaryIdle is longer than any fault, and short enough for keepalives to be written in the time of a
+	// group.
 	canaryIdle = 20 * time.Second
 )
 

@@ -195,7 +195,8 @@ type history struct {
 	sessions []*session
 	crashes  []crashWindow
 
-	// anyOrder says that created_at was tampered with: nobody knows which of a user's sessions are the oldest.
+	// anyOrder says that created_at was tampered with: nobody knows which of a user's sessions are the
+	// oldest.
 	anyOrder atomic.Bool
 }
 

@@ -109,7 +109,8 @@ func (u *user) mayEvict(a *act, s *session, h *history) bool {
 		if other == a || other.verb != endCapped || other.made == s {
 			continue
 		}
-		if other.known() > s.born().start && other.start < a.known() && !u.surelyDead(other.made, a.start, h) {
+		if other.known() > s.born().start && other.start < a.known() &&
+			!u.surelyDead(other.made, a.start, h) {
 			newer++
 		}
 	}

@@ -54,7 +54,8 @@ func (h *HAProxy) configuration(p *Patroni) string {
 			"  http-check expect status 200",
 			"  default-server inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions")
 		for _, m := range members {
-			lines = append(lines, fmt.Sprintf("  server %s %s check port %d", m.Name, loopback(m.Port), m.REST))
+			lines = append(lines,
+				fmt.Sprintf("  server %s %s check port %d", m.Name, loopback(m.Port), m.REST))
 		}
 	}
 	listen("primary", h.Primary, "/primary", p.Members...)

@@ -58,8 +58,9 @@ func StartPatroni(ctx context.Context, box *Box, synchronous bool) (*Patroni, er
 	}
 	for _, program := range []string{"pg_basebackup", "pg_rewind", "pg_controldata", "pg_isready"} {
 		if _, err := os.Stat(filepath.Join(binaries, program)); err != nil {
-			return nil, fmt.Errorf("Patroni needs %s, which %s lacks: set SESSIONSQL_PG_BIN to the programs of "+
-				"your system's package", program, binaries)
+			return nil, fmt.Errorf(
+				"Patroni needs %s, which %s lacks: set SESSIONSQL_PG_BIN to the programs of "+
+					"your system's package", program, binaries)
 		}
 	}
 	p := &Patroni{box: box, binaries: binaries, synchronous: synchronous}
@@ -124,7 +125,12 @@ func (m *Member) configure() error {
 				"synchronous_mode": p.synchronous,
 				"postgresql":       object{"use_pg_rewind": true, "use_slots": true},
 			},
-			"initdb": []any{object{"encoding": "UTF8"}, object{"locale": "C"}, object{"auth": "trust"}, "no-sync"},
+			"initdb": []any{
+				object{"encoding": "UTF8"},
+				object{"locale": "C"},
+				object{"auth": "trust"},
+				"no-sync",
+			},
 			"pg_hba": []string{
 				"local all all trust", "host all all 127.0.0.1/32 trust",
 				"host replication all 127.0.0.1/32 trust",

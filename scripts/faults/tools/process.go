@@ -28,7 +28,8 @@ func listProcesses() []process {
 		}
 		pid, _ := strconv.Atoi(filepath.Base(folder))
 		parent, _ := strconv.Atoi(string(fields[1]))
-		processes = append(processes, process{pid, parent, string(bytes.ReplaceAll(title, []byte{0}, []byte{' '}))})
+		processes = append(processes,
+			process{pid, parent, string(bytes.ReplaceAll(title, []byte{0}, []byte{' '}))})
 	}
 	return processes
 }
