@@ -137,10 +137,10 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	installRoles(t, d.primary)
 	app, reader := d.login(t, "sessionsql_app"), d.login(t, "sessionsql_reader")
 
-	store, err := sessionsql.Open(t.Context(), asUser(t, d.PrimaryDSN(), app),
-		[]string{asUser(t, d.ReplicaDSNs()[0], reader)},
-		&sessionsql.Options{FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond})
-	must(t, err)
+	primary, replicas := asUser(t, d.PrimaryDSN(), app), []string{asUser(t, d.ReplicaDSNs()[0], reader)}
+	store := sessiontest.OpenStore(t, primary, replicas, &sessionsql.Options{
+		FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond,
+	})
 	defer closeStore(t, store)
 	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
 	useEverything(t, store)
@@ -173,14 +173,13 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 // granted is all that roles.sql gives; what is not here, nobody has.
 var granted = map[string][]string{
 	"sessionsql_app": {
-		"end_session", "find_session", "insert", "insert_batch", "lookup", "lookup_batch", "new_session", "node", "note_timeline", "reap",
-		"reap_all", "revoke", "revoke_listed", "revoke_subject", "rotate", "token_hash", "token_id", "touch_batch", "update_payload",
-		"update_payload_batch", "version",
+		"end_session", "find_session", "insert", "insert_batch", "lookup", "lookup_batch", "new_session",
+		"node", "note_timeline", "reap", "reap_all", "revoke", "revoke_listed", "revoke_subject", "rotate",
+		"token_hash", "token_id", "touch_batch", "update_payload", "update_payload_batch", "version",
 	},
 	"sessionsql_support": {"list_subject", "node", "revoke_subject", "version"},
 	"sessionsql_reader": {
-		"find_session", "lookup", "lookup_batch", "node", "token_hash", "token_id",
-		"version",
+		"find_session", "lookup", "lookup_batch", "node", "token_hash", "token_id", "version",
 	},
 	"sessionsql_reaper":  {"node", "reap", "reap_all", "version"},
 	"sessionsql_monitor": {"health", "last_reap", "node", "version"},
@@ -255,7 +254,8 @@ func TestEverythingIsTheOwners(t *testing.T) {
 		SELECT t.oid::regtype::text FROM pg_type AS t
 		WHERE t.typnamespace = 'sessionsql'::regnamespace AND t.typowner <> 'sessionsql_owner'::regrole
 		UNION ALL
-		SELECT n.nspname FROM pg_namespace AS n WHERE n.nspname = 'sessionsql' AND n.nspowner <> 'sessionsql_owner'::regrole`))
+		SELECT n.nspname FROM pg_namespace AS n
+		WHERE n.nspname = 'sessionsql' AND n.nspowner <> 'sessionsql_owner'::regrole`))
 	if len(others) > 0 {
 		t.Errorf("not sessionsql_owner's: %v", others)
 	}
@@ -294,15 +294,16 @@ func TestUpgradeKeepsTheRoles(t *testing.T) {
 	token := mustInsert(t, store, "p", nil)
 
 	d.pretendOlder()
-	if err := sessionsql.Install(t.Context(),
-		open(t, asUser(t, d.PrimaryDSN(), app))); sqlState(err) != "42501" {
+	err := sessionsql.Install(t.Context(), open(t, asUser(t, d.PrimaryDSN(), app)))
+	if sqlState(err) != "42501" {
 		t.Errorf("the app may install: %v", err)
 	}
 	must(t, sessionsql.Install(t.Context(), d.primary))
 	must(t, store.Touch(t.Context(), token))
 	if n := get[int](t, d.primary, `
 		SELECT count(*) FROM pg_proc AS p
-		WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.proname IN ('lookup', 'insert') AND p.prosecdef`); n != 2 {
+		WHERE p.pronamespace = 'sessionsql'::regnamespace
+		  AND p.proname IN ('lookup', 'insert') AND p.prosecdef`); n != 2 {
 		t.Errorf("%d functions run as their owner, want 2", n)
 	}
 }
@@ -321,8 +322,8 @@ func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
 
 func TestRolesNeedNoSuperuser(t *testing.T) {
 	d := emptyDatabaseIn(t, ownCluster(t, 0)) // where nobody else has made the roles
-	d.primary.MustExec(`CREATE ROLE installer LOGIN CREATEROLE; GRANT CREATE ON DATABASE
-		` + d.Name + " TO installer")
+	d.primary.MustExec("CREATE ROLE installer LOGIN CREATEROLE")
+	d.primary.MustExec("GRANT CREATE ON DATABASE " + d.Name + " TO installer")
 	installer := open(t, asUser(t, d.PrimaryDSN(), "installer"))
 	for range 2 {
 		installRoles(t, installer)
@@ -337,8 +338,8 @@ func TestRolesNeedNoSuperuser(t *testing.T) {
 	useEverything(t, store)
 	closeStore(t, store)
 	installer.MustExec(bundle.Uninstall())
-	installer.MustExec(`DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor,
-		sessionsql_owner`)
+	installer.MustExec(`DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper,
+		sessionsql_monitor, sessionsql_owner`)
 }
 
 // Databases of one cluster share its roles, and may make them at the same time.
@@ -397,8 +398,9 @@ $$;
 
 DO $$
 DECLARE
-  types CONSTANT text[] := ARRAY['text', 'varchar', 'bytea', 'bool', 'int4', 'int8', 'float8', 'numeric', 'timestamptz', 'interval',
-    'tid', 'xid', 'oid', 'regclass', 'uuid', 'bit', 'pg_lsn', '_text', '_bytea', '_int8', '_float8'];
+  types CONSTANT text[] := ARRAY['text', 'varchar', 'bytea', 'bool', 'int4', 'int8', 'float8', 'numeric',
+    'timestamptz', 'interval', 'tid', 'xid', 'oid', 'regclass', 'uuid', 'bit', 'pg_lsn', '_text', '_bytea',
+    '_int8', '_float8'];
   f record;
   l text;
   r text;
@@ -406,7 +408,8 @@ DECLARE
 BEGIN
   FOR f IN
     WITH builtin AS (
-      SELECT p.proname, COALESCE(p.proargnames, '{}') AS names, p.proargtypes::oid[] AS args, p.pronargs, t.typname AS result
+      SELECT p.proname, COALESCE(p.proargnames, '{}') AS names, p.proargtypes::oid[] AS args, p.pronargs,
+        t.typname AS result
       FROM pg_proc AS p
       JOIN pg_type AS t ON t.oid = p.prorettype
       WHERE p.pronamespace = 'pg_catalog'::regnamespace
@@ -414,7 +417,9 @@ BEGIN
         AND NOT EXISTS (
           SELECT FROM unnest(p.proargtypes) AS a (oid)
           JOIN pg_type AS x ON x.oid = a.oid
-          WHERE x.typtype = 'p' OR NOT x.typname = ANY (types || ARRAY['int2', 'float4', 'name', 'date', 'timestamp', 'char', 'bpchar'])
+          WHERE x.typtype = 'p' OR NOT x.typname = ANY (
+            types || ARRAY['int2', 'float4', 'name', 'date', 'timestamp', 'char', 'bpchar']
+          )
         )
     ), wanted AS (
       SELECT b.proname, b.names, b.args, b.result FROM builtin AS b
@@ -429,7 +434,8 @@ BEGIN
       w.result,
       (
         SELECT string_agg(
-          format('%s pg_catalog.%I', CASE WHEN w.names[i] <> '' THEN quote_ident(w.names[i]) END, x.typname), ', ' ORDER BY i
+          format('%s pg_catalog.%I', CASE WHEN w.names[i] <> '' THEN quote_ident(w.names[i]) END, x.typname),
+          ', ' ORDER BY i
         )
         FROM unnest(w.args::oid[]) WITH ORDINALITY AS a (oid, i)
         JOIN pg_type AS x ON x.oid = a.oid
@@ -441,7 +447,10 @@ BEGIN
         'CREATE FUNCTION evil.%I(%s) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
         f.proname,
         f.arguments,
-        CASE WHEN f.result IN ('record', 'void', 'internal', 'cstring', 'anyelement', 'anyarray') THEN 'text' ELSE f.result END,
+        CASE
+          WHEN f.result IN ('record', 'void', 'internal', 'cstring', 'anyelement', 'anyarray') THEN 'text'
+          ELSE f.result
+        END,
         format('BEGIN PERFORM evil.trap(%L); END', f.proname || '()')
       );
     EXCEPTION WHEN duplicate_function OR invalid_function_definition OR feature_not_supported THEN
@@ -454,32 +463,48 @@ BEGIN
 
   CREATE FUNCTION evil.trap_state(state pg_catalog.int8) RETURNS pg_catalog.int8
     LANGUAGE plpgsql AS 'BEGIN PERFORM evil.trap(''an aggregate''); END';
-  CREATE AGGREGATE evil.count(*) (SFUNC = evil.trap_state, STYPE = pg_catalog.int8, FINALFUNC = evil.trap_state, INITCOND = '0');
+  CREATE AGGREGATE evil.count(*) (
+    SFUNC = evil.trap_state, STYPE = pg_catalog.int8, FINALFUNC = evil.trap_state, INITCOND = '0'
+  );
 
   FOREACH l IN ARRAY types LOOP
-    EXECUTE format('CREATE FUNCTION evil.trap_%s(state pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
+    EXECUTE format(
+      'CREATE FUNCTION evil.trap_%s(state pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
       l, l, l, 'BEGIN PERFORM evil.trap(''an aggregate''); END');
-    EXECUTE format('CREATE FUNCTION evil.trap_%s(state pg_catalog.%I, value pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
+    EXECUTE format(
+      'CREATE FUNCTION evil.trap_%s(state pg_catalog.%I, value pg_catalog.%I) RETURNS pg_catalog.%I '
+        || 'LANGUAGE plpgsql AS %L',
       l, l, l, l, 'BEGIN PERFORM evil.trap(''an aggregate''); END');
     FOREACH op IN ARRAY ARRAY['min', 'max', 'sum'] LOOP
-      EXECUTE format('CREATE AGGREGATE evil.%I(pg_catalog.%I) (SFUNC = evil.trap_%s, STYPE = pg_catalog.%I, FINALFUNC = evil.trap_%s)',
+      EXECUTE format(
+        'CREATE AGGREGATE evil.%I(pg_catalog.%I) '
+          || '(SFUNC = evil.trap_%s, STYPE = pg_catalog.%I, FINALFUNC = evil.trap_%s)',
         op, l, l, l, l);
     END LOOP;
 
-    EXECUTE format('CREATE FUNCTION evil.prefix(pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L', l, l,
+    EXECUTE format(
+      'CREATE FUNCTION evil.prefix(pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L', l, l,
       format('BEGIN PERFORM evil.trap(%L); END', '- ' || l));
     EXECUTE format('CREATE OPERATOR evil.- (FUNCTION = evil.prefix, RIGHTARG = pg_catalog.%I)', l);
 
     FOREACH r IN ARRAY types LOOP
-      EXECUTE format('CREATE FUNCTION evil.compare(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.bool LANGUAGE plpgsql AS %L', l, r,
+      EXECUTE format(
+        'CREATE FUNCTION evil.compare(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.bool '
+          || 'LANGUAGE plpgsql AS %L', l, r,
         format('BEGIN PERFORM evil.trap(%L); END', l || ' compared to ' || r));
       FOREACH op IN ARRAY ARRAY['=', '<>', '<', '<=', '>', '>=', '~', '~~'] LOOP
-        EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.compare, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
+        EXECUTE format(
+          'CREATE OPERATOR evil.%s '
+            || '(FUNCTION = evil.compare, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
       END LOOP;
-      EXECUTE format('CREATE FUNCTION evil.combine(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L', l, r, l,
+      EXECUTE format(
+        'CREATE FUNCTION evil.combine(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.%I '
+          || 'LANGUAGE plpgsql AS %L', l, r, l,
         format('BEGIN PERFORM evil.trap(%L); END', l || ' combined with ' || r));
       FOREACH op IN ARRAY ARRAY['+', '-', '*', '/', '||'] LOOP
-        EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.combine, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
+        EXECUTE format(
+          'CREATE OPERATOR evil.%s '
+            || '(FUNCTION = evil.combine, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
       END LOOP;
     END LOOP;
   END LOOP;
@@ -500,8 +525,10 @@ func (d *database) decoys(t testing.TB, schema string) string {
 	var names []string
 	must(t, d.primary.Select(&names, `
 		SELECT DISTINCT c.relname FROM pg_class AS c
-		WHERE c.relnamespace IN ('sessionsql'::regnamespace, 'pg_catalog'::regnamespace) AND c.relkind IN ('r', 'v')
-		  AND c.relname ~ '^([^p]|pg_(class|proc|type|namespace|roles|authid|stat_activity|replication_slots|prepared_xacts)$)'`))
+		WHERE c.relnamespace IN ('sessionsql'::regnamespace, 'pg_catalog'::regnamespace)
+		  AND c.relkind IN ('r', 'v')
+		  AND (c.relname !~ '^p' OR c.relname IN ('pg_class', 'pg_proc', 'pg_type', 'pg_namespace', 'pg_roles',
+		    'pg_authid', 'pg_stat_activity', 'pg_replication_slots', 'pg_prepared_xacts'))`))
 	var text strings.Builder
 	for _, name := range names {
 		fmt.Fprintf(&text, "CREATE VIEW %s.%s AS SELECT evil.trap('relation %[2]s') AS id;\n", schema, name)
@@ -512,8 +539,8 @@ func (d *database) decoys(t testing.TB, schema string) string {
 // identifiers are the names that are called in the bundle without a schema.
 func identifiers() string {
 	names := map[string]bool{}
-	for _, match := range regexp.MustCompile(`(?:^|[^.\w])(\w+)\(`).FindAllStringSubmatch(
-		bundle.Install()+bundle.Roles(), -1) {
+	call := regexp.MustCompile(`(?:^|[^.\w])(\w+)\(`)
+	for _, match := range call.FindAllStringSubmatch(bundle.Install()+bundle.Roles(), -1) {
 		names["'"+strings.ToLower(match[1])+"'"] = true
 	}
 	list := make([]string, 0, len(names))
@@ -534,9 +561,10 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 	raw := append(binary.BigEndian.AppendUint64(nil, uint64(id)), secret...)
 	token := base64.RawURLEncoding.EncodeToString(raw)
 	digest := sha256.Sum256(secret)
-	replace := strings.NewReplacer("$id", fmt.Sprint(id), "$next", fmt.Sprint(id+1), "$hash",
-		fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
-		"$hex", fmt.Sprintf("%x", digest), "$token", "'"+token+"'")
+	replace := strings.NewReplacer(
+		"$id", fmt.Sprint(id), "$next", fmt.Sprint(id+1), "$token", "'"+token+"'",
+		"$hash", fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
+		"$hex", fmt.Sprintf("%x", digest))
 	var calls []capturedCall
 	for _, row := range [][3]string{
 		{"check_insert", "SELECT sessionsql.check_insert($hash, 'p', 60, 60, 's', 1, 'l')", "^$"},
@@ -556,7 +584,8 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 			"insert", "SELECT sessionsql.insert($other, 'p', '1 minute', '1 hour', 'victim', false, 1, 'l')",
 			"^[1-9][0-9]*$",
 		},
-		{"insert_batch", `SELECT i.id FROM sessionsql.insert_batch('{"\\x$hex"}', '{p}', '{60}', '{60}', '{s}') AS i`, "^[1-9][0-9]*$"},
+		{"insert_batch", `SELECT i.id
+			FROM sessionsql.insert_batch('{"\\x$hex"}', '{p}', '{60}', '{60}', '{s}') AS i`, "^[1-9][0-9]*$"},
 		{"is_insertable", "SELECT sessionsql.is_insertable($hash, 'p', 60, 60, 's', NULL, 'l')", "^true$"},
 		{"is_due", "SELECT sessionsql.is_due('2999-01-01', 1e12, 'infinity')", "^true$"},
 		{"list_subject", "SELECT l.id FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^$id$"},
@@ -605,8 +634,10 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 		{"update_payload", "SELECT sessionsql.update_payload($id, $hash, 'p', 1)", "^2$"},
 		{"update_payload", "SELECT sessionsql.update_payload($id, $hash, 'p', 7)", "^0$"},
 		{"update_payload", "SELECT sessionsql.update_payload($id, $other, 'p')", "^-1$"},
-		{"update_payload_batch", `SELECT u.version FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{1}') AS u`, "^2$"},
-		{"update_payload_batch", `SELECT u.id FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{7}') AS u`, "^no row$"},
+		{"update_payload_batch", `SELECT u.version
+			FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{1}') AS u`, "^2$"},
+		{"update_payload_batch", `SELECT u.id
+			FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{7}') AS u`, "^no row$"},
 		{"version", "SELECT sessionsql.version()", "^" + regexp.QuoteMeta(bundle.Version) + "$"},
 	} {
 		calls = append(calls, capturedCall{row[0], replace.Replace(row[1]), replace.Replace(row[2])})
@@ -620,7 +651,9 @@ func (d *database) fixture(t testing.TB, secret []byte) int64 {
 	d.primary.MustExec("TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0")
 	return get[int64](t, d.primary, `
 		WITH made AS (
-		  INSERT INTO sessionsql.session AS s (expires_at, created_at, idle_seconds, version, secret_hash, subject, payload)
+		  INSERT INTO sessionsql.session AS s (
+		    expires_at, created_at, idle_seconds, version, secret_hash, subject, payload
+		  )
 		  VALUES (now() + '20 minutes', now(), 1800, 1, sha256($1), 'victim', 'mine'),
 		    (now() + '20 minutes', now() - interval '1 minute', 1800, 1, sha256('old'), 'victim', 'old'),
 		    (now() - interval '1 day', now() - interval '2 days', 1800, 1, sha256('dead'), 'ghost', 'dead'),
@@ -651,144 +684,187 @@ func answer(pool *sqlx.DB, statement string) (string, error) {
 
 func TestNoNameIsCapturedByAHostileSchema(t *testing.T) {
 	for _, withRoles := range []bool{false, true} {
-		t.Run(fmt.Sprintf("roles=%v", withRoles), func(t *testing.T) { captureAttack(t, withRoles) })
+		t.Run(fmt.Sprintf("roles=%v", withRoles), func(t *testing.T) {
+			a := newAttack(t, withRoles)
+			a.installByEveryPath()
+			a.wantCallOfEveryFunction()
+			for _, user := range a.users() {
+				for _, path := range hostilePaths {
+					pool := a.victim(user, path)
+					a.callEverything(pool, user, path)
+					a.wantArmedTraps(pool, path)
+				}
+			}
+			a.useStores()
+		})
 	}
 }
 
-func captureAttack(t *testing.T, withRoles bool) {
+// An attack is a database with the traps of a hostile role in it.
+type attack struct {
+	t         *testing.T
+	d         *database
+	withRoles bool
+	hostile   string // the role
+	temporary string // the statements that make the traps of a victim's own session
+}
+
+// hostilePaths are search paths that lead to the traps.
+var hostilePaths = []string{
+	"evil,pg_catalog", "evil,public", "pg_temp,evil,pg_catalog", "public,pg_temp,evil",
+}
+
+func newAttack(t *testing.T, withRoles bool) *attack {
+	t.Helper()
 	d := newDatabase(t)
-	decoys := d.decoys(t, "evil")
-	temporary := d.decoys(t, "pg_temp")
+	a := &attack{t: t, d: d, withRoles: withRoles, hostile: d.login(t), temporary: d.decoys(t, "pg_temp")}
 	for _, name := range []string{
-		"text", "varchar", "bytea", "bool", "int4", "int8", "float8", "timestamptz",
-		"interval", "tid", "regclass", "bit",
+		"text", "varchar", "bytea", "bool", "int4", "int8", "float8", "timestamptz", "interval", "tid",
+		"regclass", "bit",
 	} {
-		temporary += fmt.Sprintf(
+		a.temporary += fmt.Sprintf(
 			"CREATE DOMAIN pg_temp.%s AS pg_catalog.%[1]s CHECK (evil.trap('temporary type %[1]s'));\n", name)
 	}
-	hostile := d.login(t)
-	build := strings.NewReplacer("hostile", hostile, ":names", identifiers()).Replace(traps)
+	decoys := d.decoys(t, "evil")
+	build := strings.NewReplacer("hostile", a.hostile, ":names", identifiers()).Replace(traps)
 	d.primary.MustExec(bundle.Uninstall())
-	d.primary.MustExec(build + "SET ROLE " + hostile + ";" + decoys + "RESET ROLE;")
-	captured := func() int64 {
-		return get[int64](t, d.primary,
-			"SELECT CASE WHEN c.is_called THEN c.last_value ELSE 0 END FROM evil.calls AS c")
-	}
-	disarmed := func(what string) {
-		t.Helper()
-		if n := captured(); n != 0 {
-			t.Errorf("%s: captured %d times", what, n)
-			d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
-		}
-	}
+	d.primary.MustExec(build + "SET ROLE " + a.hostile + ";" + decoys + "RESET ROLE;")
+	return a
+}
 
-	paths := []string{"evil,pg_catalog", "evil,public", "pg_temp,evil,pg_catalog", "public,pg_temp,evil"}
-	victim := func(user, path string) *sqlx.DB {
-		pool := open(t, asUser(t, d.PrimaryDSN(), user, "search_path", path))
-		pool.SetMaxOpenConns(1) // one session, with its temporary objects
-		pool.SetMaxIdleConns(1)
-		pool.MustExec(temporary)
-		return pool
-	}
+// captured returns how many calls the traps have caught.
+func (a *attack) captured() int64 {
+	return get[int64](a.t, a.d.primary,
+		"SELECT CASE WHEN c.is_called THEN c.last_value ELSE 0 END FROM evil.calls AS c")
+}
 
-	// Installing, and installing again over what is there, by every path.
+// wantNoCapture checks that the traps caught nothing during a step.
+func (a *attack) wantNoCapture(step string) {
+	a.t.Helper()
+	if n := a.captured(); n != 0 {
+		a.t.Errorf("%s: captured %d times", step, n)
+		a.d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
+	}
+}
+
+// users are those whose calls are attacked. The hostile role may call the functions where roles exist.
+func (a *attack) users() []string {
+	if !a.withRoles {
+		return []string{"postgres"}
+	}
+	a.d.primary.MustExec("GRANT sessionsql_app, sessionsql_support, sessionsql_monitor TO " + a.hostile)
+	return []string{"postgres", a.hostile}
+}
+
+// victim opens a pool of one connection, because temporary objects belong to one session.
+func (a *attack) victim(user, path string) *sqlx.DB {
+	a.t.Helper()
+	pool := open(a.t, asUser(a.t, a.d.PrimaryDSN(), user, "search_path", path))
+	pool.SetMaxOpenConns(1)
+	pool.SetMaxIdleConns(1)
+	pool.MustExec(a.temporary)
+	return pool
+}
+
+// installByEveryPath installs the bundle and then installs it again over itself.
+func (a *attack) installByEveryPath() {
 	for range 2 {
-		for _, path := range paths {
-			pool := victim("postgres", path)
+		for _, path := range hostilePaths {
+			pool := a.victim("postgres", path)
 			pool.MustExec(bundle.Install())
-			if withRoles {
+			if a.withRoles {
 				pool.MustExec(bundle.Roles())
 			}
-			disarmed("install by " + path)
+			a.wantNoCapture("install by " + path)
 		}
 	}
-	if n := get[int](t, d.primary, `
+	if n := get[int](a.t, a.d.primary, `
 		SELECT count(*) FROM pg_depend AS d
-		JOIN pg_proc AS p ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid AND p.pronamespace = 'evil'::regnamespace
+		JOIN pg_proc AS p ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
+		  AND p.pronamespace = 'evil'::regnamespace
 		LEFT JOIN pg_proc AS o ON d.classid = 'pg_proc'::regclass AND d.objid = o.oid
 		LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
 		LEFT JOIN pg_class AS c ON c.oid = w.ev_class
 		WHERE COALESCE(o.pronamespace, c.relnamespace) = 'sessionsql'::regnamespace`); n != 0 {
-		t.Errorf("%d references to the hostile schema were installed", n)
+		a.t.Errorf("%d references to the hostile schema were installed", n)
 	}
+}
 
-	// A call for each function, or this test proves nothing for a new one.
-	var functions, views []string
-	must(t, d.primary.Select(&functions, `SELECT p.proname FROM pg_proc AS p
+// wantCallOfEveryFunction fails for a new function without a captured call.
+func (a *attack) wantCallOfEveryFunction() {
+	var functions, called []string
+	must(a.t, a.d.primary.Select(&functions, `SELECT p.proname FROM pg_proc AS p
 		WHERE p.pronamespace = 'sessionsql'::regnamespace ORDER BY 1`))
-	must(t, d.primary.Select(&views, `SELECT c.relname FROM pg_class AS c
-		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind = 'v'`))
-	var called []string
 	for _, call := range capturedCalls(1, make([]byte, 16)) {
 		called = append(called, call.function)
 	}
 	if slices.Sort(called); !slices.Equal(slices.Compact(called), functions) {
-		t.Fatalf("calls for %v, functions are %v", slices.Compact(called), functions)
+		a.t.Fatalf("calls for %v, functions are %v", slices.Compact(called), functions)
 	}
+}
 
-	users := []string{"postgres"}
-	if withRoles {
-		d.primary.MustExec("GRANT sessionsql_app, sessionsql_support, sessionsql_monitor TO " + hostile)
-		users = append(users, hostile)
-	}
+// callEverything calls every function and reads every view, and checks the answers.
+func (a *attack) callEverything(pool *sqlx.DB, user, path string) {
+	t, d := a.t, a.d
 	secret := []byte("sixteen bytes...")
-	for _, user := range users {
-		for _, path := range paths {
-			pool := victim(user, path)
-			for i, call := range capturedCalls(0, secret) {
-				call = capturedCalls(d.fixture(t, secret), secret)[i]
-				what := fmt.Sprintf("%s, path %s: %s", user, path, call.statement)
-				got, err := answer(pool, call.statement)
-				allowed := get[bool](t, d.primary, `
-					SELECT has_function_privilege($1, p.oid, 'EXECUTE') FROM pg_proc AS p
-					WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.proname = $2`, user, call.function)
-				switch {
-				case !allowed:
-					if sqlState(err) != "42501" {
-						t.Errorf("%s: %q, %v", what, got, err)
-					}
-				case err != nil || !regexp.MustCompile(call.want).MatchString(got):
-					t.Errorf("%s: %q, %v, want %s", what, got, err, call.want)
-				}
-				disarmed(what)
+	for i, call := range capturedCalls(0, secret) {
+		call = capturedCalls(d.fixture(t, secret), secret)[i]
+		step := fmt.Sprintf("%s, path %s: %s", user, path, call.statement)
+		got, err := answer(pool, call.statement)
+		allowed := get[bool](t, d.primary, `
+			SELECT has_function_privilege($1, p.oid, 'EXECUTE') FROM pg_proc AS p
+			WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.proname = $2`, user, call.function)
+		switch {
+		case !allowed:
+			if sqlState(err) != "42501" {
+				t.Errorf("%s: %q, %v", step, got, err)
 			}
-			for _, view := range views {
-				if _, err := pool.Exec("TABLE sessionsql." + view); err != nil && sqlState(err) != "42501" {
-					t.Errorf("%s, path %s: %s: %v", user, path, view, err)
-				}
-				disarmed(view)
-			}
+		case err != nil || !regexp.MustCompile(call.want).MatchString(got):
+			t.Errorf("%s: %q, %v, want %s", step, got, err, call.want)
+		}
+		a.wantNoCapture(step)
+	}
+	var views []string
+	must(t, d.primary.Select(&views, `SELECT c.relname FROM pg_class AS c
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind = 'v'`))
+	for _, view := range views {
+		if _, err := pool.Exec("TABLE sessionsql." + view); err != nil && sqlState(err) != "42501" {
+			t.Errorf("%s, path %s: %s: %v", user, path, view, err)
+		}
+		a.wantNoCapture(view)
+	}
+}
 
-			// The traps were armed: what does not guard itself falls into them.
-			unguarded := []string{"SELECT 2::pg_catalog.float8 * 3"}
-			if !strings.HasPrefix(path, "public") {
-				unguarded = append(unguarded, "SELECT 'x'::text")
-			}
-			if strings.HasSuffix(path, "evil,pg_catalog") {
-				unguarded = append(unguarded, "SELECT now()",
-					"SELECT make_interval(secs => 1::pg_catalog.float8)", "SELECT 1 = 1",
-					"SELECT count(*)", "SELECT max(1)")
-			}
-			for _, careless := range unguarded {
-				if _, err := pool.Exec(careless); err == nil ||
-					!strings.Contains(err.Error(), "captured by") {
-					t.Errorf("path %s: %s escaped the traps: %v", path, careless, err)
-				}
-			}
-			if captured() == 0 {
-				t.Error("the traps do not count")
-			}
-			d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
+// wantArmedTraps shows that a statement without a guard falls into the traps.
+func (a *attack) wantArmedTraps(pool *sqlx.DB, path string) {
+	unguarded := []string{"SELECT 2::pg_catalog.float8 * 3"}
+	if !strings.HasPrefix(path, "public") {
+		unguarded = append(unguarded, "SELECT 'x'::text")
+	}
+	if strings.HasSuffix(path, "evil,pg_catalog") {
+		unguarded = append(unguarded, "SELECT now()", "SELECT make_interval(secs => 1::pg_catalog.float8)",
+			"SELECT 1 = 1", "SELECT count(*)", "SELECT max(1)")
+	}
+	for _, careless := range unguarded {
+		if _, err := pool.Exec(careless); err == nil || !strings.Contains(err.Error(), "captured by") {
+			a.t.Errorf("path %s: %s escaped the traps: %v", path, careless, err)
 		}
 	}
+	if a.captured() == 0 {
+		a.t.Error("the traps do not count")
+	}
+	a.d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
+}
 
-	// The statements of the Go package as well.
-	for _, path := range paths {
-		dsn := asUser(t, d.PrimaryDSN(), users[len(users)-1], "search_path", path)
-		store := sessiontest.OpenStore(t, dsn, nil, nil)
-		useEverything(t, store)
-		mustList(t, store, "all", "")
-		closeStore(t, store)
-		disarmed("Store, path " + path)
+// useStores runs the statements of the Go package by every path.
+func (a *attack) useStores() {
+	users := a.users()
+	for _, path := range hostilePaths {
+		dsn := asUser(a.t, a.d.PrimaryDSN(), users[len(users)-1], "search_path", path)
+		store := sessiontest.OpenStore(a.t, dsn, nil, nil)
+		useEverything(a.t, store)
+		mustList(a.t, store, "all", "")
+		closeStore(a.t, store)
+		a.wantNoCapture("Store, path " + path)
 	}
 }
