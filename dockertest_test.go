@@ -264,8 +264,9 @@ func TestContainers(t *testing.T) {
 	}
 	expire := func(t *testing.T, interval string) {
 		t.Helper()
-		if _, err := primary.ExecContext(t.Context(),
-			`UPDATE sessionsql.session SET expires_at = now() + $1::interval`, interval); err != nil {
+		_, err := primary.ExecContext(t.Context(),
+			`UPDATE sessionsql.session SET expires_at = now() + $1::interval`, interval)
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -295,8 +296,9 @@ func TestContainers(t *testing.T) {
 		if err := store.Flush(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if left := get[float64](t, primary,
-			`SELECT max(expires_in) FROM sessionsql.live_session`); left < 2390 {
+		left := get[float64](t, primary,
+			`SELECT max(expires_in) FROM sessionsql.live_session`)
+		if left < 2390 {
 			t.Errorf("%v seconds left, want 2400", left)
 		}
 	})

@@ -72,8 +72,8 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 		if sess, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 			t.Errorf("lost token %d opens %q, %v", i, sess.Payload, err)
 		}
-		if _, err := store.Update(t.Context(), token, "stolen",
-			sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+		_, err := store.Update(t.Context(), token, "stolen", sessionsql.AnyVersion)
+		if err != sessionsql.ErrNoSession {
 			t.Errorf("lost token %d writes: %v", i, err)
 		}
 		if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {

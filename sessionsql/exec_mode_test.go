@@ -11,18 +11,13 @@ import (
 
 // Poolers and proxies decide which of pgx's protocol modes a program can use.
 func TestEveryExecMode(t *testing.T) {
-	for _, mode := range []string{
-		"cache_statement", "cache_describe", "describe_exec", "exec",
-		"simple_protocol",
-	} {
+	for _, mode := range execModes {
 		t.Run(mode, func(t *testing.T) {
 			d := newDatabase(t)
 			store := sessiontest.OpenStore(t, d.PrimaryDSN()+"&default_query_exec_mode="+mode, nil, nil)
 			defer closeStore(t, store)
-			payloads := []string{
-				"", `{"quote": "'\"\\", "brace": "{}"}`, "NULL",
-				"日本語\n" + strings.Repeat("long ", 1000),
-			}
+			long := "日本語\n" + strings.Repeat("long ", 1000)
+			payloads := []string{"", `{"quote": "'\"\\", "brace": "{}"}`, "NULL", long}
 			var wait sync.WaitGroup
 			for i := range 64 { // enough to travel in batches
 				wait.Go(func() {
@@ -38,8 +33,8 @@ func TestEveryExecMode(t *testing.T) {
 						sess.Version != 1 {
 						t.Errorf("%d: %q, %v", i, sess.Payload, err)
 					}
-					if version, err := store.Update(t.Context(), token, payload+"!", 1); err != nil ||
-						version != 2 {
+					version, err := store.Update(t.Context(), token, payload+"!", 1)
+					if err != nil || version != 2 {
 						t.Errorf("%d: version %d, %v", i, version, err)
 					}
 					if _, err := store.Update(t.Context(), token, "late", 1); err != sessionsql.ErrConflict {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // Here time has to pass while a call waits for a lock, because a row whose time the lock's holder changes is
@@ -50,19 +52,11 @@ func (w *wait) make(t *testing.T, d *database) {
 		WHERE id IN ({id}, {own})`))
 }
 
-// connection is one that its caller keeps for itself.
+// connection takes a connection out of the pool, and returns its process too.
 func (d *database) connection(t *testing.T) (conn *sqlx.Conn, pid int) {
 	t.Helper()
 	conn = d.conn(t)
-	must(t, conn.GetContext(t.Context(), &pid, "SELECT pg_backend_pid()"))
-	return conn, pid
-}
-
-func sendOn(t *testing.T, conn *sqlx.Conn, statement string) {
-	t.Helper()
-	if _, err := conn.ExecContext(t.Context(), statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
+	return conn, testkit.Get[int](t, conn, "SELECT pg_backend_pid()")
 }
 
 // pass has each wait's call wait until its session's time is up, and checks the answers. The statement lock,
@@ -72,9 +66,9 @@ func (d *database) pass(t *testing.T, waits []*wait, lock string, soon time.Dura
 	var holders []func()
 	hold := func(statement, end string) {
 		conn, _ := d.connection(t)
-		sendOn(t, conn, "BEGIN")
-		sendOn(t, conn, statement)
-		holders = append(holders, func() { sendOn(t, conn, end); must(t, conn.Close()) })
+		execute(t, conn, "BEGIN")
+		execute(t, conn, statement)
+		holders = append(holders, func() { execute(t, conn, end); must(t, conn.Close()) })
 	}
 	callers := make([]*sqlx.Conn, len(waits))
 	pids := make([]int, len(waits))

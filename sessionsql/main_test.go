@@ -87,11 +87,13 @@ func open(t testing.TB, dsn string) *sqlx.DB {
 	return sqlx.NewDb(testkit.OpenPool(t, dsn), "pgx")
 }
 
-// nowhere opens a pool to a port where nobody listens, so a call that sends SQL is unavailable.
-func nowhere(t testing.TB) *sqlx.DB {
-	t.Helper()
-	return open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5")
-}
+// nobodyDSN leads to a port where nobody listens, so a call that sends SQL is unavailable.
+const nobodyDSN = "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5"
+
+func nowhere(t testing.TB) *sqlx.DB { t.Helper(); return open(t, nobodyDSN) }
+
+// wellFormed is a token in the right form. It opens nothing.
+const wellFormed = sessionsql.Token("AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA")
 
 // get returns the one row of a query. Unlike testkit.Get it fills structs too.
 func get[T any](t testing.TB, pool sqlx.Queryer, query string, args ...any) T {

@@ -25,21 +25,12 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		is   error
 		says string
 	}{
-		"bad DSN": {
-			"host=localhost port=canary", sessionsql.ErrDSN,
-			"postgres://user:password@host:5432/database",
-		},
-		"bad URL": {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
-		"nobody there": {
-			"postgres://u@127.0.0.1:1/d?sslmode=disable", sessionsql.ErrUnavailable,
-			"127.0.0.1:1",
-		},
-		"no such database": {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
-		"missing bundle":   {empty.PrimaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
-		"read-only primary": {
-			d.ReplicaDSNs()[0], sessionsql.ErrReadOnly,
-			"target_session_attrs=read-write",
-		},
+		"bad DSN":              {"host=localhost port=canary", sessionsql.ErrDSN, "postgres://user:password@host"},
+		"bad URL":              {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
+		"nobody there":         {nobodyDSN, sessionsql.ErrUnavailable, "127.0.0.1:1"},
+		"no such database":     {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
+		"missing bundle":       {empty.PrimaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
+		"read-only primary":    {d.ReplicaDSNs()[0], sessionsql.ErrReadOnly, "target_session_attrs=read-write"},
 		"bundle of another":    {stale.PrimaryDSN(), nil, "0.0.9"},
 		"replica DSN is wrong": {d.PrimaryDSN(), nil, ""},
 	} {
@@ -81,8 +72,8 @@ func TestOperationsSayThatTheBundleIsMissing(t *testing.T) {
 	if _, err := store.Insert(t.Context(), "p", nil); !errors.Is(err, sessionsql.ErrNotInstalled) {
 		t.Errorf("Insert: %v", err)
 	}
-	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err,
-		sessionsql.ErrNotInstalled) {
+	_, err := store.Lookup(t.Context(), wellFormed)
+	if !errors.Is(err, sessionsql.ErrNotInstalled) {
 		t.Errorf("Lookup: %v", err)
 	}
 }
@@ -127,10 +118,12 @@ func TestInstallUnderLoadDisturbsNobody(t *testing.T) {
 func TestPayloadsAreCompressedWithLZ4WhereTheServerCan(t *testing.T) {
 	d := newDatabase(t)
 	want := get[string](t, d.primary, `
-		SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END FROM pg_settings WHERE name = 'default_toast_compression'`)
+		SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END
+		FROM pg_settings WHERE name = 'default_toast_compression'`)
 	compression := func() string {
 		return get[string](t, d.primary, `
-			SELECT attcompression FROM pg_attribute WHERE attrelid = 'sessionsql.session'::regclass AND attname = 'payload'`)
+			SELECT attcompression FROM pg_attribute
+			WHERE attrelid = 'sessionsql.session'::regclass AND attname = 'payload'`)
 	}
 	if got := compression(); got != want {
 		t.Errorf("compression %q, want %q", got, want)
@@ -159,10 +152,12 @@ func TestNothingIsLeftToPublic(t *testing.T) {
 	var open []string
 	must(t, d.primary.Select(&open, `
 		SELECT p.oid::regprocedure::text FROM pg_proc AS p
-		WHERE p.pronamespace = 'sessionsql'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
+		WHERE p.pronamespace = 'sessionsql'::regnamespace
+		  AND has_function_privilege('public', p.oid, 'EXECUTE')
 		UNION ALL
 		SELECT c.oid::regclass::text FROM pg_class AS c
-		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege('public', c.oid, 'SELECT')`))
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v')
+		  AND has_table_privilege('public', c.oid, 'SELECT')`))
 	if len(open) > 0 {
 		t.Errorf("PUBLIC may use %v", open)
 	}
@@ -176,11 +171,13 @@ func TestEverythingIsDocumented(t *testing.T) {
 		WHERE p.pronamespace = 'sessionsql'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
 		UNION ALL
 		SELECT c.oid::regclass::text FROM pg_class AS c
-		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v') AND obj_description(c.oid, 'pg_class') IS NULL
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v')
+		  AND obj_description(c.oid, 'pg_class') IS NULL
 		UNION ALL
 		SELECT c.oid::regclass::text || '.' || a.attname FROM pg_class AS c
 		JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
-		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v') AND col_description(c.oid, a.attnum) IS NULL`))
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v')
+		  AND col_description(c.oid, a.attnum) IS NULL`))
 	if len(bare) > 0 {
 		t.Errorf("no COMMENT ON %v", bare)
 	}
@@ -189,10 +186,9 @@ func TestEverythingIsDocumented(t *testing.T) {
 func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 	d := newDatabase(t)
 	var log logBuffer
-	store := d.Store(t, &sessionsql.Options{
-		FlushInterval: -1, ReapInterval: -1,
-		MaxReplicaLag: time.Millisecond, Logger: log.logger(),
-	})
+	options := quiet()
+	options.MaxReplicaLag, options.Logger = time.Millisecond, log.logger()
+	store := d.Store(t, options)
 	usable := func() bool { return store.Stats().Replicas[0].Usable }
 	eventually(t, "the replica is read from", usable)
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")

@@ -71,11 +71,6 @@ func (f *faulty) open(t *testing.T, options *sessionsql.Options) *sessionsql.Sto
 		replicas = append(replicas, f.through(t, p))
 	}
 	store := sessiontest.OpenStore(t, f.through(t, f.primaryProxy), replicas, options)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = store.Close(ctx)
-	})
 	eventually(t, "the replicas are read from", func() bool {
 		for _, replica := range store.Stats().Replicas {
 			if !replica.Usable {
@@ -140,8 +135,8 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 		forged.Go(func() {
 			for ctx.Err() == nil {
 				own, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-				if _, err := store.Lookup(own, unknown); errors.Is(err, sessionsql.ErrNoSession) ||
-					err == nil {
+				_, err := store.Lookup(own, unknown)
+				if err == nil || errors.Is(err, sessionsql.ErrNoSession) {
 					t.Errorf("nobody can know: %v", err)
 				}
 				cancel()
@@ -186,8 +181,7 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	for _, token := range tokens[1:] {
 		must(t, store.Revoke(t.Context(), token))
 	}
-	if n := get[int](t, open(t, stray.DSN(f.Name)),
-		"SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
+	if n := liveOn(t, open(t, stray.DSN(f.Name))); n != len(tokens) {
 		t.Fatalf("the stray has %d sessions: this test shows nothing", n)
 	}
 	// Until the new primary's WAL is beyond the stray's, and a while longer.
@@ -272,8 +266,8 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 	for name, store := range map[string]*sessionsql.Store{"Open": opened, "OpenDB": made} {
 		f.primaryProxy.SetTarget(address(f.Cluster.Primary))
 		f.primaryProxy.Reset()
-		eventually(t, "the session is found",
-			func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
+		found := func() bool { _, err := store.Lookup(t.Context(), token); return err == nil }
+		eventually(t, "the session is found", found)
 		f.primaryProxy.SetTarget(address(f.Cluster.Replicas[0]))
 		f.primaryProxy.Reset()
 		for range 20 {
@@ -292,8 +286,7 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 		wait.Wait()
 		f.primaryProxy.SetTarget(address(f.Cluster.Primary))
 		f.primaryProxy.Reset()
-		eventually(t, "the primary is back",
-			func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
+		eventually(t, "the primary is back", found)
 	}
 }
 
@@ -373,8 +366,7 @@ func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
 					return // on a connection that was reset
 				}
 				made.Add(1)
-				if get[int](t, leader, `SELECT count(*)
-					FROM sessionsql.find_session($1)`, string(token)) != 1 {
+				if get[int](t, leader, countFound, string(token)) != 1 {
 					t.Error("the new primary does not have a session that was acknowledged")
 				}
 				if err := store.Revoke(t.Context(), token); err == sessionsql.ErrNoSession {
@@ -539,8 +531,8 @@ func TestAReplicaDSNThatLeadsToTwoServersIsRefused(t *testing.T) {
 	// The next connection leads elsewhere than those there are, and one of them ends.
 	f.replicaProxy[0].SetTarget(address(f.Cluster.Replicas[1]))
 	get[bool](t, open(t, f.Cluster.Replicas[0].DSN("postgres")),
-		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 ORDER BY backend_start DESC
-			LIMIT 1`, f.Name)
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1
+		ORDER BY backend_start DESC LIMIT 1`, f.Name)
 	eventually(t, "the replica is left out", func() bool {
 		replica := store.Stats().Replicas[0]
 		return !replica.Usable && strings.Contains(fmt.Sprint(replica.Err), "more than one server")
@@ -611,7 +603,8 @@ func TestAnOutageLogsChangesOnly(t *testing.T) {
 	f := newFaulty(t, 1)
 	var log logBuffer
 	store := f.open(t, &sessionsql.Options{
-		IdleTimeout: 3 * time.Second, FlushInterval: time.Second, ReapInterval: 50 * time.Millisecond, Logger: log.logger(),
+		IdleTimeout: 3 * time.Second, FlushInterval: time.Second, ReapInterval: 50 * time.Millisecond,
+		Logger: log.logger(),
 	})
 	token := mustInsert(t, store, "p", &sessionsql.InsertOptions{IdleTimeout: time.Minute})
 	f.CatchUp(t)

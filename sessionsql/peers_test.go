@@ -46,8 +46,8 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	mustBeDead(t, request, token, "after RevokeSubject elsewhere")
 	token = loginAs(t, request, "ann")
 	latest := mustInsert(t, logout, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
-	if _, err := request.Update(t.Context(), token, "late",
-		sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+	_, err := request.Update(t.Context(), token, "late", sessionsql.AnyVersion)
+	if err != sessionsql.ErrNoSession {
 		t.Errorf("the save of an evicted session: %v", err)
 	}
 	mustOpen(t, logout, latest, "p", "the session that evicted it")
@@ -88,6 +88,14 @@ func noDeadlock(t *testing.T, random *rand.Rand, work ...func(*rand.Rand) error)
 	wait.Wait()
 }
 
+// makeAllDue makes sessions due for a touch again. It locks in id order, as an application would have to.
+const makeAllDue = `
+	WITH due AS MATERIALIZED (
+	  SELECT id FROM sessionsql.session ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+	)
+	UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute'
+	FROM due WHERE s.id = due.id`
+
 // keycloak#13684: the batched keepalives of several nodes, over the same sessions in different orders,
 // deadlock.
 func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
@@ -109,10 +117,7 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 		pool := d.primary
 		work = append(work, func(random *rand.Rand) error {
 			for range rounds {
-				// Due again, whatever another node has just written; in id order, as an application would
-				// have to.
-				if _, err := pool.Exec(`WITH due AS MATERIALIZED (SELECT id FROM sessionsql.session ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-					UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute' FROM due WHERE s.id = due.id`); err != nil {
+				if _, err := pool.Exec(makeAllDue); err != nil {
 					return err
 				}
 				if err := node.Flush(context.Background()); err != nil {
@@ -185,13 +190,13 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 		return err
 	})
 	repeat(2, func(random *rand.Rand) error {
-		_, err := store.Insert(ctx, "p",
-			&sessionsql.InsertOptions{Subject: fmt.Sprint("subject", random.IntN(10)), MaxSessions: 15})
+		subject := fmt.Sprint("subject", random.IntN(10))
+		_, err := store.Insert(ctx, "p", &sessionsql.InsertOptions{Subject: subject, MaxSessions: 15})
 		return err
 	})
 	repeat(1, func(random *rand.Rand) error { // time goes by for some
-		_, err := d.primary.Exec(`UPDATE sessionsql.session SET expires_at = now()
-			WHERE id = $1`, idOf(t, tokens[random.IntN(sessions)]))
+		_, err := d.primary.Exec("UPDATE sessionsql.session SET expires_at = now() WHERE id = $1",
+			idOf(t, tokens[random.IntN(sessions)]))
 		return err
 	})
 	noDeadlock(t, random, work...)
@@ -207,8 +212,8 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	}
 	// A restore, a failover or an operator set the sequence back. (The CACHE of each connection hides that
 	// until it reconnects.)
-	d.primary.MustExec(fmt.Sprintf(`ALTER TABLE sessionsql.session ALTER COLUMN id RESTART WITH
-		%d`, idOf(t, tokens[0])))
+	restart := fmt.Sprintf("RESTART WITH %d", idOf(t, tokens[0]))
+	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN id " + restart)
 	again := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nil)
 	defer closeStore(t, again)
 	refused := 0
@@ -232,8 +237,13 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 		mustOpen(t, store, token, fmt.Sprint("own", i), "a session whose id was handed out again")
 	}
 	// The client cannot choose an id, and two sessions with one secret are two.
-	if _, err := d.primary.Exec(`INSERT INTO sessionsql.session (id, expires_at, created_at, idle_seconds, version, secret_hash, payload)
-		VALUES ($1, now(), now(), 1, 1, '', '') ON CONFLICT (id) DO UPDATE SET payload = 'stolen'`, idOf(t, tokens[0])); err == nil {
+	_, err := d.primary.Exec(`
+		INSERT INTO sessionsql.session (
+		  id, expires_at, created_at, idle_seconds, version, secret_hash, payload
+		)
+		VALUES ($1, now(), now(), 1, 1, '', '')
+		ON CONFLICT (id) DO UPDATE SET payload = 'stolen'`, idOf(t, tokens[0]))
+	if err == nil {
 		t.Error("an id could be chosen")
 	}
 	var ids []int64
@@ -276,13 +286,11 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 			lap = result.LapDone
 		}
 	}
-	want := int64(len(zones) * len(lifetimes))
-	if n := get[int64](t, d.primary, `SELECT count(*) FROM sessionsql.session
-		WHERE payload = 'alive'`); n != 2*want {
+	want := len(zones) * len(lifetimes)
+	if n := d.countWhere(t, "payload = 'alive'"); n != 2*want {
 		t.Errorf("%d live sessions are left, want %d", n, 2*want)
 	}
-	if n := get[int64](t, d.primary, `SELECT count(*) FROM sessionsql.session
-		WHERE payload = 'expired'`); n != 0 || reapedInAll != want {
+	if n := d.countWhere(t, "payload = 'expired'"); n != 0 || reapedInAll != int64(want) {
 		t.Errorf("%d expired sessions are left and %d were reaped, want 0 and %d", n, reapedInAll, want)
 	}
 	if result := mustReap(t, store); result.Reaped != 0 {
@@ -318,22 +326,22 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	cluster := ownCluster(t, 1)
 	d := newDatabaseIn(t, cluster)
 	next := cluster.Replicas[0]
-	dsn := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres dbname=%s sslmode=disable target_session_attrs=read-write",
-		cluster.Primary.Port, next.Port, d.Name)
+	dsn := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres dbname=%s sslmode=disable "+
+		"target_session_attrs=read-write", cluster.Primary.Port, next.Port, d.Name)
 	opened := sessiontest.OpenStore(t, dsn, nil, nil)
 	// The application's own pool, in which connections live as long as they like.
 	embedded := sessiontest.OpenStoreOver(t, open(t, dsn), nil)
 	stores := map[string]*sessionsql.Store{"Open": opened, "OpenDB": embedded}
 	tokens := map[string]sessionsql.Token{}
 	for name, store := range stores {
-		defer func() { must(t, store.Close(context.Background())) }()
+		defer closeStore(t, store)
 		tokens[name] = mustInsert(t, store, name, nil)
 		// Several connections, all kept.
 		var wait sync.WaitGroup
 		for range 32 {
 			wait.Go(func() {
-				if _, err := store.Update(t.Context(), tokens[name], name,
-					sessionsql.AnyVersion); err != nil {
+				_, err := store.Update(t.Context(), tokens[name], name, sessionsql.AnyVersion)
+				if err != nil {
 					t.Error(err)
 				}
 			})
@@ -373,8 +381,9 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 		mustReap(t, store)
 	}
 	pool := open(t, next.DSN(d.Name))
-	if n := get[int](t, pool, `SELECT count(*) FROM sessionsql.session
-		WHERE payload = 'first'`); n != len(stores) {
+	n := get[int](t, pool, `SELECT count(*) FROM sessionsql.session
+		WHERE payload = 'first'`)
+	if n != len(stores) {
 		t.Errorf("the new primary has %d of the writes, want %d", n, len(stores))
 	}
 }
@@ -395,8 +404,9 @@ func TestTheStoredHashIsNoToken(t *testing.T) {
 		t.Fatal("the stored hash is not that of the secret")
 	}
 	for _, hash := range [][]byte{stored.Secret, stored.Previous} {
+		hashed := sha256.Sum256(hash)
 		for name, secret := range map[string][]byte{
-			"first half": hash[:16], "second half": hash[16:], "whole": hash, "hash of the hash": func() []byte { h := sha256.Sum256(hash); return h[:16] }(),
+			"first half": hash[:16], "second half": hash[16:], "whole": hash, "hash of the hash": hashed[:16],
 		} {
 			token := base64.RawURLEncoding.EncodeToString(append(append([]byte{}, raw[:8]...), secret...))
 			mustBeDead(t, store, sessionsql.Token(token), name)
@@ -405,8 +415,8 @@ func TestTheStoredHashIsNoToken(t *testing.T) {
 			}
 		}
 		for _, text := range []string{
-			base64.StdEncoding.EncodeToString(hash), fmt.Sprintf("%x", hash),
-			fmt.Sprintf(`\x%x`, hash), string(hash),
+			base64.StdEncoding.EncodeToString(hash), fmt.Sprintf("%x", hash), fmt.Sprintf(`\x%x`, hash),
+			string(hash),
 		} {
 			mustBeDead(t, store, sessionsql.Token(text), "a spelling of the hash")
 		}
@@ -421,8 +431,7 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 	before := runtime.NumGoroutine()
 	const now = time.Millisecond
 	for name, interval := range map[string]time.Duration{
-		"never ran": -1, "never came to run": time.Hour,
-		"runs all the time": now,
+		"never ran": -1, "never came to run": time.Hour, "runs all the time": now,
 	} {
 		for range 5 {
 			pool := sqlx.MustOpen("pgx", d.PrimaryDSN())

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // Two transactions, each a list of steps, run in every order that keeps each one's own. A step that has to
@@ -19,6 +21,12 @@ import (
 type transaction struct {
 	name  string
 	steps []string // SQL; $1 and $2 are the ids of the two sessions
+}
+
+// lostPlans are the plan types that a transaction does without, so that its plans differ.
+var lostPlans = []string{
+	"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin",
+	"enable_seqscan,enable_mergejoin",
 }
 
 func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
@@ -32,8 +40,8 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 			ARRAY[$1, $2]::bigint[], ARRAY[sha256('1'), sha256('2')], '{late,late}', '{NULL,NULL}')`
 		saveBoth2 = `SELECT count(*) FROM sessionsql.update_payload_batch(
 			ARRAY[$2, $1]::bigint[], ARRAY[sha256('2'), sha256('1')], '{late,late}', '{NULL,NULL}')`
-		expireFirst = `UPDATE sessionsql.session SET expires_at = now() - interval '1 second' WHERE id = $1
-			AND $2 > 0`
+		expireFirst = `UPDATE sessionsql.session SET expires_at = now() - interval '1 second'
+			WHERE id = $1 AND $2 > 0`
 	)
 	touches := transaction{"touch", []string{"BEGIN", touchBoth, touchBoth, "COMMIT"}}
 	touchesBack := transaction{"touch backwards", []string{"BEGIN", touchBoth2, "COMMIT"}}
@@ -46,10 +54,6 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 	expires := transaction{"expire", []string{"BEGIN", expireFirst, "COMMIT"}}
 
 	d := newDatabase(t)
-	plans := []string{
-		"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin",
-		"enable_seqscan,enable_mergejoin",
-	}
 	count := 0
 	for _, pair := range [][2]transaction{
 		{touches, touchesBack},
@@ -76,7 +80,7 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 		{reaps, reaps},
 	} {
 		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
-			plan := plans[count%len(plans)]
+			plan := lostPlans[count%len(lostPlans)]
 			count++
 			name := fmt.Sprintf("%s and %s, order %v, without %q", pair[0].name, pair[1].name, order, plan)
 			checkInterleaving(t, d, name, pair, order, plan)
@@ -128,8 +132,8 @@ func checkInterleaving(
 	case did("expire") && len(first) > 0 && first[0].Alive && !did("save") && !did("touch"):
 		t.Errorf("%s: an expired session is alive: %+v", name, first)
 	}
-	if n := get[int](t, d.primary, `SELECT count(*) FROM sessionsql.live_session
-		WHERE id = $1`, ids[1]); n != 1 {
+	n := d.countWhere(t, "id = $1 AND expires_at > clock_timestamp()", ids[1])
+	if n != 1 {
 		t.Errorf("%s: the other session, which nobody ended, is gone", name)
 	}
 }
@@ -171,19 +175,14 @@ func newRunner(t *testing.T, d *database, plan string) *runner {
 	t.Helper()
 	conn := d.conn(t)
 	r := &runner{
-		t: t, pool: d.primary, conn: conn, steps: make(chan func() error, 10),
-		ended: make(chan struct{}),
+		t: t, pool: d.primary, conn: conn, pid: testkit.Get[int](t, conn, "SELECT pg_backend_pid()"),
+		steps: make(chan func() error, 10), ended: make(chan struct{}),
 	}
-	must(t, conn.GetContext(t.Context(), &r.pid, "SELECT pg_backend_pid()"))
-	_, err := conn.ExecContext(t.Context(), "RESET ALL")
-	must(t, err)
-	// which a plan without the usual joins seems to be worth
-	_, err = conn.ExecContext(t.Context(), "SET jit = off")
-	must(t, err)
+	execute(t, conn, "RESET ALL")
+	execute(t, conn, "SET jit = off") // because a plan without the usual joins would be compiled
 	for setting := range strings.SplitSeq(plan, ",") {
 		if setting != "" {
-			_, err := conn.ExecContext(t.Context(), "SET "+setting+" = off")
-			must(t, err)
+			execute(t, conn, "SET "+setting+" = off")
 		}
 	}
 	go func() {

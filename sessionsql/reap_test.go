@@ -28,9 +28,9 @@ func pagesRead(t *testing.T, d *database, work func(conn *sqlx.Conn)) int64 {
 	conn := d.conn(t)
 	defer func() { _ = conn.Close() }()
 	read := func() (pages int64) {
-		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
-		must(t, err)
-		must(t, conn.GetContext(t.Context(), &pages, `SELECT heap_blks_read + heap_blks_hit FROM pg_statio_user_tables
+		execute(t, conn, "SELECT pg_stat_force_next_flush()")
+		must(t, conn.GetContext(t.Context(), &pages, `
+			SELECT heap_blks_read + heap_blks_hit FROM pg_statio_user_tables
 			WHERE schemaname = 'sessionsql' AND relname = 'session'`))
 		return pages
 	}
@@ -159,10 +159,7 @@ func TestReapLeavesLockedRowsForTheNextLap(t *testing.T) {
 
 func TestReapRefusesBadLimits(t *testing.T) {
 	d := newDatabase(t)
-	for _, call := range []string{
-		"reap(0, 1)", "reap(1, 0)", "reap(-1, 1)", "reap(NULL, 1)",
-		"reap(1, NULL)",
-	} {
+	for _, call := range []string{"reap(0, 1)", "reap(1, 0)", "reap(-1, 1)", "reap(NULL, 1)", "reap(1, NULL)"} {
 		if _, err := d.primary.Exec("SELECT * FROM sessionsql." + call); err == nil {
 			t.Errorf("%s succeeded", call)
 		}

@@ -300,10 +300,11 @@ func TestUpgradeKeepsTheRoles(t *testing.T) {
 	}
 	must(t, sessionsql.Install(t.Context(), d.primary))
 	must(t, store.Touch(t.Context(), token))
-	if n := get[int](t, d.primary, `
+	n := get[int](t, d.primary, `
 		SELECT count(*) FROM pg_proc AS p
 		WHERE p.pronamespace = 'sessionsql'::regnamespace
-		  AND p.proname IN ('lookup', 'insert') AND p.prosecdef`); n != 2 {
+		  AND p.proname IN ('lookup', 'insert') AND p.prosecdef`)
+	if n != 2 {
 		t.Errorf("%d functions run as their owner, want 2", n)
 	}
 }

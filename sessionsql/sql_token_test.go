@@ -19,8 +19,8 @@ import (
 // found is what find_session returns, without the payload of others.
 func (d *database) found(t *testing.T, token sessionsql.Token) (payloads []string) {
 	t.Helper()
-	must(t,
-		d.primary.Select(&payloads, "SELECT f.payload FROM sessionsql.find_session($1) AS f", string(token)))
+	const find = "SELECT f.payload FROM sessionsql.find_session($1) AS f"
+	must(t, d.primary.Select(&payloads, find, string(token)))
 	return payloads
 }
 
@@ -34,8 +34,8 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	if len(token) != 32 {
 		t.Errorf("a token of %d characters", len(token))
 	}
-	if sess := mustOpen(t, store, token, "sql", "new_session in Go"); sess.Subject != "ann" ||
-		sess.Version != 1 {
+	sess := mustOpen(t, store, token, "sql", "new_session in Go")
+	if sess.Subject != "ann" || sess.Version != 1 {
 		t.Errorf("%v of %q", sess, sess.Subject)
 	}
 	if got := d.clocks(t, token); got.Idle != 900 || got.ExpiresIn > 1200 || got.DeadlineIn > 3600 {
@@ -110,7 +110,8 @@ func malformedTokens(good string) []string {
 	}
 	for i := range len(good) {
 		for _, wrong := range []string{
-			"=", "+", "/", " ", "\n", "\r", "\t", "\v", ".", "'", `"`, `\`, "%", "\x01", "\x7f", "$", ";", "é", "Ａ", "А", "\u200b", "🦉", "\u0301",
+			"=", "+", "/", " ", "\n", "\r", "\t", "\v", ".", "'", `"`, `\`, "%", "\x01", "\x7f", "$", ";",
+			"é", "Ａ", "А", "\u200b", "🦉", "\u0301",
 			"\u212a", "\u017f", // what lower() and upper() turn into a k and an S
 		} {
 			all = append(all, good[:i]+wrong+good[i+1:]) // as many characters, but not of the alphabet
@@ -125,10 +126,10 @@ func malformedTokens(good string) []string {
 		binary.BigEndian.PutUint64(raw, id)
 		all = append(all, base64.RawURLEncoding.EncodeToString(raw))
 	}
-	return append(all, good+"\n", "\n"+good, good+" ", " "+good, good+"\x01", good+"=", "'"+good+"'",
-		"{"+good+"}", "("+good+")",
-		`\x`+good, `\x`+fmt.Sprintf("%x",
-			good), "NULL", "null", "''", "' OR true --", "$1", "%", "_", "^", ".*", good+good)
+	return append(all,
+		good+"\n", "\n"+good, good+" ", " "+good, good+"\x01", good+"=", good+good,
+		"'"+good+"'", "{"+good+"}", "("+good+")", `\x`+good, `\x`+fmt.Sprintf("%x", good),
+		"NULL", "null", "''", "' OR true --", "$1", "%", "_", "^", ".*")
 }
 
 func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
@@ -159,10 +160,8 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 	mustOpen(t, store, good, "p", "the good one")
 
 	// What is no text never reaches a function; what the server says then does not repeat it.
-	for name, bad := range map[string]string{
-		"NUL":       "canary" + string(good)[:25] + "\x00",
-		"not UTF-8": "canary" + string(good)[:25] + "\xff",
-	} {
+	start := "canary" + string(good)[:25]
+	for name, bad := range map[string]string{"NUL": start + "\x00", "not UTF-8": start + "\xff"} {
 		for _, verb := range []string{"find_session", "end_session", "token_id", "token_hash"} {
 			_, err := d.primary.Exec("SELECT sessionsql."+verb+"($1::text)", bad)
 			var pg *pgconn.PgError

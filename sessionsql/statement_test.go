@@ -116,7 +116,8 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 			}()
 		}
 		eventually(t, "a statement waits for the lock, and callers for its connection", func() bool {
-			waiting := get[int](t, d.primary, `SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+			waiting := get[int](t, d.primary, `
+				SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
 				WHERE d.datname = current_database() AND NOT l.granted`)
 			return waiting == 1 && pool.Stats().WaitCount >= 2
 		})
@@ -150,8 +151,8 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 				case i > 0 && (err != nil || sess.Payload != strconv.Itoa(i) || sess.Version != 1):
 					t.Errorf("session %d: %q, version %d, %v", i, sess.Payload, sess.Version, err)
 				}
-				version, err := store.Update(t.Context(), token, "again "+strconv.Itoa(i),
-					sessionsql.AnyVersion)
+				again := "again " + strconv.Itoa(i)
+				version, err := store.Update(t.Context(), token, again, sessionsql.AnyVersion)
 				switch {
 				case i == 0 && err != sessionsql.ErrNoSession:
 					t.Errorf("a revoked session was written: version %d, %v", version, err)
@@ -162,8 +163,8 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 		}
 		wait.Wait()
 		for i, token := range tokens[1:] {
-			if sess, err := store.Lookup(t.Context(), token); err != nil ||
-				sess.Payload != "again "+strconv.Itoa(i+1) {
+			sess, err := store.Lookup(t.Context(), token)
+			if err != nil || sess.Payload != "again "+strconv.Itoa(i+1) {
 				t.Errorf("session %d was written %q, %v", i+1, sess.Payload, err)
 			}
 		}
@@ -184,8 +185,8 @@ func TestAStatementThatIsTooLateIsUnavailable(t *testing.T) {
 			defer func() { _ = blocker.Rollback() }()
 			blocker.MustExec("LOCK TABLE sessionsql.session")
 			for range 20 {
-				_, err := store.Insert(t.Context(), "p",
-					&sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
+				own := &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}
+				_, err := store.Insert(t.Context(), "p", own)
 				if !errors.Is(err, sessionsql.ErrUnavailable) ||
 					!strings.Contains(err.Error(), "no answer within 50ms") {
 					t.Fatal(err)

@@ -40,10 +40,8 @@ func TestTokenNeverPrintsItself(t *testing.T) {
 	}
 	fmt.Fprintln(&printed, token, value)
 	var logged bytes.Buffer
-	for _, handler := range []slog.Handler{
-		slog.NewTextHandler(&logged, nil),
-		slog.NewJSONHandler(&logged, nil),
-	} {
+	handlers := []slog.Handler{slog.NewTextHandler(&logged, nil), slog.NewJSONHandler(&logged, nil)}
+	for _, handler := range handlers {
 		slog.New(handler).Info("a", "token", token, "value", value)
 	}
 	for _, output := range []string{printed.String(), logged.String()} {
@@ -98,12 +96,11 @@ func TestHostileTokensAreOneAndTheSameError(t *testing.T) {
 	store := newDatabase(t).Store(t, nil)
 	good := mustInsert(t, store, "p", nil)
 	for name, token := range hostileTokens(good) {
-		_, err := store.Lookup(t.Context(), token)
-		if err != sessionsql.ErrNoSession {
+		if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: Lookup returned %v", name, err)
 		}
-		if _, err := store.Update(t.Context(), token, "stolen",
-			sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+		_, err := store.Update(t.Context(), token, "stolen", sessionsql.AnyVersion)
+		if err != sessionsql.ErrNoSession {
 			t.Errorf("%s: Update returned %v", name, err)
 		}
 		if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {
@@ -119,25 +116,19 @@ func TestHostileTokensAreOneAndTheSameError(t *testing.T) {
 }
 
 func TestMalformedTokenNeedsNoRoundTrip(t *testing.T) {
-	// Nobody listens there: whatever needs the database is unavailable.
-	nowhere := open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5")
-	store := sessiontest.OpenStoreOver(t, nowhere, nil)
+	store := sessiontest.OpenStoreOver(t, nowhere(t), nil)
 	defer closeStore(t, store)
 
 	if _, err := store.Lookup(t.Context(), "malformed"); err != sessionsql.ErrNoSession {
 		t.Errorf("malformed: %v", err)
 	}
-	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err,
-		sessionsql.ErrUnavailable) {
+	if _, err := store.Lookup(t.Context(), wellFormed); !errors.Is(err, sessionsql.ErrUnavailable) {
 		t.Errorf("well-formed: %v", err)
 	}
 }
 
 func FuzzTokenIsOpenedOnlyByItsOwnSpelling(f *testing.F) {
-	pool := open(f, primaryDSN)
-	store, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(f, err)
-	f.Cleanup(func() { _ = store.Close(f.Context()) })
+	store := sessiontest.OpenStoreOver(f, open(f, primaryDSN), nil)
 	good := mustInsert(f, store, "p", nil)
 	for _, token := range hostileTokens(good) {
 		f.Add(string(token))

@@ -4,18 +4,27 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
+)
+
+// touchThese and makeDue get the ids as the text of an array.
+const (
+	touchThese = "SELECT sessionsql.touch_batch($1::text::bigint[])"
+	makeDue    = `UPDATE sessionsql.session SET expires_at = now() + interval '1 minute'
+		WHERE id = ANY ($1::text::bigint[])`
 )
 
 func touch(t testing.TB, pool sqlx.Queryer, ids ...int64) int64 {
 	t.Helper()
-	return get[int64](t, pool, "SELECT sessionsql.touch_batch($1::text::bigint[])", arrayOf(ids))
+	return get[int64](t, pool, touchThese, arrayOf(ids))
 }
 
 // setExpiry moves a session's clock instead of waiting for it.
@@ -93,13 +102,12 @@ func TestTouchNeverShortens(t *testing.T) {
 func TestTouchWritesNothingWithMoreThanTheIdleTimeoutLeft(t *testing.T) {
 	d := newDatabase(t)
 	ids := d.fill(t, 100, "30 minutes 5 seconds")
-	before := get[string](t, d.primary,
-		"SELECT string_agg(xmin::text || ctid::text, ',' ORDER BY id) FROM sessionsql.session")
+	const versions = "SELECT string_agg(xmin::text || ctid::text, ',' ORDER BY id) FROM sessionsql.session"
+	before := get[string](t, d.primary, versions)
 	if n := touch(t, d.primary, ids...); n != 0 {
 		t.Errorf("touched %d sessions, want 0", n)
 	}
-	if after := get[string](t, d.primary, `SELECT string_agg(xmin::text || ctid::text, ',' ORDER BY id)
-		FROM sessionsql.session`); after != before {
+	if after := get[string](t, d.primary, versions); after != before {
 		t.Error("rows were written")
 	}
 }
@@ -112,12 +120,10 @@ func TestTouchIsHOT(t *testing.T) {
 	// Autovacuum's ANALYZE holds a snapshot, under which no update makes room for the next.
 	d.primary.MustExec("ALTER TABLE sessionsql.session SET (autovacuum_enabled = off)")
 	conn := d.conn(t)
-	defer func() { _ = conn.Close() }()
 	type counts struct{ Updates, HOT int64 }
 	read := func() (c counts) {
 		// Statistics are sent when a transaction ends, and now also seen.
-		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
-		must(t, err)
+		execute(t, conn, "SELECT pg_stat_force_next_flush()")
 		must(t, conn.GetContext(t.Context(), &c, `SELECT n_tup_upd AS updates, n_tup_hot_upd AS hot
 			FROM pg_stat_user_tables WHERE schemaname = 'sessionsql' AND relname = 'session'`))
 		return c
@@ -125,18 +131,12 @@ func TestTouchIsHOT(t *testing.T) {
 	before := read()
 	for done := 0; done < touches; done += batch {
 		random.Shuffle(len(ids), func(i, j int) { ids[i], ids[j] = ids[j], ids[i] })
-		var n int64
-		must(t, conn.GetContext(t.Context(), &n, "SELECT sessionsql.touch_batch($1::text::bigint[])",
-			arrayOf(ids[:batch])))
-		if n != batch {
+		chosen := arrayOf(ids[:batch])
+		if n := testkit.Get[int64](t, conn, touchThese, chosen); n != batch {
 			t.Fatalf("touched %d sessions, want %d", n, batch)
 		}
-		// The touched ones are due again, in the same place: what follows is their next touch and not a new
-		// row.
-		_, err := conn.ExecContext(t.Context(), `UPDATE sessionsql.session
-			SET expires_at = now() + interval '1 minute'
-			WHERE id = ANY ($1::text::bigint[])`, arrayOf(ids[:batch]))
-		must(t, err)
+		// The touched sessions become due again in place, because inserting new ones would test no touch.
+		execute(t, conn, makeDue, chosen)
 	}
 	after := read()
 	updates, hot := after.Updates-before.Updates, after.HOT-before.HOT
@@ -147,9 +147,9 @@ func TestTouchIsHOT(t *testing.T) {
 
 // Plan types that a connection may lose, as tuning, bad statistics or another version would take them.
 var planTypes = []string{
-	"enable_indexscan", "enable_bitmapscan", "enable_seqscan", "enable_indexonlyscan", "enable_nestloop", "enable_hashjoin",
-	"enable_mergejoin", "enable_sort", "enable_incremental_sort", "enable_hashagg", "enable_material", "enable_memoize",
-	"enable_tidscan",
+	"enable_indexscan", "enable_bitmapscan", "enable_seqscan", "enable_indexonlyscan", "enable_nestloop",
+	"enable_hashjoin", "enable_mergejoin", "enable_sort", "enable_incremental_sort", "enable_hashagg",
+	"enable_material", "enable_memoize", "enable_tidscan",
 }
 
 func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
@@ -165,17 +165,7 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 	start := make(chan struct{})
 	run := func(work func(ctx context.Context, conn *sqlx.Conn) error) {
 		conn := d.conn(t)
-		for _, plan := range planTypes {
-			if random.IntN(3) == 0 {
-				_, err := conn.ExecContext(t.Context(), "SET "+plan+" = off")
-				must(t, err)
-			}
-		}
-		_, err := conn.ExecContext(t.Context(), "SET plan_cache_mode = "+[]string{
-			"auto",
-			"force_generic_plan", "force_custom_plan",
-		}[random.IntN(3)])
-		must(t, err)
+		loseAnyPlans(t, random, conn)
 		go func() {
 			defer func() { _ = conn.Close() }()
 			<-start
@@ -191,28 +181,21 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 		}
 		run(func(ctx context.Context, conn *sqlx.Conn) error {
 			for _, ids := range batches {
-				if _, err := conn.ExecContext(ctx, `SELECT
-					sessionsql.touch_batch($1::text::bigint[])`, ids); err != nil {
-					return err
-				}
-				// Due again, so that the next touches have to write: in one go, in an order that a plan
-				// chose.
-				if _, err := conn.ExecContext(ctx, `WITH due AS MATERIALIZED (
-					SELECT id FROM sessionsql.session WHERE expires_at > now() AND id = ANY ($1::text::bigint[])
-					ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-					UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute' FROM due WHERE s.id = due.id`, ids); err != nil {
-					return err
+				for _, statement := range []string{touchThese, makeLiveDue} {
+					if _, err := conn.ExecContext(ctx, statement, ids); err != nil {
+						return err
+					}
 				}
 			}
 			return nil
 		})
 	}
-	var reaped int64
+	var reaped int
 	run(func(ctx context.Context, conn *sqlx.Conn) error {
+		const reapSome = "SELECT r.reaped FROM sessionsql.reap($1, 20) AS r"
 		for range 3 * rounds {
-			var n int64
-			if err := conn.GetContext(ctx, &n, `SELECT r.reaped
-				FROM sessionsql.reap($1, 20) AS r`, maxRows); err != nil {
+			var n int
+			if err := conn.GetContext(ctx, &n, reapSome, maxRows); err != nil {
 				return err
 			}
 			if n > maxRows {
@@ -223,10 +206,10 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 		return nil
 	})
 	run(func(ctx context.Context, conn *sqlx.Conn) error {
+		const revokeOne = "SELECT sessionsql.revoke($1, sha256($2::integer::text::bytea))"
 		for i, id := range revoked {
 			var done bool
-			if err := conn.GetContext(ctx, &done, `SELECT sessionsql.revoke($1,
-				sha256($2::integer::text::bytea))`, id, i+1); err != nil {
+			if err := conn.GetContext(ctx, &done, revokeOne, id, i+1); err != nil {
 				return err
 			}
 			if !done {
@@ -249,47 +232,60 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 	if n := d.countWhere(t, "expires_at > now()"); n != len(live)-len(revoked) {
 		t.Errorf("%d live sessions are left, want %d", n, len(live)-len(revoked))
 	}
-	if n := get[int64](t, d.primary, `SELECT count(*) FROM sessionsql.session
-		WHERE expires_at <= now()`); n+reaped != int64(len(expired)) {
+	if n := d.countWhere(t, "expires_at <= now()"); n+reaped != len(expired) {
 		t.Errorf("%d expired sessions are left and %d reaped, want %d together", n, reaped, len(expired))
 	}
+}
+
+// makeLiveDue makes live sessions due again, so that the next touch has to write. It locks in id order.
+const makeLiveDue = `
+	WITH due AS MATERIALIZED (
+	  SELECT id FROM sessionsql.session WHERE expires_at > now() AND id = ANY ($1::text::bigint[])
+	  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+	)
+	UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute'
+	FROM due WHERE s.id = due.id`
+
+// loseAnyPlans takes some plan types from a connection at random.
+func loseAnyPlans(t *testing.T, random *rand.Rand, conn *sqlx.Conn) {
+	t.Helper()
+	for _, plan := range planTypes {
+		if random.IntN(3) == 0 {
+			execute(t, conn, "SET "+plan+" = off")
+		}
+	}
+	modes := []string{"auto", "force_generic_plan", "force_custom_plan"}
+	execute(t, conn, "SET plan_cache_mode = "+modes[random.IntN(len(modes))])
 }
 
 func TestExpiryIsTheSameInEveryTimeZone(t *testing.T) {
 	d := newDatabase(t)
 	zones := []string{"UTC", "Asia/Kolkata", "America/St_Johns", "Pacific/Kiritimati", "Pacific/Niue"}
+	const (
+		setZone = "SELECT set_config('TimeZone', $1, false)"
+		insert  = "SELECT sessionsql.insert(sha256('a'), 'p', '30 minutes', '1 hour')"
+		look    = "SELECT l.expires_in FROM sessionsql.lookup($1, sha256('a')) AS l"
+		makeDue = "UPDATE sessionsql.session SET expires_at = now() + interval '1 minute' WHERE id = $1"
+		touch   = "SELECT sessionsql.touch_batch(ARRAY[$1::bigint])"
+		reap    = "SELECT count(*) FROM sessionsql.reap() WHERE reaped > 0"
+	)
 	for _, writer := range zones {
 		conn := d.conn(t)
-		_, err := conn.ExecContext(t.Context(), "SELECT set_config('TimeZone', $1, false)", writer)
-		must(t, err)
-		var id int64
-		must(t, conn.GetContext(t.Context(), &id, `SELECT sessionsql.insert(sha256('a'), 'p', '30 minutes', '1
-			hour')`))
+		execute(t, conn, setZone, writer)
+		id := testkit.Get[int64](t, conn, insert)
 		for _, reader := range zones {
-			_, err := conn.ExecContext(t.Context(), "SELECT set_config('TimeZone', $1, false)", reader)
-			must(t, err)
-			var left float64
-			must(t, conn.GetContext(t.Context(), &left, `SELECT l.expires_in
-				FROM sessionsql.lookup($1, sha256('a')) AS l`, id))
-			if left < 2390 || left > 2400 {
+			execute(t, conn, setZone, reader)
+			if left := testkit.Get[float64](t, conn, look, id); left < 2390 || left > 2400 {
 				t.Errorf("written in %s, read in %s: %v seconds left, want 2400", writer, reader, left)
 			}
-			if _, err := conn.ExecContext(t.Context(), `UPDATE sessionsql.session
-				SET expires_at = now() + interval '1 minute' WHERE id = $1`, id); err != nil {
-				t.Error(err)
-			}
-			must(t, conn.GetContext(t.Context(), &left, `SELECT
-				sessionsql.touch_batch(ARRAY[$1::bigint])::float8`, id))
-			if left != 1 {
+			execute(t, conn, makeDue, id)
+			if n := testkit.Get[int](t, conn, touch, id); n != 1 {
 				t.Errorf("written in %s, touched in %s: not extended", writer, reader)
 			}
-			must(t, conn.GetContext(t.Context(), &left, `SELECT count(*)::float8 FROM sessionsql.reap()
-				WHERE reaped > 0`))
-			if left != 0 {
+			if n := testkit.Get[int](t, conn, reap); n != 0 {
 				t.Errorf("written in %s, reaped in %s: a live session is gone", writer, reader)
 			}
 		}
-		_ = conn.Close()
 	}
 }
 
@@ -379,11 +375,14 @@ func TestNeighboursAreKeptAliveInPlace(t *testing.T) {
 			store := d.Store(t, quiet())
 			const sessions = 1000
 			var tokens []sessionsql.Token
+			const secret = "decode(repeat('ab', 16), 'hex')"
 			must(t, d.primary.Select(&tokens, `
-				INSERT INTO sessionsql.session AS s (expires_at, created_at, idle_seconds, version, secret_hash, payload)
-				SELECT now() + interval '10 minutes', now(), 1800, 1, sha256(decode(repeat('ab', 16), 'hex')), repeat('x', $1)
+				INSERT INTO sessionsql.session AS s (
+				  expires_at, created_at, idle_seconds, version, secret_hash, payload
+				)
+				SELECT now() + interval '10 minutes', now(), 1800, 1, sha256(`+secret+`), repeat('x', $1)
 				FROM generate_series(1, $2)
-				RETURNING translate(encode(int8send(s.id) || decode(repeat('ab', 16), 'hex'), 'base64'), '+/', '-_')`,
+				RETURNING translate(encode(int8send(s.id) || `+secret+`, 'base64'), '+/', '-_')`,
 				payloadBytes, sessions))
 			for _, token := range tokens {
 				must(t, store.Touch(t.Context(), token))

@@ -244,12 +244,13 @@ func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 func TestOneBadUpdateFailsAlone(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
-	badFailsAlone(t, d, func() func(string) error {
-		token := mustInsert(t, store, "p", nil)
-		return func(payload string) error {
-			_, err := store.Update(t.Context(), token, payload, sessionsql.AnyVersion)
-			return err
-		}
+	tokens := make([]sessionsql.Token, badWriters)
+	for i := range tokens {
+		tokens[i] = mustInsert(t, store, "p", nil)
+	}
+	badFailsAlone(t, d, func(caller int, payload string) error {
+		_, err := store.Update(t.Context(), tokens[caller], payload, sessionsql.AnyVersion)
+		return err
 	})
 	if n := d.countWhere(t, "version = 11 AND payload = 'good'"); n != 56 {
 		t.Errorf("%d sessions were written ten times, want 56", n)
@@ -262,8 +263,7 @@ func TestBatchOfUpdatesFindsRowsByID(t *testing.T) {
 	conn := d.conn(t)
 	defer func() { _ = conn.Close() }()
 	tableScans := func() int {
-		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
-		must(t, err)
+		execute(t, conn, "SELECT pg_stat_force_next_flush()")
 		return get[int](t, d.primary, `SELECT seq_scan FROM pg_stat_user_tables
 			WHERE schemaname = 'sessionsql' AND relname = 'session'`)
 	}

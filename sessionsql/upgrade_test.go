@@ -17,6 +17,7 @@ import (
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
 	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
@@ -372,25 +373,29 @@ func TestUpgradedAndFreshBundlesAreTheSame(t *testing.T) {
 func (d *database) catalog(t *testing.T) (lines []string) {
 	t.Helper()
 	must(t, d.primary.Select(&lines, `
-		SELECT 'routine ' || pg_get_functiondef(p.oid) || ' ' || pg_get_userbyid(p.proowner) || ' ' || COALESCE(p.proacl::text, '')
-		  || ' ' || COALESCE(obj_description(p.oid, 'pg_proc'), '')
+		SELECT concat_ws(' ', 'routine', pg_get_functiondef(p.oid), pg_get_userbyid(p.proowner),
+		  COALESCE(p.proacl::text, '-'), obj_description(p.oid, 'pg_proc'))
 		FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace
 		UNION ALL
-		SELECT concat_ws(' ', 'relation', c.relname, c.relkind, pg_get_userbyid(c.relowner), c.relacl::text, c.reloptions::text,
-		  obj_description(c.oid, 'pg_class'), CASE c.relkind WHEN 'v' THEN pg_get_viewdef(c.oid) WHEN 'i' THEN pg_get_indexdef(c.oid) END)
+		SELECT concat_ws(' ', 'relation', c.relname, c.relkind, pg_get_userbyid(c.relowner), c.relacl::text,
+		  c.reloptions::text, obj_description(c.oid, 'pg_class'),
+		  CASE c.relkind WHEN 'v' THEN pg_get_viewdef(c.oid) WHEN 'i' THEN pg_get_indexdef(c.oid) END)
 		FROM pg_class AS c WHERE c.relnamespace = 'sessionsql'::regnamespace
 		UNION ALL
-		SELECT concat_ws(' ', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
-		  a.attstattarget, a.attcompression, a.attstorage, col_description(c.oid, a.attnum), pg_get_expr(e.adbin, e.adrelid))
+		SELECT concat_ws(' ', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+		  a.attnotnull, a.attidentity, a.attstattarget, a.attcompression, a.attstorage,
+		  col_description(c.oid, a.attnum), pg_get_expr(e.adbin, e.adrelid))
 		FROM pg_class AS c
 		JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
 		LEFT JOIN pg_attrdef AS e ON e.adrelid = c.oid AND e.adnum = a.attnum
 		WHERE c.relnamespace = 'sessionsql'::regnamespace
 		UNION ALL
 		SELECT concat_ws(' ', 'toast', c.relname, o.reloptions::text)
-		FROM pg_class AS c JOIN pg_class AS o ON o.oid = c.reltoastrelid WHERE c.relnamespace = 'sessionsql'::regnamespace
+		FROM pg_class AS c JOIN pg_class AS o ON o.oid = c.reltoastrelid
+		WHERE c.relnamespace = 'sessionsql'::regnamespace
 		UNION ALL
-		SELECT concat_ws(' ', 'type', t.typname, t.typtype, format_type(t.typbasetype, NULL), pg_get_userbyid(t.typowner))
+		SELECT concat_ws(' ', 'type', t.typname, t.typtype, format_type(t.typbasetype, NULL),
+		  pg_get_userbyid(t.typowner))
 		FROM pg_type AS t WHERE t.typnamespace = 'sessionsql'::regnamespace
 		UNION ALL
 		SELECT concat_ws(' ', 'migration', m.id, m.name) FROM sessionsql.migration AS m
@@ -490,7 +495,8 @@ func TestInstallRefusesASchemaOfSomebodyElse(t *testing.T) {
 	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + mallory +
 		"; CREATE SEQUENCE public.trapped; GRANT ALL ON SEQUENCE public.trapped TO PUBLIC")
 	open(t, asUser(t, d.PrimaryDSN(), mallory)).MustExec(`
-		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nextval('public.trapped')::text $$;
+		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE
+		  AS $$ SELECT nextval('public.trapped')::text $$;
 		CREATE TABLE sessionsql.migration (id integer, name text);
 		CREATE TABLE sessionsql.session (id bigint)`)
 	err := sessionsql.Install(t.Context(), d.primary)
@@ -513,22 +519,16 @@ func TestInstallRefusesASchemaOfSomebodyElse(t *testing.T) {
 }
 
 func TestInstallPutsSettingsBack(t *testing.T) {
-	settings := "SELECT concat_ws('; ', " + strings.Join([]string{
-		"current_setting('search_path')", "current_setting('lock_timeout')", "current_setting('deadlock_timeout')",
-		"current_setting('client_min_messages')",
-	}, ", ") + ")"
+	const settings = `SELECT concat_ws('; ', current_setting('search_path'), current_setting('lock_timeout'),
+		current_setting('deadlock_timeout'), current_setting('client_min_messages'))`
 	for name, text := range map[string]string{
 		"install": bundle.Install(),
 		"roles":   bundle.Install() + bundle.Roles(),
 	} {
 		d := emptyDatabaseIn(t, shared)
 		conn := d.conn(t)
-		ask := func() (answer string) {
-			must(t,
-				conn.GetContext(t.Context(), &answer, settings))
-			return answer
-		}
-		run := func(text string) { _, err := conn.ExecContext(t.Context(), text); must(t, err) }
+		ask := func() string { return testkit.Get[string](t, conn, settings) }
+		run := func(text string) { execute(t, conn, text) }
 		run("SET lock_timeout = '7s'")
 		before := ask()
 		for range 2 {
@@ -543,10 +543,10 @@ func TestInstallPutsSettingsBack(t *testing.T) {
 				t.Errorf("%s: %s became %s", name, before, got)
 			}
 		}
-		if got := get[string](t, d.primary, `SELECT relnamespace::regnamespace::text FROM pg_class
-			WHERE relname = 'mine'`); got != "public" {
+		got := get[string](t, d.primary,
+			"SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'mine'")
+		if got != "public" {
 			t.Errorf("%s: a table made after it is in %s", name, got)
 		}
-		must(t, conn.Close())
 	}
 }

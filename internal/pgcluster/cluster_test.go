@@ -112,8 +112,9 @@ func TestReplicasReceiveWhatThePrimaryWrites(t *testing.T) {
 	if got := query(t, primary, "SHOW fsync"); got != "on" {
 		t.Errorf("fsync is %s: Settings did not override the default", got)
 	}
-	if got := query(t, primary, `SELECT string_agg(application_name, ' ' ORDER BY application_name)
-		FROM pg_stat_replication`); got != "replica1 replica2" {
+	got := query(t, primary, `SELECT string_agg(application_name, ' ' ORDER BY application_name)
+		FROM pg_stat_replication`)
+	if got != "replica1 replica2" {
 		t.Errorf("replicas that stream: %s", got)
 	}
 

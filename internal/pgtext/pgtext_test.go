@@ -43,14 +43,14 @@ func TestArraysOfNumbers(t *testing.T) {
 		}
 	}
 	seconds := pgtext.Seconds{{Float64: 0.1, Valid: true}, {}, {Float64: 1e300, Valid: true}}
-	if got := parse[*float64](t, pgtype.Float8ArrayOID, seconds); len(got) != 3 || *got[0] != 0.1 ||
-		got[1] != nil || *got[2] != 1e300 {
-		t.Errorf("%v became %v", seconds, got)
+	floats := parse[*float64](t, pgtype.Float8ArrayOID, seconds)
+	if len(floats) != 3 || *floats[0] != 0.1 || floats[1] != nil || *floats[2] != 1e300 {
+		t.Errorf("%v became %v", seconds, floats)
 	}
 	versions := pgtext.Versions{{Int32: 1, Valid: true}, {}, {Int32: -1 << 31, Valid: true}}
-	if got := parse[*int32](t, pgtype.Int4ArrayOID, versions); len(got) != 3 || *got[0] != 1 ||
-		got[1] != nil || *got[2] != -1<<31 {
-		t.Errorf("%v became %v", versions, got)
+	integers := parse[*int32](t, pgtype.Int4ArrayOID, versions)
+	if len(integers) != 3 || *integers[0] != 1 || integers[1] != nil || *integers[2] != -1<<31 {
+		t.Errorf("%v became %v", versions, integers)
 	}
 }
 
@@ -70,8 +70,8 @@ func FuzzArraysOfText(f *testing.F) {
 			t.Errorf("%q became %q", want, got)
 		}
 		subjects := pgtext.Subjects{{String: a, Valid: true}, {}, {String: b, Valid: true}}
-		if got := parse[*string](t, pgtype.TextArrayOID, subjects); *got[0] != a || got[1] != nil ||
-			*got[2] != b {
+		got := parse[*string](t, pgtype.TextArrayOID, subjects)
+		if *got[0] != a || got[1] != nil || *got[2] != b {
 			t.Errorf("%v became %v", subjects, got)
 		}
 	})
@@ -83,8 +83,8 @@ func TestPayloadsNeverPrintThemselves(t *testing.T) {
 		Ps pgtext.Payloads
 	}{"canary", pgtext.Payloads{"canary"}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		if text := fmt.Sprintf(verb, value); strings.Contains(text, "canary") ||
-			strings.Contains(text, "63616e617279") {
+		text := fmt.Sprintf(verb, value)
+		if strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") {
 			t.Errorf("%s: %s", verb, text)
 		}
 	}

@@ -15,8 +15,8 @@ import (
 func TestSmoke(t *testing.T) {
 	var out, progress bytes.Buffer
 	plots := t.TempDir()
-	if err := command(t.Context(), []string{"--smoke", "--json", "--plots", plots}, &out,
-		&progress); err != nil {
+	err := command(t.Context(), []string{"--smoke", "--json", "--plots", plots}, &out, &progress)
+	if err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")

@@ -57,14 +57,15 @@ func (w *webAdvice) page(ctx context.Context, v view) error {
 		return err
 	}
 	if v.write {
-		if _, err := w.db.pool.ExecContext(ctx,
-			"UPDATE web_session SET data = $2 WHERE token = $1", w.keys[v.slot], jsonPayload); err != nil {
+		_, err := w.db.pool.ExecContext(ctx,
+			"UPDATE web_session SET data = $2 WHERE token = $1", w.keys[v.slot], jsonPayload)
+		if err != nil {
 			return err
 		}
 	}
 	if v.relog {
-		if _, err := w.db.pool.ExecContext(ctx, "DELETE FROM web_session WHERE token = $1",
-			w.keys[v.slot]); err != nil {
+		_, err := w.db.pool.ExecContext(ctx, "DELETE FROM web_session WHERE token = $1", w.keys[v.slot])
+		if err != nil {
 			return err
 		}
 		w.keys[v.slot] = newKey()

@@ -224,8 +224,9 @@ func TestSite(t *testing.T) {
 	}
 
 	b := newBrowser(clear.URL, clear.Client().Transport)
-	if a, _ := b.post(t.Context(), "/login",
-		map[string][]string{"name": {`<b id="owner">bob`}}); a.status != http.StatusSeeOther {
+	a, _ := b.post(t.Context(), "/login",
+		map[string][]string{"name": {`<b id="owner">bob`}})
+	if a.status != http.StatusSeeOther {
 		t.Fatalf("log-in: %d, %v", a.status, a.err)
 	}
 	if a := b.get(t.Context(), home); a.owner != `<b id="owner">bob` || a.views != 1 {
