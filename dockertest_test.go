@@ -20,6 +20,8 @@ import (
 	"github.com/ory/dockertest/v3"
 	"github.com/ory/dockertest/v3/docker"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
@@ -36,7 +38,8 @@ data=$(mktemp -d)/data
 	// Neighbours in the container network are trusted; whoever comes from elsewhere shows $PGPASSWORD.
 	runPrimary = findServer + `
 echo "$PGPASSWORD" >"${data%/data}/password"
-initdb --pgdata="$data" --username=postgres --pwfile="${data%/data}/password" --auth=trust --encoding=UTF8 --locale=C --no-sync
+initdb --pgdata="$data" --username=postgres --pwfile="${data%/data}/password" --auth=trust \
+	--encoding=UTF8 --locale=C --no-sync
 cat >>"$data/pg_hba.conf" <<'END'
 host replication all samenet trust
 host all all samenet trust
@@ -46,7 +49,8 @@ exec postgres -D "$data" -c listen_addresses='*' -c unix_socket_directories=/tmp
 
 	// The primary may still be starting; Expire ends a replica that never finds it.
 	runReplica = findServer + `
-until pg_basebackup --host="$PRIMARY" --username=postgres --pgdata="$data" --write-recovery-conf --wal-method=stream --checkpoint=fast --no-sync
+until pg_basebackup --host="$PRIMARY" --username=postgres --pgdata="$data" --write-recovery-conf \
+	--wal-method=stream --checkpoint=fast --no-sync
 do
 	rm -rf "$data"
 	sleep 0.2
@@ -56,7 +60,8 @@ exec postgres -D "$data" -c listen_addresses='*' -c unix_socket_directories=/tmp
 
 	runInstall = `set -eu
 for bin in /usr/lib/postgresql/*/bin; do PATH=$bin:$PATH; done
-exec psql --no-psqlrc --quiet --host=/tmp --username=postgres --dbname=postgres --single-transaction --set=ON_ERROR_STOP=1 --file=/tmp/sql/install.sql`
+exec psql --no-psqlrc --quiet --host=/tmp --username=postgres --dbname=postgres --single-transaction \
+	--set=ON_ERROR_STOP=1 --file=/tmp/sql/install.sql`
 
 	containerLifetime = 600 // seconds, for containers whose test was killed
 )
@@ -144,7 +149,8 @@ func startContainer(
 	go func() {
 		defer close(logged)
 		_ = pool.Client.Logs(docker.LogsOptions{
-			Container: resource.Container.ID, OutputStream: &log, ErrorStream: &log, Stdout: true, Stderr: true, Follow: true,
+			Container: resource.Container.ID, OutputStream: &log, ErrorStream: &log,
+			Stdout: true, Stderr: true, Follow: true,
 		})
 	}()
 	t.Cleanup(func() {
@@ -205,10 +211,8 @@ func installByPsql(t *testing.T, primary *dockertest.Resource) {
 		if err != nil {
 			return err
 		}
-		if err := files.WriteHeader(&tar.Header{
-			Name: "sql/" + path, Mode: 0o644,
-			Size: int64(len(content)),
-		}); err != nil {
+		header := &tar.Header{Name: "sql/" + path, Mode: 0o644, Size: int64(len(content))}
+		if err := files.WriteHeader(header); err != nil {
 			return err
 		}
 		_, err = files.Write(content)
@@ -234,55 +238,42 @@ func installByPsql(t *testing.T, primary *dockertest.Resource) {
 
 func TestContainers(t *testing.T) {
 	primaryDSN, replicaDSN, container := startContainers(t)
-	primary, replica := connect(t, primaryDSN), connect(t, replicaDSN)
+	primary, replica := testkit.OpenPool(t, primaryDSN), testkit.OpenPool(t, replicaDSN)
 
 	t.Run("psql installs the bundle, twice", func(t *testing.T) {
 		installByPsql(t, container)
 		installByPsql(t, container)
-		if version := get[string](t, primary, `SELECT sessionsql.version()`); version != bundle.Version {
+		version := testkit.Get[string](t, primary, `SELECT sessionsql.version()`)
+		if version != bundle.Version {
 			t.Fatalf("version %s, want %s", version, bundle.Version)
 		}
 	})
 
-	store, err := sessionsql.Open(t.Context(), primaryDSN, []string{replicaDSN},
-		&sessionsql.Options{FlushInterval: -1, ReapInterval: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := store.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
+	store := sessiontest.OpenStore(t, primaryDSN, []string{replicaDSN}, nil)
+	defer func() { testkit.Must(t, store.Close(context.Background())) }()
 	insert := func(t *testing.T) sessionsql.Token {
 		t.Helper()
 		token, err := store.Insert(t.Context(), "payload", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		return token
 	}
 	expire := func(t *testing.T, interval string) {
 		t.Helper()
 		_, err := primary.ExecContext(t.Context(),
 			`UPDATE sessionsql.session SET expires_at = now() + $1::interval`, interval)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 	}
 
 	t.Run("a session is looked up on the replica", func(t *testing.T) {
 		token := insert(t)
-		deadline := time.Now().Add(time.Minute)
-		for before := store.Stats().ReplicaReads; store.Stats().ReplicaReads == before; {
+		before := store.Stats().ReplicaReads
+		testkit.Eventually(t, "the replica is read from", func() bool {
 			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "payload" {
 				t.Fatalf("%q, %v", sess.Payload, err)
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("the replica is never read from: %+v", store.Stats())
-			}
-		}
-		if recovering := get[bool](t, replica, `SELECT pg_is_in_recovery()`); !recovering {
+			return store.Stats().ReplicaReads > before
+		})
+		if !testkit.Get[bool](t, replica, `SELECT pg_is_in_recovery()`) {
 			t.Error("the replica is none")
 		}
 	})
@@ -290,14 +281,9 @@ func TestContainers(t *testing.T) {
 	t.Run("a touch keeps a session alive", func(t *testing.T) {
 		token := insert(t)
 		expire(t, "1 minute")
-		if err := store.Touch(t.Context(), token); err != nil {
-			t.Fatal(err)
-		}
-		if err := store.Flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		left := get[float64](t, primary,
-			`SELECT max(expires_in) FROM sessionsql.live_session`)
+		testkit.Must(t, store.Touch(t.Context(), token))
+		testkit.Must(t, store.Flush(t.Context()))
+		left := testkit.Get[float64](t, primary, `SELECT max(expires_in) FROM sessionsql.live_session`)
 		if left < 2390 {
 			t.Errorf("%v seconds left, want 2400", left)
 		}
@@ -305,9 +291,7 @@ func TestContainers(t *testing.T) {
 
 	t.Run("a revoked session is gone", func(t *testing.T) {
 		token := insert(t)
-		if err := store.Revoke(t.Context(), token); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, store.Revoke(t.Context(), token))
 		if _, err := store.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrNoSession) {
 			t.Errorf("after logout: %v", err)
 		}
@@ -315,11 +299,12 @@ func TestContainers(t *testing.T) {
 
 	t.Run("an expired session is invisible, and reaped", func(t *testing.T) {
 		token := insert(t)
-		rows := get[int64](t, primary, `SELECT count(*) FROM sessionsql.session`)
+		rows := testkit.Get[int64](t, primary, `SELECT count(*) FROM sessionsql.session`)
 		expire(t, "-1 second")
 		if _, err := store.Lookup(t.Context(), token); err == nil {
-			// The replica may not have heard yet; the primary has.
-			if left := get[int64](t, primary, `SELECT count(*) FROM sessionsql.live_session`); left != 0 {
+			// The replica may have it still, and the primary must not.
+			left := testkit.Get[int64](t, primary, `SELECT count(*) FROM sessionsql.live_session`)
+			if left != 0 {
 				t.Errorf("%d expired sessions are alive", left)
 			}
 		}
@@ -328,22 +313,4 @@ func TestContainers(t *testing.T) {
 			t.Errorf("%+v, %v; want %d rows", result, err, rows)
 		}
 	})
-}
-
-func connect(t *testing.T, dsn string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
-func get[T any](t *testing.T, db *sql.DB, query string) (value T) {
-	t.Helper()
-	if err := db.QueryRowContext(t.Context(), query).Scan(&value); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return value
 }

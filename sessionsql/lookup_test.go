@@ -50,9 +50,7 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 			if withRoles {
 				installRoles(t, d.primary)
 			}
-			conn, err := d.primary.Connx(t.Context())
-			must(t, err)
-			defer func() { _ = conn.Close() }()
+			conn := d.conn(t)
 			lookUp := func(on db.DBTX, ids []int64) int {
 				params := db.LookupBatchParams{IDs: ids}
 				for _, id := range ids {

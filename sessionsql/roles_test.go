@@ -364,7 +364,6 @@ func TestRolesInManyDatabasesAtOnce(t *testing.T) {
 func TestRolesRefuseToRunInPieces(t *testing.T) {
 	d := newDatabase(t)
 	conn := d.conn(t)
-	defer func() { _ = conn.Close() }()
 	var err error
 	for statement := range strings.SplitAfterSeq(bundle.Roles(), "$roles$;\n") {
 		if _, err = conn.ExecContext(t.Context(), statement); err != nil {

@@ -261,7 +261,6 @@ func TestOneBadUpdateFailsAlone(t *testing.T) {
 func TestBatchOfUpdatesFindsRowsByID(t *testing.T) {
 	d := newDatabase(t)
 	conn := d.conn(t)
-	defer func() { _ = conn.Close() }()
 	tableScans := func() int {
 		execute(t, conn, "SELECT pg_stat_force_next_flush()")
 		return get[int](t, d.primary, `SELECT seq_scan FROM pg_stat_user_tables

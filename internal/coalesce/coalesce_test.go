@@ -3,15 +3,13 @@ package coalesce
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
-	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 var (
@@ -21,26 +19,23 @@ var (
 
 func detached(values context.Context) (context.Context, func()) { return context.WithCancel(values) }
 
+// right is the answer to a question.
+func right(question int) (string, error) {
+	switch question % 10 {
+	case 0:
+		return "", errMissing
+	case 1:
+		return "", errInjected
+	}
+	return strconv.Itoa(question), nil
+}
+
 // TestGroupNeverCrossesAnswers drives a group through a million calls in random interleavings: duplicates,
 // misses, cancelled callers, bad questions, failed batches. The right answer to a question is known to its
 // caller alone, so one that is crossed shows.
 func TestGroupNeverCrossesAnswers(t *testing.T) {
-	seed := rand.Uint64()
-	if given, err := strconv.ParseUint(os.Getenv("SESSIONSQL_SEED"), 10, 64); err == nil {
-		seed = given
-	}
-	t.Logf("SESSIONSQL_SEED=%d", seed)
-
 	const callers, calls = 100, 10_000
-	right := func(question int) (string, error) {
-		switch question % 10 {
-		case 0:
-			return "", errMissing
-		case 1:
-			return "", errInjected
-		}
-		return strconv.Itoa(question), nil
-	}
+	seeded := testkit.Random(t)
 	var ones, batches, batched, failures atomic.Int64
 	one := func(ctx context.Context, question int) (string, error) {
 		ones.Add(1)
@@ -73,8 +68,8 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 	c := New(Config[int, string]{One: one, Many: many, Context: detached})
 
 	var wait sync.WaitGroup
-	for caller := range callers {
-		random := rand.New(rand.NewPCG(seed, uint64(caller)))
+	for range callers {
+		random := testkit.Fork(seeded)
 		wait.Go(func() {
 			for range calls {
 				question := random.IntN(5000) // duplicates among the callers
@@ -101,7 +96,7 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 	}
 	wait.Wait()
 	// A worker ends after its last callers have their answers, so it may be a little later than they are.
-	until(t, func() bool { return c.busy() == 0 && c.waiting() == 0 })
+	testkit.Eventually(t, "all calls have ended", func() bool { return c.busy() == 0 && c.waiting() == 0 })
 	if batches.Load() == 0 || failures.Load() == 0 {
 		t.Error("nothing was batched")
 	}
@@ -158,7 +153,7 @@ func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 	c, release, _ := hang(t)
 	var waiting, served sync.WaitGroup
 	waiting.Go(func() { _, _ = c.Do(context.Background(), hung) })
-	until(t, func() bool { return c.busy() == 1 })
+	testkit.Eventually(t, "a worker is busy", func() bool { return c.busy() == 1 })
 	for i := range worthAWorker - 1 { // too few for a worker of their own
 		served.Go(func() {
 			if got, err := c.Do(t.Context(), i); got != i || err != nil {
@@ -168,7 +163,7 @@ func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 	}
 	served.Wait() // while the first one still hangs
 	// the hung one counts no more: the next call is sent at once
-	until(t, func() bool { return c.busy() == 0 })
+	testkit.Eventually(t, "no worker is busy", func() bool { return c.busy() == 0 })
 	release()
 	waiting.Wait()
 }
@@ -177,7 +172,7 @@ func TestBatchEndsWhenAllItsCallersHaveLeft(t *testing.T) {
 	c, release, batchEnded := hang(t)
 	var wait sync.WaitGroup
 	wait.Go(func() { _, _ = c.Do(context.Background(), hung) })
-	until(t, func() bool { return c.busy() == 1 })
+	testkit.Eventually(t, "a worker is busy", func() bool { return c.busy() == 1 })
 	ctx, leave := context.WithCancel(t.Context())
 	for range 3 {
 		wait.Go(func() {
@@ -186,23 +181,14 @@ func TestBatchEndsWhenAllItsCallersHaveLeft(t *testing.T) {
 			}
 		})
 	}
-	until(t, func() bool { return c.waiting() == 3 })
+	testkit.Eventually(t, "three calls wait", func() bool { return c.waiting() == 3 })
 	release()
-	until(t, func() bool { return c.waiting() == 0 })
+	testkit.Eventually(t, "no call waits", func() bool { return c.waiting() == 0 })
 	leave()
 	if err := <-batchEnded; err != context.Canceled {
 		t.Errorf("the batch ended with %v", err)
 	}
 	wait.Wait()
-}
-
-func until(t *testing.T, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !condition(); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatal("still not true")
-		}
-	}
 }
 
 func (c *Group[Q, A]) busy() int {
@@ -234,7 +220,7 @@ func gathered(t *testing.T, config Config[int, int], questions ...int) []any {
 	g := New(config)
 	var wait sync.WaitGroup
 	wait.Go(func() { _, _ = g.Do(context.Background(), hung) })
-	until(t, func() bool { return g.busy() == 1 })
+	testkit.Eventually(t, "a worker is busy", func() bool { return g.busy() == 1 })
 	got := make([]any, len(questions))
 	for i, question := range questions {
 		wait.Go(func() {
@@ -248,11 +234,11 @@ func gathered(t *testing.T, config Config[int, int], questions ...int) []any {
 				got[i] = err
 			}
 		})
-		until(t, func() bool { return g.waiting() == i+1 })
+		testkit.Eventually(t, "the call waits", func() bool { return g.waiting() == i+1 })
 	}
 	close(hold)
 	wait.Wait()
-	until(t, func() bool { return g.busy() == 0 })
+	testkit.Eventually(t, "no worker is busy", func() bool { return g.busy() == 0 })
 	return got
 }
 
@@ -306,10 +292,10 @@ func TestABatchHasTheValuesOfItsFirstCaller(t *testing.T) {
 	})
 	var wait sync.WaitGroup
 	wait.Go(func() { _, _ = g.Do(context.Background(), 0) })
-	until(t, func() bool { return g.busy() == 1 })
+	testkit.Eventually(t, "a worker is busy", func() bool { return g.busy() == 1 })
 	for i, value := range []string{"first", "second"} {
 		wait.Go(func() { _, _ = g.Do(context.WithValue(t.Context(), mark{}, value), 0) })
-		until(t, func() bool { return g.waiting() == i+1 })
+		testkit.Eventually(t, "the call waits", func() bool { return g.waiting() == i+1 })
 	}
 	close(hold)
 	if got := <-seen; got != "first" {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // fakeServer writes programs that claim to be of a version.
@@ -14,9 +16,7 @@ func fakeServer(t *testing.T, version string) string {
 	dir := t.TempDir()
 	for _, name := range serverPrograms {
 		script := "#!/bin/sh\necho 'postgres (PostgreSQL) " + version + "'\n"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755))
 	}
 	return dir
 }
@@ -39,9 +39,7 @@ func TestFindBinariesTakesWhatTheEnvironmentNames(t *testing.T) {
 func TestFindBinariesPrefersTheHighestMajor(t *testing.T) {
 	root := t.TempDir()
 	for _, major := range []string{"15", "17"} {
-		if err := os.Symlink(fakeServer(t, major+".1"), filepath.Join(root, "postgres-"+major)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Symlink(fakeServer(t, major+".1"), filepath.Join(root, "postgres-"+major)))
 	}
 	patterns := []string{filepath.Join(root, "postgres-%d")}
 	for _, test := range []struct {

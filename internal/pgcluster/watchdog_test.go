@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // childVariable makes the test binary start a cluster, print its folder and wait to be killed.
@@ -49,12 +51,8 @@ func startChild(t *testing.T, mode string) (child *exec.Cmd, folder string) {
 	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	child.Stderr = os.Stderr
 	stdout, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, child.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	_, folder, found := strings.Cut(strings.TrimSpace(line), " in ")
 	if err != nil || !found {
@@ -80,11 +78,9 @@ func TestAKilledProcessLeavesNothing(t *testing.T) {
 			if test.group {
 				victim = -victim
 			}
-			if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, syscall.Kill(victim, syscall.SIGKILL))
 			child.Wait()
-			eventually(t, "all processes are gone", func() bool { return len(processesOf(t, folder)) == 0 })
+			testkit.Eventually(t, "all processes are gone", func() bool { return len(processesOf(t, folder)) == 0 })
 			assertNothingLeft(t, folder)
 		})
 	}
@@ -94,9 +90,7 @@ func TestAKilledProcessLeavesNothing(t *testing.T) {
 func TestAWatchdogThatNobodyHearsCleansUp(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "sessionsql-unheard")
 	heard, stdout, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	heard.Close()
 	defer stdout.Close()
 	command := exec.Command("/bin/sh", "-c", watchdogScript, "pgcluster-watchdog", folder, t.TempDir())
@@ -112,9 +106,7 @@ func sharedMemory(t *testing.T, cluster *Cluster) (ids []string) {
 	t.Helper()
 	for _, node := range cluster.nodes() {
 		file, err := os.ReadFile(filepath.Join(node.DataDir, "postmaster.pid"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		fields := strings.Fields(strings.Split(string(file), "\n")[6])
 		ids = append(ids, fields[1])
 	}

@@ -12,15 +12,14 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/sessionsql/postgres/internal/pgtext"
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // parse reads an array as PostgreSQL's own text form, with a parser that is not ours.
 func parse[T any](t *testing.T, oid uint32, value driver.Valuer) []T {
 	t.Helper()
 	text, err := value.Value()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var parsed []T
 	if err := pgtype.NewMap().Scan(oid, pgtype.TextFormatCode, []byte(text.(string)), &parsed); err != nil {
 		t.Fatalf("%q: %v", text, err)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // TestSmoke runs every scenario once, tiny, so that the benchmark never rots. It asserts no duration.
@@ -61,9 +63,7 @@ func TestRaceInterleaves(t *testing.T) {
 	never := func() bool { return false }
 	results, err := race(t.Context(), 2, never, turn{callers: 1, slice: time.Hour, ops: 30, parts: 3},
 		contestants)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	round := " A B A B A finish A reset A B finish B reset B"
 	want := "A finish A reset A B finish B reset B" + round + round
 	if got := strings.Join(played, " "); got != want {
@@ -115,17 +115,11 @@ func TestPlotsFromReport(t *testing.T) {
 	}}}
 	var text bytes.Buffer
 	text.WriteString("a table\n")
-	if err := report.writeJSON(&text); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, report.writeJSON(&text))
 	folder := t.TempDir()
 	result, plots := filepath.Join(folder, "result.json"), filepath.Join(folder, "plots")
-	if err := os.WriteFile(result, text.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := command(t.Context(), []string{"--plots", plots, "--from", result}, &text, &text); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(result, text.Bytes(), 0o600))
+	testkit.Must(t, command(t.Context(), []string{"--plots", plots, "--from", result}, &text, &text))
 	if _, err := os.Stat(filepath.Join(plots, "throughput.svg")); err != nil {
 		t.Error(err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -103,13 +104,8 @@ func TestJudgeFindsWhatCannotBe(t *testing.T) {
 					got = append(got, f.fault)
 				}
 			}
-			if len(got) != len(c.want) {
+			if !slices.Equal(got, c.want) {
 				t.Fatalf("found %v, want %v", got, c.want)
-			}
-			for i := range got {
-				if got[i] != c.want[i] {
-					t.Fatalf("found %v, want %v", got, c.want)
-				}
 			}
 		})
 	}

@@ -13,7 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -92,9 +93,7 @@ func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 	rulesOfLoad.idle = time.Minute
 	var stdout, stderr bytes.Buffer
 	c, err := parse([]string{"--duration", "8s", "--users", "200", "--json"}, &stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	c.afterPromotion = func(ctx context.Context, pool *sql.DB) error {
 		_, err := pool.ExecContext(ctx, "DELETE FROM sessionsql.session")
 		return err
@@ -166,7 +165,8 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 			}
 			r := &result{
 				WrongOwner: tally.found[wrongOwner].Load(), Lost: tally.found[lost].Load(),
-				Resurrected: tally.found[resurrected].Load(), KeptPastDeadline: tally.found[keptPastDeadline].Load(),
+				Resurrected:      tally.found[resurrected].Load(),
+				KeptPastDeadline: tally.found[keptPastDeadline].Load(),
 			}
 			if status, err := r.publish(config{}, io.Discard, newScreen(io.Discard)); status != exitFailed ||
 				err != nil {
@@ -178,26 +178,9 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 
 // TestSite is what the users cannot see, or do not try: the cookie's attributes, and a database that is away.
 func TestSite(t *testing.T) {
-	cluster, err := pgcluster.Start(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cluster.Close() }()
-	dsn := cluster.Primary.DSN("postgres")
-	pool, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = pool.Close() }()
-	if err := sessionsql.Install(t.Context(), pool); err != nil {
-		t.Fatal(err)
-	}
-	store, err := sessionsql.Open(t.Context(), dsn, nil,
-		&sessionsql.Options{Logger: newScreen(t.Output()).logger()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close(context.Background()) }()
+	cluster := sessiontest.StartCluster(t, nil)
+	options := &sessionsql.Options{Logger: newScreen(t.Output()).logger()}
+	store := sessiontest.NewDatabase(t, cluster).Store(t, options)
 	handler := newSite(store, rulesOfServe).handler()
 	clear, encrypted := httptest.NewServer(handler), httptest.NewTLSServer(handler)
 	defer clear.Close()
@@ -207,9 +190,7 @@ func TestSite(t *testing.T) {
 		client := server.Client()
 		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		response, err := client.PostForm(server.URL+"/login", map[string][]string{"name": {"ann"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		_ = response.Body.Close()
 		cookies := response.Cookies()
 		if response.StatusCode != http.StatusSeeOther || len(cookies) != 1 {
@@ -224,17 +205,14 @@ func TestSite(t *testing.T) {
 	}
 
 	b := newBrowser(clear.URL, clear.Client().Transport)
-	a, _ := b.post(t.Context(), "/login",
-		map[string][]string{"name": {`<b id="owner">bob`}})
+	a, _ := b.post(t.Context(), "/login", map[string][]string{"name": {`<b id="owner">bob`}})
 	if a.status != http.StatusSeeOther {
 		t.Fatalf("log-in: %d, %v", a.status, a.err)
 	}
 	if a := b.get(t.Context(), home); a.owner != `<b id="owner">bob` || a.views != 1 {
 		t.Fatalf("greeted as %q with %d views", a.owner, a.views)
 	}
-	if err := cluster.Primary.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, cluster.Primary.Stop(t.Context()))
 	if a := b.get(t.Context(), home); a.status != http.StatusServiceUnavailable {
 		t.Errorf("without a database: status %d, want 503 and not a log-in", a.status)
 	}

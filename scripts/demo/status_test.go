@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // TestStatusInBrowser opens /status in headless Chromium before and after the crash. It writes what the
@@ -149,9 +151,7 @@ func newChromium(t *testing.T) *chromium {
 		t.Skip("chromium is missing: the status page is not looked at in a browser")
 	}
 	profile, err := os.MkdirTemp("", "sessionsql-chromium-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() {
 		// Its helpers may write for a moment after it has ended.
 		deadline := time.Now().Add(10 * time.Second)
