@@ -139,12 +139,12 @@ func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 	// What is malformed is found out without a round trip.
 	sent := int64(wellFormed/forgingCallers*forgingCallers) + opened.Load()
 	if stats := store.Stats(); stats.Lookups != sent || stats.PrimaryReads+stats.ReplicaReads != sent {
-		t.Errorf("%d lookups were sent and %d answered, want %d", stats.Lookups,
-			stats.PrimaryReads+stats.ReplicaReads, sent)
+		t.Errorf("%d lookups were sent and %d answered, want %d",
+			stats.Lookups, stats.PrimaryReads+stats.ReplicaReads, sent)
 	}
 	if pending := store.Stats().TouchesPending; pending != int64(len(good)) {
-		t.Errorf("%d sessions are to be kept alive, want %d: a hostile lookup counts as a use", pending,
-			len(good))
+		t.Errorf("%d sessions are to be kept alive, want %d: a hostile lookup counts as a use",
+			pending, len(good))
 	}
 	if n := d.countAll(t); n != len(good) {
 		t.Errorf("%d rows, want %d", n, len(good))

@@ -73,7 +73,10 @@ func TestBadInputIsRefusedBeforeAnySQL(t *testing.T) {
 				_, err := store.InsertTx(t.Context(), nowhere, payload, nil)
 				return err
 			},
-			"Update": func() error { _, err := store.Update(t.Context(), wellFormed, payload, 1); return err },
+			"Update": func() error {
+				_, err := store.Update(t.Context(), wellFormed, payload, 1)
+				return err
+			},
 		} {
 			var refused *sessionsql.PayloadError
 			if err := call(); !errors.As(err, &refused) {

@@ -77,7 +77,8 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 				lookUp(conn, make([]int64, 1+5*n))
 			}
 			var plans []struct{ Generic, Custom int64 }
-			must(t, conn.SelectContext(t.Context(), &plans, `SELECT generic_plans AS generic, custom_plans AS custom
+			must(t, conn.SelectContext(t.Context(), &plans, `
+				SELECT generic_plans AS generic, custom_plans AS custom
 				FROM pg_prepared_statements WHERE statement LIKE '-- name: LookupBatch%'`))
 			if len(plans) != 2 {
 				t.Errorf("%d statements instead of one each way", len(plans))
@@ -98,7 +99,8 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 					tx, err := conn.BeginTxx(t.Context(), nil)
 					must(t, err)
 					count := func() scans {
-						return get[scans](t, tx, `SELECT seq_scan AS table, idx_scan AS index FROM pg_stat_xact_user_tables
+						return get[scans](t, tx, `
+							SELECT seq_scan AS table, idx_scan AS index FROM pg_stat_xact_user_tables
 							WHERE schemaname = 'sessionsql' AND relname = 'session'`)
 					}
 					before := count()

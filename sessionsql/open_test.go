@@ -25,12 +25,16 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 		is   error
 		says string
 	}{
-		"bad DSN":              {"host=localhost port=canary", sessionsql.ErrDSN, "postgres://user:password@host"},
-		"bad URL":              {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
-		"nobody there":         {nobodyDSN, sessionsql.ErrUnavailable, "127.0.0.1:1"},
-		"no such database":     {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
-		"missing bundle":       {empty.PrimaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
-		"read-only primary":    {d.ReplicaDSNs()[0], sessionsql.ErrReadOnly, "target_session_attrs=read-write"},
+		"bad DSN": {
+			"host=localhost port=canary", sessionsql.ErrDSN, "postgres://user:password@host:5432/database",
+		},
+		"bad URL":          {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
+		"nobody there":     {nobodyDSN, sessionsql.ErrUnavailable, "127.0.0.1:1"},
+		"no such database": {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
+		"missing bundle":   {empty.PrimaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
+		"read-only primary": {
+			d.ReplicaDSNs()[0], sessionsql.ErrReadOnly, "target_session_attrs=read-write",
+		},
 		"bundle of another":    {stale.PrimaryDSN(), nil, "0.0.9"},
 		"replica DSN is wrong": {d.PrimaryDSN(), nil, ""},
 	} {

@@ -159,9 +159,9 @@ func TestReapLeavesLockedRowsForTheNextLap(t *testing.T) {
 
 func TestReapRefusesBadLimits(t *testing.T) {
 	d := newDatabase(t)
-	for _, call := range []string{"reap(0, 1)", "reap(1, 0)", "reap(-1, 1)", "reap(NULL, 1)", "reap(1, NULL)"} {
-		if _, err := d.primary.Exec("SELECT * FROM sessionsql." + call); err == nil {
-			t.Errorf("%s succeeded", call)
+	for _, limits := range []string{"0, 1", "1, 0", "-1, 1", "NULL, 1", "1, NULL"} {
+		if _, err := d.primary.Exec("SELECT * FROM sessionsql.reap(" + limits + ")"); err == nil {
+			t.Errorf("reap(%s) succeeded", limits)
 		}
 	}
 }

@@ -527,8 +527,9 @@ func (d *database) decoys(t testing.TB, schema string) string {
 		SELECT DISTINCT c.relname FROM pg_class AS c
 		WHERE c.relnamespace IN ('sessionsql'::regnamespace, 'pg_catalog'::regnamespace)
 		  AND c.relkind IN ('r', 'v')
-		  AND (c.relname !~ '^p' OR c.relname IN ('pg_class', 'pg_proc', 'pg_type', 'pg_namespace', 'pg_roles',
-		    'pg_authid', 'pg_stat_activity', 'pg_replication_slots', 'pg_prepared_xacts'))`))
+		  AND (c.relname !~ '^p' OR c.relname IN (
+		    'pg_class', 'pg_proc', 'pg_type', 'pg_namespace', 'pg_roles', 'pg_authid', 'pg_stat_activity',
+		    'pg_replication_slots', 'pg_prepared_xacts'))`))
 	var text strings.Builder
 	for _, name := range names {
 		fmt.Fprintf(&text, "CREATE VIEW %s.%s AS SELECT evil.trap('relation %[2]s') AS id;\n", schema, name)

@@ -384,7 +384,9 @@ func (w *secrecy) refusePayloads(store *sessionsql.Store, renewed sessionsql.Tok
 }
 
 // callAll runs every verb at once, and closes the channel when all have returned.
-func (w *secrecy) callAll(ctx context.Context, verbs map[string]verb, token sessionsql.Token) <-chan struct{} {
+func (w *secrecy) callAll(
+	ctx context.Context, verbs map[string]verb, token sessionsql.Token,
+) <-chan struct{} {
 	var calls sync.WaitGroup
 	for _, verb := range verbs {
 		calls.Go(func() { w.failed(verb(ctx, token)) })
@@ -596,9 +598,17 @@ func fillPayloads(v reflect.Value, name string) {
 }
 
 var loudest = map[string]string{
-	"log_statement": "all", "log_min_duration_statement": "0", "log_duration": "on", "log_parameter_max_length": "-1",
-	"log_error_verbosity": "verbose", "log_lock_waits": "on", "deadlock_timeout": "100ms", "log_connections": "on",
-	"track_activity_query_size": "100000", "fsync": "off", "autovacuum": "off",
+	"log_statement":              "all",
+	"log_min_duration_statement": "0",
+	"log_duration":               "on",
+	"log_parameter_max_length":   "-1",
+	"log_error_verbosity":        "verbose",
+	"log_lock_waits":             "on",
+	"deadlock_timeout":           "100ms",
+	"log_connections":            "on",
+	"track_activity_query_size":  "100000",
+	"fsync":                      "off",
+	"autovacuum":                 "off",
 }
 
 // loudCluster is a server that logs all that it can; explains says whether it has PostgreSQL's contrib

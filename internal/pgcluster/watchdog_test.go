@@ -80,7 +80,8 @@ func TestAKilledProcessLeavesNothing(t *testing.T) {
 			}
 			testkit.Must(t, syscall.Kill(victim, syscall.SIGKILL))
 			child.Wait()
-			testkit.Eventually(t, "all processes are gone", func() bool { return len(processesOf(t, folder)) == 0 })
+			gone := func() bool { return len(processesOf(t, folder)) == 0 }
+			testkit.Eventually(t, "all processes are gone", gone)
 			assertNothingLeft(t, folder)
 		})
 	}

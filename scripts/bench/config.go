@@ -55,8 +55,9 @@ func fullConfig() config {
 		// As often as in the measurement behind fillfactor 70: 570,000 updates on a table of 100,000.
 		keepaliveRows: 1_000_000, keepaliveChunk: 50_000, keepalivePasses: 6, keepaliveSingle: 100_000,
 		reapSizes: []int{100_000, 1_000_000, 10_000_000}, reapPages: 512, reapCalls: 10,
-		reapLoopRows: 1_000_000, reapLoopPhase: 8 * time.Second, reapLoopPause: 2 * time.Second, reapLoopPeers: true,
-		steady: 5 * time.Minute, steadySession: 2000, steadyNaptime: "2s",
+		reapLoopRows: 1_000_000, reapLoopPhase: 8 * time.Second, reapLoopPause: 2 * time.Second,
+		reapLoopPeers: true,
+		steady:        5 * time.Minute, steadySession: 2000, steadyNaptime: "2s",
 		payloadSizes: []int{250, 2_000, 8_000, 64_000}, payloadSlice: 500 * time.Millisecond,
 	}
 }
@@ -65,17 +66,16 @@ func fullConfig() config {
 func quickConfig() config {
 	c := fullConfig()
 	c.mode, c.rounds = "quick", 3
-	c.slice, c.insertCallers, c.lookupCallers, c.keepDatabases = 50*time.Millisecond, []int{64}, []int{
-		1,
-		64,
-	}, true
+	c.slice, c.keepDatabases = 50*time.Millisecond, true
+	c.insertCallers, c.lookupCallers = []int{64}, []int{1, 64}
 	c.latencyRows, c.latencyTurn = 6_000, 100*time.Millisecond
 	c.lookupRows = 10_000
 	c.pageRows, c.pageSlice = 20_000, 150*time.Millisecond
 	c.keepaliveRows, c.keepaliveChunk = 20_000, 1_000 // as large a share at a time as in full
 	c.keepalivePasses, c.keepaliveSingle = 4, 5_000
 	c.reapSizes = []int{100_000, 1_000_000}
-	c.reapLoopRows, c.reapLoopPhase, c.reapLoopPause, c.reapLoopPeers = 100_000, 400*time.Millisecond, 120*time.Millisecond, false
+	c.reapLoopRows, c.reapLoopPeers = 100_000, false
+	c.reapLoopPhase, c.reapLoopPause = 400*time.Millisecond, 120*time.Millisecond
 	c.steady, c.steadyNaptime = 1200*time.Millisecond, "1s"
 	c.payloadSizes, c.payloadSlice = []int{250, 8_000}, 12*time.Millisecond
 	return c
@@ -85,17 +85,16 @@ func quickConfig() config {
 func smokeConfig() config {
 	return config{
 		mode: "smoke", rounds: 2,
-		slice: 10 * time.Millisecond, insertCallers: []int{1, 64}, lookupCallers: []int{
-			1,
-			64,
-		}, keepDatabases: true,
+		slice: 10 * time.Millisecond, keepDatabases: true,
+		insertCallers: []int{1, 64}, lookupCallers: []int{1, 64},
 		latencyRows: 80, latencyTurn: 100 * time.Millisecond,
 		lookupRows: 500, pendingTouches: 50_000,
 		pageRows: 640, pageCallers: 64, pageSlice: 20 * time.Millisecond,
 		keepaliveRows: 1_000, keepaliveChunk: 50, keepalivePasses: 2, keepaliveSingle: 100,
 		reapSizes: []int{1_000, 2_000}, reapPages: 8, reapCalls: 2,
-		reapLoopRows: 2_000, reapLoopPhase: 100 * time.Millisecond, reapLoopPause: 30 * time.Millisecond, reapLoopPeers: true,
-		steady: 600 * time.Millisecond, steadySession: 500, steadyNaptime: "1s",
+		reapLoopRows: 2_000, reapLoopPhase: 100 * time.Millisecond, reapLoopPause: 30 * time.Millisecond,
+		reapLoopPeers: true,
+		steady:        600 * time.Millisecond, steadySession: 500, steadyNaptime: "1s",
 		payloadSizes: []int{250, 8_000}, payloadSlice: 5 * time.Millisecond,
 	}
 }

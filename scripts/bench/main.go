@@ -46,8 +46,8 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	)
 	flags.SetOutput(progress)
 	flags.Usage = func() {
-		fmt.Fprintf(progress, "bench.sh [flags] [scenario ...]: measures sessions beside what people use instead\nscenarios: %s\n",
-			strings.Join(scenarioNames(), " "))
+		fmt.Fprintln(progress, "bench.sh [flags] [scenario ...]: measures sessions in PostgreSQL and elsewhere")
+		fmt.Fprintln(progress, "scenarios:", strings.Join(scenarioNames(), " "))
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {

@@ -27,8 +27,8 @@ func (p *plain) close()       {}
 
 func (p *plain) seed(ctx context.Context, rows int) error {
 	return p.db.exec(ctx,
-		fmt.Sprintf(`INSERT INTO plain_session (expires_at, payload) SELECT now() + interval '1 day', '%s' FROM generate_series(1, %d)`,
-			payload, rows),
+		fmt.Sprintf(`INSERT INTO plain_session (expires_at, payload)
+			SELECT now() + interval '1 day', '%s' FROM generate_series(1, %d)`, payload, rows),
 		"VACUUM (ANALYZE) plain_session")
 }
 

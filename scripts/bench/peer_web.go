@@ -29,7 +29,8 @@ func (w *webAdvice) close()       {}
 func (w *webAdvice) seed(ctx context.Context, rows int) error {
 	w.keys = slotKeys(rows)
 	return w.db.exec(ctx,
-		fmt.Sprintf(`INSERT INTO web_session SELECT %s, '%s', now() + interval '30 minutes' FROM generate_series(0, %d) AS g`,
+		fmt.Sprintf(`INSERT INTO web_session
+			SELECT %s, '%s', now() + interval '30 minutes' FROM generate_series(0, %d) AS g`,
 			slotKeySQL, jsonPayload, rows-1),
 		"VACUUM (ANALYZE) web_session")
 }

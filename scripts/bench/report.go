@@ -16,13 +16,12 @@ import (
 
 // A Report is all that a run found out: the JSON on the last line, and what plots are drawn from.
 type Report struct {
-	Mode      string            `json:"mode"`
-	Rounds    int               `json:"rounds"`
-	Scenarios []string          `json:"scenarios"`
-	Machine   map[string]string `json:"machine"`
-	Versions  map[string]string `json:"versions"`
-	// of PostgreSQL, where they are not the defaults, and some that are
-	Settings  map[string]string   `json:"settings"`
+	Mode      string              `json:"mode"`
+	Rounds    int                 `json:"rounds"`
+	Scenarios []string            `json:"scenarios"`
+	Machine   map[string]string   `json:"machine"`
+	Versions  map[string]string   `json:"versions"`
+	Settings  map[string]string   `json:"settings"` // of PostgreSQL, the changed ones and a few more
 	Ratios    map[string]float64  `json:"ratios"`
 	Races     map[string][]Result `json:"races"` // by scenario
 	Keepalive []Keepalive         `json:"keepalive,omitempty"`

@@ -18,11 +18,9 @@ type contestant struct {
 	name string
 	cpu  meter
 
-	op func(ctx context.Context, c *caller) error // one operation
-	// what is left to do at a turn's end; measured. May be nil.
-	finish func(ctx context.Context) error
-	// makes the next turn's start the same as this one's. May be nil.
-	reset func(ctx context.Context) error
+	op     func(ctx context.Context, c *caller) error // one operation
+	finish func(ctx context.Context) error            // the measured work at a turn's end; may be nil
+	reset  func(ctx context.Context) error            // makes all turns start alike; may be nil
 }
 
 // A caller is one of the goroutines that call a contestant at the same time.
@@ -218,7 +216,8 @@ func (t *tally) measure(c contestant, something func() error) error {
 // call runs an operation from all callers at once until the part is over, and records each caller's
 // latencies.
 func call(
-	ctx context.Context, op func(context.Context, *caller) error, part turn, latencies []*hdrhistogram.Histogram,
+	ctx context.Context, op func(context.Context, *caller) error, part turn,
+	latencies []*hdrhistogram.Histogram,
 ) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

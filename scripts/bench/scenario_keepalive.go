@@ -16,14 +16,13 @@ import (
 // A Keepalive is what moving the expiry of sessions costs one way.
 type Keepalive struct {
 	Contestant string  `json:"contestant"`
-	Rows       int     `json:"rows"`      // rows written
-	CPU        float64 `json:"cpu_us"`    // a row: client and server, median over the chunks
-	Time       float64 `json:"time_us"`   // a row, median over the chunks
-	WAL        float64 `json:"wal_bytes"` // a row, over all passes
-	// a row, where it pays for the full-page image of each page; 0: not measured
-	FirstPass float64 `json:"wal_first_pass"`
-	LastPass  float64 `json:"wal_last_pass"` // a row, where each page has had its image; 0: not measured
-	HOT       float64 `json:"hot"`           // share of updates
+	Rows       int     `json:"rows"`           // rows written
+	CPU        float64 `json:"cpu_us"`         // a row, client and server; the median over the chunks
+	Time       float64 `json:"time_us"`        // a row; the median over the chunks
+	WAL        float64 `json:"wal_bytes"`      // a row, over all passes
+	FirstPass  float64 `json:"wal_first_pass"` // a row, full-page images included; 0 if not measured
+	LastPass   float64 `json:"wal_last_pass"`  // a row, after each page had its image; 0 if not measured
+	HOT        float64 `json:"hot"`            // share of the updates
 }
 
 // keepalive touches every row of a table several times between two checkpoints, as an application does: pass
@@ -50,8 +49,8 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 	if err := d.exec(ctx,
 		// Vacuumed between the passes instead: autovacuum would have its WAL counted with whatever chunk it
 		// runs beside.
-		`CREATE TABLE indexed_session (LIKE sessionsql.session INCLUDING ALL) WITH (fillfactor = 70,
-			autovacuum_enabled = off)`,
+		`CREATE TABLE indexed_session (LIKE sessionsql.session INCLUDING ALL)
+			WITH (fillfactor = 70, autovacuum_enabled = off)`,
 		"INSERT INTO indexed_session OVERRIDING SYSTEM VALUE SELECT * FROM sessionsql.session",
 		"CREATE INDEX ON indexed_session (expires_at)",
 		"VACUUM (ANALYZE) indexed_session",
@@ -71,9 +70,7 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 	queries := db.New()
 	ours := &toucher{
 		bench: b, conn: conn, table: "sessionsql.session", name: "touch_batch",
-		touch: func(ctx context.Context, ids pgtext.IDs) (int64,
-			error,
-		) {
+		touch: func(ctx context.Context, ids pgtext.IDs) (int64, error) {
 			return queries.TouchBatch(ctx, conn, ids)
 		},
 	}
@@ -114,7 +111,8 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 		between = "a checkpoint came, after which pages had their images again,"
 	}
 	b.report.Notes = append(b.report.Notes, fmt.Sprintf(
-		"keepalive: %s between its %d passes, for which checkpoint_timeout and max_wal_size were raised", between, b.keepalivePasses))
+		"keepalive: %s between its %d passes, for which checkpoint_timeout and max_wal_size were raised",
+		between, b.keepalivePasses))
 	batch := ours.result()
 	single, err := b.updatePerRequest(ctx, d, conn)
 	if err != nil {
@@ -320,7 +318,8 @@ func readTableCost(ctx context.Context, conn *sql.Conn, table string, m meter) (
 		return cost, err
 	}
 	err := conn.QueryRowContext(ctx, `
-		SELECT pg_current_wal_insert_lsn() - '0/0', pg_stat_get_tuples_updated($1::regclass), pg_stat_get_tuples_hot_updated($1::regclass)`,
+		SELECT pg_current_wal_insert_lsn() - '0/0', pg_stat_get_tuples_updated($1::regclass),
+			pg_stat_get_tuples_hot_updated($1::regclass)`,
 		table).Scan(&cost.wal, &cost.updates, &cost.hot)
 	if err != nil {
 		return cost, err

@@ -135,11 +135,12 @@ func (b *bench) racePayload(
 	var results []Payload
 	for i, table := range tables {
 		result := Payload{
-			Compression: table.compression, Kind: kind, Size: size, Insert: inserted[i].Median,
-			Lookup: looked[i].Median,
+			Compression: table.compression, Kind: kind, Size: size,
+			Insert: inserted[i].Median, Lookup: looked[i].Median,
 		}
 		err := table.db.pool.QueryRowContext(ctx, `
-			SELECT pg_table_size('sessionsql.session')::float8 / count(*) FROM sessionsql.session`).Scan(&result.Bytes)
+			SELECT pg_table_size('sessionsql.session')::float8 / count(*)
+			FROM sessionsql.session`).Scan(&result.Bytes)
 		if err != nil {
 			return nil, err
 		}
@@ -164,10 +165,11 @@ func payloadSamples(kind string, size int) []string {
 // jsonSample is what a shop keeps in a session: keys that repeat, values that differ.
 func jsonSample(size int) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, `{"user_id": %d, "csrf": %q, "locale": "en-GB", "cart": [`, mathrand.IntN(1e9),
-		randomText(22))
+	fmt.Fprintf(&text, `{"user_id": %d, "csrf": %q, "locale": "en-GB", "cart": [`,
+		mathrand.IntN(1e9), randomText(22))
 	for text.Len() < size {
-		fmt.Fprintf(&text, `{"sku": "A-%06d", "quantity": %d, "price": "%d.%02d EUR", "added_at": "2026-03-%02dT%02d:%02d:00Z"}, `,
+		fmt.Fprintf(&text, `{"sku": "A-%06d", "quantity": %d, "price": "%d.%02d EUR", `+
+			`"added_at": "2026-03-%02dT%02d:%02d:00Z"}, `,
 			mathrand.IntN(1e6), 1+mathrand.IntN(5), mathrand.IntN(200), mathrand.IntN(100),
 			1+mathrand.IntN(28), mathrand.IntN(24), mathrand.IntN(60))
 	}

@@ -15,10 +15,9 @@ type Reap struct {
 	Rows       int     `json:"rows"`    // of the table
 	Expired    int     `json:"expired"` // of those
 	Reaped     float64 `json:"reaped"`  // rows a call
-	// times a call that a page of the table was read, or read again to write it
-	Pages float64 `json:"pages"`
-	CPU   float64 `json:"cpu_us"`  // a call, server only; median over the rounds
-	Time  float64 `json:"time_us"` // a call, median over the rounds
+	Pages      float64 `json:"pages"`   // page reads a call, those before a write included
+	CPU        float64 `json:"cpu_us"`  // a call, server only; the median over the rounds
+	Time       float64 `json:"time_us"` // a call; the median over the rounds
 }
 
 const (

@@ -13,11 +13,10 @@ import (
 
 // A Steady is one variant's churn over time.
 type Steady struct {
-	Contestant string `json:"contestant"`
-	Live       int    `json:"live"` // sessions aimed at
-	// lookups of sessions in use that found none: a machine that stalled
-	Lost    int64         `json:"expired_in_use"`
-	Samples []SteadyState `json:"samples"`
+	Contestant string        `json:"contestant"`
+	Live       int           `json:"live"`           // sessions aimed at
+	Lost       int64         `json:"expired_in_use"` // failed lookups of used sessions; the machine stalled
+	Samples    []SteadyState `json:"samples"`
 }
 
 // A SteadyState is how the table stood at one moment.
@@ -58,7 +57,8 @@ func (b *bench) steadyChurn(ctx context.Context) error {
 				fillfactor, vacuum_truncate,
 				autovacuum_vacuum_threshold, autovacuum_vacuum_scale_factor, autovacuum_vacuum_cost_delay,
 				toast.vacuum_truncate,
-				toast.autovacuum_vacuum_threshold, toast.autovacuum_vacuum_scale_factor, toast.autovacuum_vacuum_cost_delay
+				toast.autovacuum_vacuum_threshold, toast.autovacuum_vacuum_scale_factor,
+				toast.autovacuum_vacuum_cost_delay
 			)`},
 	}
 	for i, variant := range variants {
@@ -74,8 +74,8 @@ func (b *bench) steadyChurn(ctx context.Context) error {
 		"steady: autovacuum_naptime was "+b.steadyNaptime+" there, shortened as the timeouts are")
 	if enough := 2 * time.Minute; b.steady < enough {
 		b.report.Notes = append(b.report.Notes, fmt.Sprintf(
-			"steady: %v is too short for autovacuum, which looks once a second at most, to keep up: its sizes mean little below %v",
-			b.steady, enough))
+			"steady: %v is too short for autovacuum to keep up, because it looks once a second at most; "+
+				"sizes mean little below %v", b.steady, enough))
 	}
 	shipped := b.report.Steady[0].Samples
 	middle, last := shipped[len(shipped)/3:len(shipped)*2/3], shipped[len(shipped)*2/3:]
@@ -185,11 +185,13 @@ func (b *bench) watch(ctx context.Context, d *database, latencies *latencyLog) (
 				pg_table_size(t.oid), pg_indexes_size(t.oid),
 				r.live_bytes, r.live_rows, r.backlog,
 				pg_stat_get_dead_tuples(t.oid),
-				COALESCE(pg_stat_get_tuples_hot_updated(t.oid)::float8 / NULLIF(pg_stat_get_tuples_updated(t.oid), 0), 1)
+				COALESCE(pg_stat_get_tuples_hot_updated(t.oid)::float8
+					/ NULLIF(pg_stat_get_tuples_updated(t.oid), 0), 1)
 			FROM (SELECT 'sessionsql.session'::regclass AS oid) AS t
 			CROSS JOIN (
 				SELECT
-					COALESCE(sum((pg_column_size(s.*) + 7) / 8 * 8 + 4) FILTER (WHERE s.expires_at > now()), 0)::float8 AS live_bytes,
+					COALESCE(sum((pg_column_size(s.*) + 7) / 8 * 8 + 4)
+						FILTER (WHERE s.expires_at > now()), 0)::float8 AS live_bytes,
 					count(*) FILTER (WHERE s.expires_at > now()) AS live_rows,
 					count(*) FILTER (WHERE s.expires_at <= now()) AS backlog
 				FROM sessionsql.session AS s

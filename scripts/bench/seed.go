@@ -25,7 +25,9 @@ const (
 func (d *database) seedSessions(ctx context.Context, rows int, expiry string) error {
 	load := func(first, last int) error {
 		return d.exec(ctx, fmt.Sprintf(`
-			INSERT INTO sessionsql.session (id, expires_at, created_at, idle_seconds, version, secret_hash, payload)
+			INSERT INTO sessionsql.session (
+			  id, expires_at, created_at, idle_seconds, version, secret_hash, payload
+			)
 			OVERRIDING SYSTEM VALUE
 			SELECT g, %s, now(), %v, 1, sha256(int8send(g) || int8send(g)), '%s'
 			FROM generate_series(%d::bigint, %d) AS g`, expiry, idleTimeout.Seconds(), payload, first, last))

@@ -193,7 +193,9 @@ func (s *servers) changedSettings(ctx context.Context) (map[string]string, error
 		WHERE s.source = 'configuration file'
 		  AND s.setting IS DISTINCT FROM s.boot_val
 		  AND s.category NOT LIKE 'Client Connection Defaults%'
-		  AND s.name NOT IN ('port', 'listen_addresses', 'unix_socket_directories', 'cluster_name', 'log_timezone')
+		  AND s.name NOT IN (
+		    'port', 'listen_addresses', 'unix_socket_directories', 'cluster_name', 'log_timezone'
+		  )
 		UNION ALL
 		SELECT s.name, current_setting(s.name)
 		FROM pg_settings AS s

@@ -106,7 +106,8 @@ func progressLine(begin time.Time, c config, t *tally, d *database) string {
 	elapsed := time.Since(begin)
 	requests := t.requests.Load()
 	wrong, doubtful := t.faults()
-	return fmt.Sprintf("%3.0f of %.0f s   %d requests, %.0f a second   %d answers wrong, %d in doubt, %d errors   %d expired sessions reaped",
+	return fmt.Sprintf("%3.0f of %.0f s   %d requests, %.0f a second   "+
+		"%d answers wrong, %d in doubt, %d errors   %d expired sessions reaped",
 		elapsed.Seconds(), c.duration.Seconds(), requests, float64(requests)/elapsed.Seconds(),
 		wrong, doubtful, t.errors.Load(), d.store.Stats().Reaped)
 }

@@ -74,7 +74,8 @@ type result struct {
 // measure asks the store and the database how they came through it, and with servers that somebody named,
 // leaves none of the users' sessions behind.
 func measure(
-	ctx context.Context, c config, rules rules, elapsed time.Duration, t *tally, site *site, d *database, screen *screen,
+	ctx context.Context, c config, rules rules, elapsed time.Duration, t *tally, site *site, d *database,
+	screen *screen,
 ) (*result, error) {
 	stats := d.store.Stats()
 	backlog, err := d.sweep(ctx)
