@@ -1,4 +1,3 @@
-// The suite against real PostgreSQL in containers: a primary and its streaming replica.
 package postgres_test
 
 import (
@@ -26,16 +25,16 @@ import (
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// Both commands run as user postgres and need nothing of an image but PostgreSQL and a shell, so that the
-// official image and the stand-in of scripts/engine.sh are driven alike. The data folder is never the volume
-// that the official image declares.
+// Both commands run as user postgres and need only PostgreSQL and a shell, so the official image and the
+// stand-in of scripts/engine.sh work alike. They keep the data outside the volume that the official image
+// declares.
 const (
 	findServer = `set -eu
 for bin in /usr/lib/postgresql/*/bin; do PATH=$bin:$PATH; done
 data=$(mktemp -d)/data
 `
 
-	// Neighbours in the container network are trusted; whoever comes from elsewhere shows $PGPASSWORD.
+	// Neighbours in the container network are trusted, and other clients present $PGPASSWORD.
 	runPrimary = findServer + `
 echo "$PGPASSWORD" >"${data%/data}/password"
 initdb --pgdata="$data" --username=postgres --pwfile="${data%/data}/password" --auth=trust \
@@ -47,7 +46,8 @@ host all all all scram-sha-256
 END
 exec postgres -D "$data" -c listen_addresses='*' -c unix_socket_directories=/tmp -c wal_level=replica`
 
-	// The primary may still be starting; Expire ends a replica that never finds it.
+	// The replica retries, because the primary may still be starting. Expire ends a replica that never finds
+	// its primary.
 	runReplica = findServer + `
 until pg_basebackup --host="$PRIMARY" --username=postgres --pgdata="$data" --write-recovery-conf \
 	--wal-method=stream --checkpoint=fast --no-sync
@@ -63,11 +63,11 @@ for bin in /usr/lib/postgresql/*/bin; do PATH=$bin:$PATH; done
 exec psql --no-psqlrc --quiet --host=/tmp --username=postgres --dbname=postgres --single-transaction \
 	--set=ON_ERROR_STOP=1 --file=/tmp/sql/install.sql`
 
-	containerLifetime = 600 // seconds, for containers whose test was killed
+	containerLifetime = 600 // seconds; the engine then ends a container whose test was killed
 )
 
-// engine returns the Docker engine that DOCKER_HOST names, else the machine's own. Without one the test is
-// skipped, unless SESSIONSQL_REQUIRE_DOCKER=1.
+// engine returns the Docker engine that DOCKER_HOST names, else the machine's own. Without an engine it skips
+// the test, and fails it under SESSIONSQL_REQUIRE_DOCKER=1.
 func engine(t *testing.T) *dockertest.Pool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -85,8 +85,8 @@ func engine(t *testing.T) *dockertest.Pool {
 	return pool
 }
 
-// startContainers starts a primary and its replica in a network of their own and waits until both answer.
-// They are gone when the test ends; a failed test shows their logs.
+// startContainers starts a primary and its replica in their own network and waits until both answer. They end
+// with the test, and a failed test shows their logs.
 func startContainers(t *testing.T) (primaryDSN, replicaDSN string, primary *dockertest.Resource) {
 	t.Helper()
 	pool := engine(t)
@@ -96,7 +96,7 @@ func startContainers(t *testing.T) (primaryDSN, replicaDSN string, primary *dock
 		t.Fatalf("creating the network: %v", err)
 	}
 	t.Cleanup(func() {
-		// The engine detaches a removed container after it has answered.
+		// The engine detaches a removed container after it has answered, so the first attempt may fail.
 		if err := pool.Retry(network.Close); err != nil {
 			t.Errorf("removing the network: %v", err)
 		}
@@ -137,13 +137,13 @@ func startContainer(
 		PortBindings: map[docker.Port][]docker.PortBinding{"5432/tcp": {{HostIP: bindIP}}},
 	}, func(host *docker.HostConfig) {
 		host.AutoRemove = true
-		host.NetworkMode = network.Network.ID // or some engines join the default network as well
+		host.NetworkMode = network.Network.ID // because some engines join the default network as well
 	})
 	if err != nil {
 		t.Fatalf("starting %s: %v", name, err)
 	}
 
-	// Followed from the start: the engine forgets the log of a container that ends by itself.
+	// The log is followed from the start, because the engine forgets the log of a container that has ended.
 	var log bytes.Buffer
 	logged := make(chan struct{})
 	go func() {
@@ -154,7 +154,7 @@ func startContainer(
 		})
 	}()
 	t.Cleanup(func() {
-		_ = pool.Purge(resource) // fails if it is gone already
+		_ = pool.Purge(resource) // it fails if the container has ended
 		<-logged
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", name, log.String())
@@ -197,8 +197,8 @@ func ping(ctx context.Context, dsn string) error {
 	return db.PingContext(ctx)
 }
 
-// installByPsql installs the bundle as people without Go do: psql on the server, one transaction. The files
-// are uploaded, since a folder of this machine cannot be mounted by an engine elsewhere.
+// installByPsql installs the bundle by psql on the server in one transaction, as people without Go do. It
+// uploads the files, because an engine on another machine cannot mount a folder of this one.
 func installByPsql(t *testing.T, primary *dockertest.Resource) {
 	t.Helper()
 	var archive, output bytes.Buffer

@@ -23,16 +23,18 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A login makes one session of ann with a cap; those in a transaction check there that it is alive.
+// A login makes one session of ann with a cap. A login in a transaction checks there that its session is
+// alive.
 type login func(d *database, store *sessionsql.Store, limit int32) error
 
-// inTransaction checks that a login's session is alive and within the cap before anybody else can end it.
+// inTransaction checks a login's session before any other caller can end it. It must be alive and within the
+// cap.
 func inTransaction(d *database, limit int32, insert func(*sqlx.Tx) (found int, err error)) error {
 	tx, err := d.primary.Beginx()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // after Commit this does nothing
+	defer func() { _ = tx.Rollback() }() // it does nothing after Commit
 	found, err := insert(tx)
 	if err != nil {
 		return err
@@ -106,7 +108,7 @@ var logins = map[string]login{
 	},
 }
 
-// crowded is a database whose pool keeps a connection for each of many callers.
+// crowded makes a database whose pool keeps a connection for each of many callers.
 func crowded(t *testing.T) *database {
 	t.Helper()
 	d := newDatabase(t)
@@ -143,13 +145,13 @@ func TestNoLoginIsDeadAtBirthAndTheCapHolds(t *testing.T) {
 	}
 }
 
-// setAge moves the time at which a session was made, instead of waiting or setting a clock.
+// setAge makes a session older by a number of hours, because the test cannot wait that long.
 func (d *database) setAge(id int64, hours int) {
 	d.primary.MustExec(`UPDATE sessionsql.session SET created_at = now() - make_interval(hours => $2)
 		WHERE id = $1`, id, hours)
 }
 
-// A clock that was set back leaves sessions that seem to be younger than whatever comes.
+// After a clock was set back, older sessions seem younger than a new login.
 func TestALoginEvictsSessionsFromTheFuture(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
@@ -167,7 +169,7 @@ func TestALoginEvictsSessionsFromTheFuture(t *testing.T) {
 			var left []int64
 			must(t, d.primary.Select(&left,
 				"SELECT id FROM sessionsql.live_session WHERE id = ANY ($1)", ids))
-			// Beside the new one, the youngest stays where there is room.
+			// The youngest session stays beside the new one if the cap leaves room.
 			if len(left) != int(limit)-1 || limit == 2 && left[0] != ids[2] {
 				t.Errorf("%s, cap %d: of %v these are left: %v", kind, limit, ids, left)
 			}
@@ -229,7 +231,7 @@ func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 			}
 			must(t, tx.Rollback())
 		}
-		// Without a cap, every level will do.
+		// Without a cap, a login works at every level.
 		tx := d.begin(t, level)
 		mustInsertTx(t, store, tx, "p", &sessionsql.InsertOptions{Subject: "ann"})
 		must(t, tx.Rollback())
@@ -259,7 +261,7 @@ func (s *slot) set(token sessionsql.Token, err error) error {
 	return err
 }
 
-// renew logs in, unless another caller already did.
+// renew logs in unless another caller has replaced the old token.
 func (s *slot) renew(old sessionsql.Token, logIn func() (sessionsql.Token, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,7 +275,7 @@ func (s *slot) renew(old sessionsql.Token, logIn func() (sessionsql.Token, error
 	return err
 }
 
-// forget empties the slot if it still holds the token, which opens nothing any more.
+// forget empties the slot if it still holds the token, because the token opens nothing any more.
 func (s *slot) forget(token sessionsql.Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -282,7 +284,7 @@ func (s *slot) forget(token sessionsql.Token) {
 	}
 }
 
-// contend has a caller do something random to one of a few sessions of ann, and returns what it did.
+// contend makes a random call for one of a few sessions of ann, and returns its verb.
 func contend(
 	d *database, store *sessionsql.Store, random *rand.Rand, slots []*slot, limit int32,
 ) (verb string, err error) {
@@ -308,7 +310,7 @@ func contend(
 		_, err = store.Update(ctx, token, "q", sessionsql.AnyVersion)
 		return "Update", err
 	case n < 80:
-		// Only a session that is due is touched.
+		// A flush extends only a session that is due.
 		_, err = d.primary.Exec(`UPDATE sessionsql.session
 			SET expires_at = clock_timestamp() + interval '1 minute'
 			WHERE id = sessionsql.token_id($1)`, string(token))
@@ -322,7 +324,7 @@ func contend(
 	case n < 84:
 		return "Revoke", store.Revoke(ctx, token)
 	case n < 94:
-		var id sql.NullInt64 // of the other; null when there is none
+		var id sql.NullInt64 // of the other session; null without one
 		err = d.primary.Get(&id, "SELECT sessionsql.token_id($1)", string(other))
 		if err == nil {
 			err = store.RevokeListed(ctx, token, id.Int64)
@@ -337,10 +339,10 @@ func contend(
 	}
 }
 
-// stricter are the isolation levels at which a statement can fail for what others do.
+// stricter are the isolation levels at which concurrent writes can make a statement fail.
 var stricter = []string{"repeatable read", "serializable"}
 
-// isolatedStore is a Store on connections whose transactions have an isolation level by default.
+// isolatedStore opens a Store whose connections have a default isolation level.
 func (d *database) isolatedStore(t *testing.T, level string) *sessionsql.Store {
 	t.Helper()
 	dsn := d.PrimaryDSN() + "&default_transaction_isolation=" + url.PathEscape(level)
@@ -397,7 +399,7 @@ func TestStoreWorksAtAnyDefaultIsolationLevel(t *testing.T) {
 	}
 }
 
-// A commit can fail after the statement has answered.
+// A commit can fail after its statement has succeeded.
 func TestAcknowledgedUpdatesAreDoneAtAnyDefaultIsolationLevel(t *testing.T) {
 	for _, level := range stricter {
 		t.Run(level, func(t *testing.T) {
@@ -425,8 +427,8 @@ func TestAcknowledgedUpdatesAreDoneAtAnyDefaultIsolationLevel(t *testing.T) {
 	}
 }
 
-// A serializable transaction may be refused although it only reads, because of what others do: here a
-// prepared transaction of the application has read bob's session, which was written since, and written ann's.
+// PostgreSQL may refuse a serializable transaction that only reads. Here a prepared transaction of the
+// application has read bob's session before a write to it, and has written ann's.
 func TestReadsAreNeverRefusedAtAnyDefaultIsolationLevel(t *testing.T) {
 	settings := map[string]string{"max_prepared_transactions": "1"}
 	d := newDatabaseIn(t, sessiontest.StartCluster(t, &pgcluster.Options{Settings: settings}))
@@ -446,7 +448,7 @@ func TestReadsAreNeverRefusedAtAnyDefaultIsolationLevel(t *testing.T) {
 			t.Errorf("ListSubject at %s: %v", level, err)
 		}
 		var wait sync.WaitGroup
-		for range 20 { // enough to travel in batches
+		for range 20 { // enough callers for batches
 			wait.Go(func() {
 				if _, err := store.Lookup(t.Context(), ann); err != nil {
 					t.Errorf("Lookup at %s: %v", level, err)
@@ -469,7 +471,7 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	}
 	bob := loginAs(t, store, "bob")
 	expired := loginAs(t, store, "ann")
-	d.setExpiry(idOf(t, expired), "0") // does not count
+	d.setExpiry(idOf(t, expired), "0") // an expired session does not count
 	check := func(when string, alive ...bool) {
 		t.Helper()
 		for i, want := range alive {
@@ -484,9 +486,9 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 		own := sessionsql.RotateOptions{Subject: "ann", MaxSessions: limit}
 		return mustRotate(t, store, token, &own)
 	}
-	tokens[0] = rotate(tokens[0], 4) // as many as there are
+	tokens[0] = rotate(tokens[0], 4) // no session ends, because the cap equals their number
 	check("a cap of 4", true, true, true, true)
-	tokens[0] = rotate(tokens[0], 2) // the oldest one itself
+	tokens[0] = rotate(tokens[0], 2) // the oldest session rotates and so stays
 	check("a cap of 2", true, false, false, true)
 
 	anonymous := mustInsert(t, store, "p", nil)
@@ -498,7 +500,7 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	}
 	tokens[4] = rotate(tokens[4], 1)
 	check("a cap of 1", false, false, false, false, true)
-	// It leaves its old subject for the new one, whose sessions alone are counted.
+	// A rotate to another subject counts only the sessions of the new subject.
 	loginAs(t, store, "ann")
 	own := sessionsql.RotateOptions{Subject: "bob", MaxSessions: 2}
 	tokens[4] = mustRotate(t, store, tokens[4], &own)
@@ -548,11 +550,11 @@ func TestAFailedRotateEvictsNobody(t *testing.T) {
 	}
 }
 
-// A contest is two transactions, and the numbers of sessions that they may leave.
+// A contest is two transactions, with the numbers of sessions that they may leave.
 type contest struct {
-	subjects [2]string // of the two sessions that there are before
+	subjects [2]string // of the two sessions before the contest
 	pair     [2]transaction
-	left     []string // of ann and of bob, as in "1/0"
+	left     []string // of ann and of bob, such as "1/0"
 }
 
 func contests() []contest {
@@ -587,7 +589,7 @@ func contests() []contest {
 		{apart, [2]transaction{rotate(second, "ann"), insert("ann")}, []string{"1/0"}},
 		{apart, [2]transaction{rotate(first, "bob"), revoke("ann")}, []string{"0/1"}},
 		{apart, [2]transaction{rotate(second, "ann"), revoke("bob")}, []string{"1/0"}},
-		// A session that becomes bob's while the revoke is under way is as good as a login after it.
+		// A session that becomes bob's during the revoke counts as a login after it.
 		{apart, [2]transaction{rotate(first, "bob"), revoke("bob")}, []string{"0/0", "0/1"}},
 		{together, [2]transaction{rotate(first, "ann"), rotate(second, "ann")}, []string{"1/0"}},
 		{together, [2]transaction{rotate(first, "ann"), insert("ann")}, []string{"1/0"}},
@@ -599,7 +601,7 @@ func contests() []contest {
 	}
 }
 
-// compete runs transactions in an order on two sessions, and returns what is left.
+// compete runs transactions on two sessions in an order, and returns the numbers of sessions left.
 func compete(
 	t *testing.T, d *database, name string, subjects [2]string, all []transaction, order []int,
 ) string {
@@ -612,7 +614,7 @@ func compete(
 	var runners []*runner
 	for range all {
 		r := newRunner(t, d, "")
-		r.run("BEGIN", ids) // which takes no snapshot, so its place in the order does not matter
+		r.run("BEGIN", ids) // BEGIN takes no snapshot, so its place in the order does not matter
 		runners = append(runners, r)
 	}
 	next := make([]int, len(all))
@@ -645,7 +647,7 @@ func TestEveryInterleavingOfCapsAndRevokeSubject(t *testing.T) {
 	t.Logf("%d interleavings", count)
 }
 
-// Of three transactions there are too many orders to try them all.
+// Three transactions have too many orders to try all of them.
 func TestInterleavingsOfThreeCapsNeverDeadlock(t *testing.T) {
 	random := seeded(t)
 	d := crowded(t)
@@ -703,7 +705,7 @@ func TestAGraceOfZeroLeavesNoPreviousSecret(t *testing.T) {
 	}
 }
 
-// A statement that began before the rotate judges by a time at which the old secret was still good.
+// A statement that began before the rotate judges by its own start, when the old secret was still good.
 func TestAStatementThatBeganBeforeARotateWithoutGraceFindsNothing(t *testing.T) {
 	d := newDatabase(t)
 	d.primary.MustExec(`CREATE FUNCTION public.late(id bigint) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -732,15 +734,15 @@ func TestAStatementThatBeganBeforeARotateWithoutGraceFindsNothing(t *testing.T) 
 	}
 }
 
-// collated makes a table whose columns have the collations that a caller's text may have, each holding text,
-// and returns an expression of each collation.
+// collated makes a table with a column for each collation of a caller's text, and returns one expression for
+// each. Every column holds the text.
 func (d *database) collated(t *testing.T, text string) map[string]string {
 	t.Helper()
 	d.primary.MustExec(`CREATE TABLE public.input (name text, c text COLLATE "C", p text COLLATE "POSIX")`)
 	d.primary.MustExec("INSERT INTO public.input (name, c, p) VALUES ($1, $1, $1)", text)
 	expressions := map[string]string{
 		"C": "i.c", "explicit C": `i.name COLLATE "C"`,
-		"none": "COALESCE(i.c, i.p)", // because the two conflict
+		"none": "COALESCE(i.c, i.p)", // because the two collations conflict
 	}
 	_, err := d.primary.Exec(
 		"CREATE COLLATION public.blind (provider = icu, locale = 'und-u-ks-level1', deterministic = false)")
@@ -757,7 +759,7 @@ func (d *database) collated(t *testing.T, text string) map[string]string {
 	return expressions
 }
 
-// similar are subjects that are not ann, though a nondeterministic collation may say so.
+// similar are other subjects than ann. A nondeterministic collation may take them for ann.
 var similar = []string{"Ann", "ANN", "ánn", "an", "anna", "ann "}
 
 func TestTheCallersCollationChangesNothing(t *testing.T) {
@@ -775,7 +777,7 @@ func TestTheCallersCollationChangesNothing(t *testing.T) {
 		SET ann = (SELECT min(s.id) FROM sessionsql.session AS s WHERE s.subject = 'ann')`)
 	d.primary.MustExec("VACUUM ANALYZE sessionsql.session, public.input, public.known")
 
-	calls := map[string]int{ // and the number of sessions that ann has then
+	calls := map[string]int{ // the value is the number of ann's sessions after the call
 		"sessionsql.revoke_subject(%s)":                                         0,
 		"sessionsql.revoke_subject(%s, k.ann)":                                  1,
 		"(SELECT count(*) FROM sessionsql.list_subject(%s))":                    3,
@@ -834,7 +836,7 @@ func TestATokenOfAnyCollationOpensItsSession(t *testing.T) {
 			`(SELECT s.subject FROM sessionsql.session AS s
 				WHERE s.id = sessionsql.token_id(%[1]s)
 				  AND s.secret_hash = sessionsql.token_hash(%[1]s))`: "ann",
-			// A collation that does not look closely takes these for the token.
+			// A nondeterministic collation takes these texts for the token.
 			`(SELECT count(*)::text FROM sessionsql.find_session(upper(%s COLLATE "C")) AS f)`: "0",
 			"COALESCE(sessionsql.token_id(left(%s, 31) || '=')::text, 'null')":                 "null",
 			"COALESCE(sessionsql.token_id(left(%s, 30) || 'é')::text, 'null')":                 "null",

@@ -13,10 +13,10 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A shiftedClock moves the clock of a server that runs.
+// A shiftedClock moves the clock of a running server.
 type shiftedClock struct{ file string }
 
-// shiftClock starts a server anew with libfaketime before its clock.
+// shiftClock restarts a server under libfaketime.
 func shiftClock(t *testing.T, node *pgcluster.Node) shiftedClock {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib*/*/faketime/libfaketime.so.1")
@@ -31,17 +31,17 @@ func shiftClock(t *testing.T, node *pgcluster.Node) shiftedClock {
 	clock.by(t, "+0")
 	node.Env = []string{
 		"LD_PRELOAD=" + found[0], "FAKETIME_TIMESTAMP_FILE=" + clock.file, "FAKETIME_NO_CACHE=1",
-		"FAKETIME_DONT_FAKE_MONOTONIC=1", // timers go on as they were
+		"FAKETIME_DONT_FAKE_MONOTONIC=1", // timers keep their time
 	}
 	must(t, node.Stop(t.Context()))
 	must(t, node.Start(t.Context()))
 	return clock
 }
 
-// by shifts the clock by seconds.
+// by shifts the clock by a number of seconds.
 func (c shiftedClock) by(t *testing.T, seconds string) {
 	t.Helper()
-	must(t, os.WriteFile(c.file+".new", []byte(seconds+"\n"), 0o644)) // the servers' account reads it
+	must(t, os.WriteFile(c.file+".new", []byte(seconds+"\n"), 0o644)) // the account of the servers reads it
 	must(t, os.Rename(c.file+".new", c.file))
 }
 
@@ -52,7 +52,7 @@ func TestAReplicaWhoseClockIsWrongIsNotReadFrom(t *testing.T) {
 		"replica": shiftClock(t, f.Cluster.Replicas[0]),
 	}
 	store := f.open(t, nil)
-	// The pools that were open before have lost their connections.
+	// The restart has closed the connections of the earlier pools.
 	primary, replica := open(t, f.PrimaryDSN()), open(t, f.Cluster.Replicas[0].DSN(f.Name))
 	usable := func() bool { return store.Stats().Replicas[0].Usable }
 	for _, test := range []struct{ server, by string }{
@@ -73,7 +73,7 @@ func TestAReplicaWhoseClockIsWrongIsNotReadFrom(t *testing.T) {
 		eventually(t, test.server+" by 0 s: the replica is read from again", usable)
 	}
 
-	// A difference that a deadline may be missed by is no reason.
+	// A small difference, which a deadline may be missed by, does not exclude a replica.
 	clocks["replica"].by(t, "-0.3")
 	looks := get[float64](t, primary, "SELECT clock FROM sessionsql.node")
 	eventually(t, "the Store has looked again", func() bool {
@@ -84,7 +84,7 @@ func TestAReplicaWhoseClockIsWrongIsNotReadFrom(t *testing.T) {
 	}
 }
 
-// deadOnPrimaryAlone looks a session up that has expired by the primary's clock, and not by the replica's.
+// deadOnPrimaryAlone looks up a session that has expired by the primary's clock but not by the replica's.
 func deadOnPrimaryAlone(t *testing.T, store *sessionsql.Store, primary, replica *sqlx.DB) {
 	t.Helper()
 	token := mustInsert(t, store, "p", &sessionsql.InsertOptions{

@@ -14,7 +14,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// These tests break their cluster, so each has its own.
+// ownCluster starts a cluster for one test, because the test will break it.
 func ownCluster(t *testing.T, replicas int) *pgcluster.Cluster {
 	t.Helper()
 	return sessiontest.StartCluster(t, &pgcluster.Options{
@@ -34,18 +34,18 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 		}
 		return tokens
 	}
-	// On disk, so that the sequence begins behind it after the crash.
+	// These sessions reach the disk, so the sequence continues behind them after the crash.
 	must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 	kept := insert("kept")
 	flush(t, d.primary)
 	lost := insert("lost")
 	for _, token := range lost {
-		must(t, store.Touch(t.Context(), token)) // what the Store remembers of them must do no harm
+		must(t, store.Touch(t.Context(), token)) // the Store's memory of a lost session must do no harm
 	}
 	must(t, cluster.Primary.Kill())
 	must(t, cluster.Primary.Start(t.Context()))
 	eventually(t, "the restarted server is used", func() bool {
-		_, err := store.Insert(t.Context(), "first", nil) // finds out that its connection is dead
+		_, err := store.Insert(t.Context(), "first", nil) // the first call meets the dead connection
 		return err == nil
 	})
 	fresh := insert("fresh")
@@ -91,7 +91,7 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 func TestRevokeSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
-	// The strictest case: a pool whose own default is not to wait for the disk.
+	// This is the strictest case, because the pool does not wait for the disk by default.
 	pool := open(t, d.PrimaryDSN()+"&synchronous_commit=off")
 	if got := get[string](t, pool, "SHOW synchronous_commit"); got != "off" {
 		t.Fatalf("synchronous_commit is %s", got)
@@ -129,7 +129,7 @@ func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 	}
 	d.CatchUp(t)
 
-	// Callers look sessions up all the while; they may be told that the database is unavailable, once it is.
+	// Callers look up sessions throughout. An error may only say that the database is unavailable.
 	ctx, stop := context.WithCancel(t.Context())
 	var down, wrong sync.Map
 	var wait sync.WaitGroup
@@ -177,7 +177,7 @@ func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 		t.Errorf("%d touches pending, want %d", pending, len(tokens))
 	}
 
-	// What comes back serves, without a restart of the program.
+	// The restarted servers serve without a restart of the program.
 	must(t, cluster.Primary.Start(t.Context()))
 	must(t, cluster.Replicas[0].Start(t.Context()))
 	served(func(s sessionsql.Stats) int64 { return s.ReplicaReads })
@@ -199,7 +199,7 @@ func TestReplicaServesWhileThePrimaryIsDown(t *testing.T) {
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
 		t.Errorf("%q, %v", sess.Payload, err)
 	}
-	// The replica does not have it, and the primary cannot say: nobody knows.
+	// Nobody knows the answer, because the replica lacks the session and the primary is down.
 	if _, err := store.Lookup(t.Context(), unknown); !errors.Is(err, sessionsql.ErrUnavailable) {
 		t.Errorf("a session that the replica lacks: %v", err)
 	}
@@ -238,11 +238,11 @@ func TestCloseUnderAHungQueryEndsWithinItsContext(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("Close hangs")
 	}
-	must(t, store.Close(t.Context())) // idempotent
+	must(t, store.Close(t.Context())) // Close is idempotent
 	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrClosed {
 		t.Errorf("Lookup after Close: %v", err)
 	}
-	// Whoever waited in a shared round trip is let go: one call travels alone, on the context of its caller.
+	// Close releases every caller of a shared round trip. One call travels alone on its caller's context.
 	for range cap(hung) - 1 {
 		select {
 		case err := <-hung:

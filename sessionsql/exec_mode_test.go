@@ -9,7 +9,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// Poolers and proxies decide which of pgx's protocol modes a program can use.
+// A pooler or proxy determines which of pgx's protocol modes a program can use.
 func TestEveryExecMode(t *testing.T) {
 	for _, mode := range execModes {
 		t.Run(mode, func(t *testing.T) {
@@ -19,7 +19,7 @@ func TestEveryExecMode(t *testing.T) {
 			long := "日本語\n" + strings.Repeat("long ", 1000)
 			payloads := []string{"", `{"quote": "'\"\\", "brace": "{}"}`, "NULL", long}
 			var wait sync.WaitGroup
-			for i := range 64 { // enough to travel in batches
+			for i := range 64 { // enough callers for batches
 				wait.Go(func() {
 					payload := payloads[i%len(payloads)]
 					own := &sessionsql.InsertOptions{Subject: strings.Repeat("it's", i%2)}

@@ -41,8 +41,7 @@ func TestLookupPlansAnIndexScanByIDAlone(t *testing.T) {
 	}
 }
 
-// A prepared batch keeps one plan, for batches of any length, and finds rows by id however the table has
-// grown since.
+// A prepared batch keeps one plan for every length, and finds rows by id after the table has grown.
 func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 	for name, withRoles := range map[string]bool{"inlined": false, "definer": true} {
 		t.Run(name, func(t *testing.T) {
@@ -84,7 +83,8 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 				t.Errorf("%d statements instead of one each way", len(plans))
 			}
 			for _, each := range plans {
-				if each.Generic == 0 || each.Custom > 5 { // the server tries five before it compares
+				// the server makes five custom plans before it compares
+				if each.Generic == 0 || each.Custom > 5 {
 					t.Errorf("planned anew: %+v", each)
 				}
 			}

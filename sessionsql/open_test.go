@@ -118,7 +118,7 @@ func TestInstallUnderLoadDisturbsNobody(t *testing.T) {
 	})
 }
 
-// A server may be built without lz4, as those of other majors that the tests fetch are.
+// A server may be built without lz4, as some that the tests fetch are.
 func TestPayloadsAreCompressedWithLZ4WhereTheServerCan(t *testing.T) {
 	d := newDatabase(t)
 	want := get[string](t, d.primary, `
@@ -132,7 +132,7 @@ func TestPayloadsAreCompressedWithLZ4WhereTheServerCan(t *testing.T) {
 	if got := compression(); got != want {
 		t.Errorf("compression %q, want %q", got, want)
 	}
-	// An operator's choice stands.
+	// An upgrade keeps an operator's choice.
 	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN payload SET COMPRESSION pglz")
 	d.pretendOlder()
 	must(t, sessionsql.Install(t.Context(), d.primary))

@@ -23,14 +23,14 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A faulty database is reached through proxies, which can do to connections what networks do.
+// A faulty database is reached through proxies, which disturb connections as a network does.
 type faulty struct {
 	*database
 	primaryProxy *faultproxy.Proxy
 	replicaProxy []*faultproxy.Proxy
 }
 
-// newFaulty makes a cluster of its own with the bundle in it.
+// newFaulty starts a cluster for one test and installs the bundle.
 func newFaulty(t *testing.T, replicas int) *faulty {
 	t.Helper()
 	f := &faulty{database: newDatabaseIn(t, ownCluster(t, replicas))}
@@ -51,7 +51,7 @@ func address(node *pgcluster.Node) string {
 	return net.JoinHostPort("127.0.0.1", fmt.Sprint(node.Port))
 }
 
-// through returns the DSN of the database by way of a proxy.
+// through returns the DSN that leads through a proxy.
 func (f *faulty) through(t *testing.T, p *faultproxy.Proxy) string {
 	t.Helper()
 	dsn, err := url.Parse(f.PrimaryDSN())
@@ -60,7 +60,7 @@ func (f *faulty) through(t *testing.T, p *faultproxy.Proxy) string {
 	return dsn.String()
 }
 
-// open opens a Store by way of the proxies, and waits until it reads from the replicas.
+// open opens a Store through the proxies, and waits until it reads from the replicas.
 func (f *faulty) open(t *testing.T, options *sessionsql.Options) *sessionsql.Store {
 	t.Helper()
 	if options == nil {
@@ -82,7 +82,7 @@ func (f *faulty) open(t *testing.T, options *sessionsql.Options) *sessionsql.Sto
 	return store
 }
 
-// tokens makes sessions that every replica has, of users of their own.
+// tokens makes sessions of different users, and waits until every replica has them.
 func (f *faulty) tokens(t *testing.T, n int) (tokens []sessionsql.Token) {
 	t.Helper()
 	for i := range n {
@@ -95,7 +95,7 @@ func (f *faulty) tokens(t *testing.T, n int) (tokens []sessionsql.Token) {
 	return tokens
 }
 
-// lookUp has callers look sessions up for a while, and reports whatever is not the session.
+// lookUp looks up sessions from several callers for a while, and reports every failure.
 func lookUp(t *testing.T, store *sessionsql.Store, tokens []sessionsql.Token, during time.Duration) {
 	t.Helper()
 	var wait sync.WaitGroup
@@ -128,7 +128,7 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 	f.CatchUp(t)
 	f.primaryProxy.Freeze()
 
-	// Whoever the replica does not know has to be asked on the primary, and holds up nobody who was answered.
+	// A lookup that misses on the replica waits for the primary, and must delay no other lookup.
 	var forged sync.WaitGroup
 	ctx, stop := context.WithCancel(t.Context())
 	for range 20 {
@@ -164,7 +164,7 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	f.replicaProxy = f.replicaProxy[1:]
 	store := f.open(t, nil)
 
-	// The next primary is behind the stray when the old one dies.
+	// The next primary lacks WAL that the stray has when the old primary dies.
 	must(t, next.Signal("walreceiver", syscall.SIGSTOP))
 	f.primary.MustExec("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
 	flush(t, f.primary)
@@ -184,7 +184,7 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	if n := liveOn(t, open(t, stray.DSN(f.Name))); n != len(tokens) {
 		t.Fatalf("the stray has %d sessions: this test shows nothing", n)
 	}
-	// Until the new primary's WAL is beyond the stray's, and a while longer.
+	// The lookups go on until the new primary's WAL is beyond the stray's, and a while longer.
 	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); {
 		for _, token := range tokens {
 			if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
@@ -198,8 +198,8 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	}
 }
 
-// Until the old primary is fenced, two servers accept writes, and a replica may follow the other one than the
-// Store.
+// Until the old primary is fenced, two servers accept writes. A replica may follow one of them while the
+// Store uses the other.
 func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	f := newFaulty(t, 2)
 	tokens := f.tokens(t, 10)
@@ -216,7 +216,8 @@ func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	store := f.open(t, nil)
 
 	must(t, next.Promote(t.Context()))
-	promoted.MustExec("SELECT sessionsql.note_timeline()") // as a program does that has seen the promotion
+	// as a program does after it has seen the promotion
+	promoted.MustExec("SELECT sessionsql.note_timeline()")
 	waitReplayed(t, promoted, replica)
 	wantRevoked := func() {
 		t.Helper()
@@ -229,7 +230,7 @@ func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	for _, token := range tokens {
 		must(t, store.Revoke(t.Context(), token))
 	}
-	// By its position alone the replica has replayed these logouts.
+	// By its position alone, the replica has replayed these logouts.
 	promoted.MustExec("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
 	waitReplayed(t, promoted, replica)
 	if n := liveOn(t, replica); n != len(tokens) {
@@ -244,7 +245,7 @@ func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	must(t, f.Cluster.Primary.Kill())
 	f.primaryProxy.SetTarget(address(next))
 	f.primaryProxy.Reset()
-	for _, token := range tokens { // whose logouts the failover has undone
+	for _, token := range tokens { // the failover has undone their logouts
 		eventually(t, "the new primary takes the logout",
 			func() bool { return store.Revoke(t.Context(), token) == nil })
 	}
@@ -276,7 +277,7 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 			}
 		}
 		var wait sync.WaitGroup
-		for range 64 { // in batches
+		for range 64 { // enough callers for batches
 			wait.Go(func() {
 				if _, err := store.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrUnavailable) {
 					t.Errorf("%s: a late standby in the primary's place: %v", name, err)
@@ -290,7 +291,7 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 	}
 }
 
-// openPrimary opens a Store without replicas.
+// openPrimary opens a Store without replicas through the proxy.
 func (f *faulty) openPrimary(t *testing.T) *sessionsql.Store {
 	t.Helper()
 	store := sessiontest.OpenStore(t, f.through(t, f.primaryProxy), nil, nil)
@@ -298,7 +299,7 @@ func (f *faulty) openPrimary(t *testing.T) *sessionsql.Store {
 	return store
 }
 
-// openEither opens a Store whose primary is whichever of two servers accepts writes, the first one first.
+// openEither opens a Store whose primary is the first of two servers that accepts writes.
 func (f *faulty) openEither(t *testing.T, second string, replicas ...string) *sessionsql.Store {
 	t.Helper()
 	dsn, err := url.Parse(f.through(t, f.primaryProxy))
@@ -317,7 +318,7 @@ func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
 	store := f.openEither(t, address(f.Cluster.Replicas[0]))
 	mustInsert(t, store, "p", nil)
 
-	f.primaryProxy.Freeze() // and its kernel answers, which is worse than none
+	f.primaryProxy.Freeze() // the kernel still answers, which is worse than no answer
 	must(t, f.Cluster.Primary.Kill())
 	must(t, f.Cluster.Replicas[0].Promote(t.Context()))
 	var served atomic.Bool
@@ -325,7 +326,7 @@ func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
 	for range 20 {
 		wait.Go(func() {
 			for end := time.Now().Add(30 * time.Second); !served.Load() && time.Now().Before(end); {
-				// less than the first host costs
+				// The deadline is shorter than a connection attempt at the first host.
 				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 				if _, err := store.Insert(ctx, "p", nil); err == nil {
 					served.Store(true)
@@ -357,13 +358,13 @@ func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
 	f.primaryProxy.Pass()
 	var made atomic.Int64
 	for range 10 {
-		second.Reset() // the next connections are new ones
+		second.Reset() // the next statements need new connections
 		var wait sync.WaitGroup
 		for range 40 {
 			wait.Go(func() {
 				token, err := store.Insert(t.Context(), "p", nil)
 				if err != nil {
-					return // on a connection that was reset
+					return // its connection was reset
 				}
 				made.Add(1)
 				if get[int](t, leader, countFound, string(token)) != 1 {
@@ -400,7 +401,7 @@ func TestAFailedLogoutEverywhereEndsNoOthersReplicaReads(t *testing.T) {
 		t.Errorf("RevokeSubject: %v", err)
 	}
 	lookUp(t, store, tokens[2:], 3*time.Second)
-	// Theirs may have ended, and the primary cannot say.
+	// These sessions may have ended, and the primary cannot tell.
 	for _, token := range tokens[:2] {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		if _, err := store.Lookup(ctx, token); err == nil || errors.Is(err, sessionsql.ErrNoSession) {
@@ -417,7 +418,7 @@ func TestLagStandsStillWhileThePrimaryIsAway(t *testing.T) {
 	options := quiet()
 	options.MaxReplicaLag = time.Second
 	store := f.open(t, options)
-	must(t, f.Cluster.Primary.Signal("walsender", syscall.SIGSTOP)) // what follows is never sent
+	must(t, f.Cluster.Primary.Signal("walsender", syscall.SIGSTOP)) // the server sends no further WAL
 	f.primary.MustExec("SELECT sessionsql.new_session('unsent', durable => true)")
 	must(t, f.Cluster.Primary.Kill())
 	lookUp(t, store, tokens, 3*options.MaxReplicaLag)
@@ -457,11 +458,11 @@ func TestAReplicaThatOftenFailsIsBetterThanNone(t *testing.T) {
 		})
 		f.replicaProxy[0].Pass()
 	}
-	for range 3 { // each time it is left out for longer
+	for range 3 { // the replica is left out for longer each time
 		fail()
 		eventually(t, "the replica is read from again", usable)
 	}
-	fail() // for eight seconds
+	fail() // now the replica is left out for eight seconds
 	f.primaryProxy.Freeze()
 	frozen := time.Now()
 	eventually(t, "the replica is read from at once", func() bool {
@@ -498,7 +499,7 @@ func TestEveryVerbEndsWithoutADeadlineOfItsCallers(t *testing.T) {
 		"Health":        func() error { _, err := store.Health(ctx); return err },
 	} {
 		done := make(chan error, 8)
-		for range cap(done) { // alone, and sharing round trips
+		for range cap(done) { // alone, and in shared round trips
 			go func() { done <- call() }()
 		}
 		for range cap(done) {
@@ -528,7 +529,7 @@ func TestAReplicaDSNThatLeadsToTwoServersIsRefused(t *testing.T) {
 	f := newFaulty(t, 2)
 	f.replicaProxy = f.replicaProxy[:1]
 	store := f.open(t, nil)
-	// The next connection leads elsewhere than those there are, and one of them ends.
+	// New connections lead to another server than the open ones, and one open connection ends.
 	f.replicaProxy[0].SetTarget(address(f.Cluster.Replicas[1]))
 	get[bool](t, open(t, f.Cluster.Replicas[0].DSN("postgres")),
 		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1
@@ -563,14 +564,14 @@ func TestAReadOnlyPrimaryCausesNoStormOfConnections(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	// Once a second, and a pool of 16 at most each time.
+	// The Store replaces its pool at most once a second, with 16 connections each time.
 	if n := get[int](t, f.primary, sessions) - before; n > 5*16 {
 		t.Errorf("%d connections were made", n)
 	}
 }
 
-// Behind a sql.DB over a pgxpool the dead connections of a restarted server are not idle ones that
-// database/sql knows.
+// database/sql does not know the idle connections of a pgxpool, so it cannot drop the dead ones after a
+// restart.
 func TestLookupsOverAPgxpoolSurviveARestart(t *testing.T) {
 	f := newFaulty(t, 0)
 	token := f.tokens(t, 1)[0]
@@ -627,7 +628,7 @@ func TestAnOutageLogsChangesOnly(t *testing.T) {
 	}
 }
 
-// panicking is a driver's hook that panics.
+// A panicking is a driver's hook that panics once it is armed.
 type panicking struct{ armed atomic.Bool }
 
 func (p *panicking) TraceQueryStart(
@@ -686,7 +687,7 @@ func TestErrorsOfContextsAndPoolsAreTyped(t *testing.T) {
 		t.Errorf("cancelled with a cause: %v", err)
 	}
 	fresh := sessiontest.OpenStoreOver(t, open(t, f.through(t, f.primaryProxy)+"&connect_timeout=5"), nil)
-	for range 50 { // that end while a connection is being made
+	for range 50 { // these contexts end while the pool connects
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		_, err := fresh.Lookup(ctx, token)
 		cancel()

@@ -20,16 +20,16 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// Bugs that other session stores had, each as the promise that it broke.
+// The tests of this file check promises that bugs of other session stores broke.
 
-// CVE-2025-46336 (rack-session), boj/redistore#2: a request that was under way during
-// the logout saves at its end, and the session is back.
+// CVE-2025-46336 (rack-session), boj/redistore#2: a request that began before the logout saves at its end and
+// brings the session back.
 func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	d := newDatabase(t)
 	request, logout := d.Store(t, nil), d.Store(t, nil)
 	token := mustInsert(t, request, "p", &sessionsql.InsertOptions{Subject: "ann"})
 	d.CatchUp(t)
-	sess := mustLookup(t, request, token) // and a touch is pending
+	sess := mustLookup(t, request, token) // the lookup leaves a pending touch
 	must(t, logout.Revoke(t.Context(), token))
 	d.CatchUp(t)
 	if _, err := request.Update(t.Context(), token, "late", sess.Version); err != sessionsql.ErrNoSession {
@@ -40,7 +40,7 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	if n := d.countAll(t); n != 0 {
 		t.Error("the session is back")
 	}
-	// So it is when everything of the user's ended, and when it was the cap that ended it.
+	// The same holds after RevokeSubject, and after a cap ended the session.
 	token = loginAs(t, request, "ann")
 	revokeSubject(t, logout, "ann", "")
 	mustBeDead(t, request, token, "after RevokeSubject elsewhere")
@@ -53,12 +53,12 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	mustOpen(t, logout, latest, "p", "the session that evicted it")
 }
 
-// redis#1026: EXPIRE on a key that is past its time gives it a new one.
+// redis#1026: EXPIRE revives a key whose time is up.
 func TestKeepingAliveNeverRevivesAnExpiredSession(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
 	token := mustInsert(t, store, "p", nil)
-	must(t, store.Touch(t.Context(), token)) // alive now, and pending
+	must(t, store.Touch(t.Context(), token)) // the session is alive, and its touch is pending
 	d.setExpiry(idOf(t, token), "0")
 	must(t, store.Flush(t.Context()))
 	if stats := store.Stats(); stats.TouchesSent != 1 || stats.SessionsExtended != 0 {
@@ -73,7 +73,7 @@ func TestKeepingAliveNeverRevivesAnExpiredSession(t *testing.T) {
 	mustBeDead(t, store, token, "expired while its keepalive was pending")
 }
 
-// noDeadlock runs work in several goroutines, and checks that none fails.
+// noDeadlock runs several functions at once and checks that none fails.
 func noDeadlock(t *testing.T, random *rand.Rand, work ...func(*rand.Rand) error) {
 	t.Helper()
 	var wait sync.WaitGroup
@@ -96,8 +96,8 @@ const makeAllDue = `
 	UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute'
 	FROM due WHERE s.id = due.id`
 
-// keycloak#13684: the batched keepalives of several nodes, over the same sessions in different orders,
-// deadlock.
+// keycloak#13684: batched keepalives of several nodes deadlock, because they lock the same sessions in
+// different orders.
 func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
@@ -194,7 +194,7 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 		_, err := store.Insert(ctx, "p", &sessionsql.InsertOptions{Subject: subject, MaxSessions: 15})
 		return err
 	})
-	repeat(1, func(random *rand.Rand) error { // time goes by for some
+	repeat(1, func(random *rand.Rand) error { // some sessions expire
 		_, err := d.primary.Exec("UPDATE sessionsql.session SET expires_at = now() WHERE id = $1",
 			idOf(t, tokens[random.IntN(sessions)]))
 		return err
@@ -202,7 +202,7 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 	noDeadlock(t, random, work...)
 }
 
-// tower-sessions#181: a new session whose id is taken overwrites the one that has it.
+// tower-sessions#181: a new session overwrites another one that has its id.
 func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
@@ -210,8 +210,8 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	for i := range 5 {
 		tokens = append(tokens, mustInsert(t, store, fmt.Sprint("own", i), nil))
 	}
-	// A restore, a failover or an operator set the sequence back. (The CACHE of each connection hides that
-	// until it reconnects.)
+	// A restore, a failover or an operator may set the sequence back. Each connection caches ids, so only a
+	// new connection notices.
 	restart := fmt.Sprintf("RESTART WITH %d", idOf(t, tokens[0]))
 	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN id " + restart)
 	again := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nil)
@@ -236,7 +236,7 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	for i, token := range tokens {
 		mustOpen(t, store, token, fmt.Sprint("own", i), "a session whose id was handed out again")
 	}
-	// The client cannot choose an id, and two sessions with one secret are two.
+	// A client cannot choose an id, and two sessions may have the same secret.
 	_, err := d.primary.Exec(`
 		INSERT INTO sessionsql.session (
 		  id, expires_at, created_at, idle_seconds, version, secret_hash, payload
@@ -254,8 +254,8 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	}
 }
 
-// koa-pg-session#8, connect-session-knex#11: the cleanup mistakes a unit or a time zone, and deletes sessions
-// that are alive.
+// koa-pg-session#8, connect-session-knex#11: the cleanup mistakes a unit or a time zone and deletes live
+// sessions.
 func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 	d := newDatabase(t)
 	zones := []string{"UTC", "Pacific/Kiritimati", "Pacific/Niue", "America/St_Johns", "Europe/Berlin"}
@@ -298,7 +298,7 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 	}
 }
 
-// session-file-store#55: a touch writes back the data that it had read, over what was saved in the meantime.
+// session-file-store#55: a touch writes old data over a newer save, because it writes back all that it read.
 func TestTouchNeverWritesBackOldData(t *testing.T) {
 	d := newDatabase(t)
 	reader, writer := d.Store(t, nil), d.Store(t, nil)
@@ -307,7 +307,7 @@ func TestTouchNeverWritesBackOldData(t *testing.T) {
 	d.CatchUp(t)
 	mustOpen(t, reader, token, "old", "before the save")
 	mustUpdate(t, writer, token, "new", 1)
-	d.setExpiry(idOf(t, token), "1 minute") // due, whatever the save gave
+	d.setExpiry(idOf(t, token), "1 minute") // the session is due again, although the save extended it
 	must(t, reader.Flush(t.Context()))
 	if n := reader.Stats().SessionsExtended; n != 1 {
 		t.Fatalf("%d sessions extended: this test shows nothing", n)
@@ -320,8 +320,8 @@ func TestTouchNeverWritesBackOldData(t *testing.T) {
 	}
 }
 
-// formancehq/go-libs#601: after a failover the pool's connections to the old primary stay, and every write is
-// refused as read-only until the program is restarted.
+// formancehq/go-libs#601: after a failover, the pool keeps its connections to the old primary, and every
+// write fails as read-only until the program restarts.
 func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	cluster := ownCluster(t, 1)
 	d := newDatabaseIn(t, cluster)
@@ -329,14 +329,14 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	dsn := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres dbname=%s sslmode=disable "+
 		"target_session_attrs=read-write", cluster.Primary.Port, next.Port, d.Name)
 	opened := sessiontest.OpenStore(t, dsn, nil, nil)
-	// The application's own pool, in which connections live as long as they like.
+	// The application's own pool keeps its connections without limit.
 	embedded := sessiontest.OpenStoreOver(t, open(t, dsn), nil)
 	stores := map[string]*sessionsql.Store{"Open": opened, "OpenDB": embedded}
 	tokens := map[string]sessionsql.Token{}
 	for name, store := range stores {
 		defer closeStore(t, store)
 		tokens[name] = mustInsert(t, store, name, nil)
-		// Several connections, all kept.
+		// The updates open several connections, which the pool keeps.
 		var wait sync.WaitGroup
 		for range 32 {
 			wait.Go(func() {
@@ -350,7 +350,7 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	}
 	d.CatchUp(t)
 
-	// What a switchover leaves when nobody ends the connections: the old primary serves, and takes no writes.
+	// After a switchover without ended connections, the old primary still answers and refuses writes.
 	must(t, next.Promote(t.Context()))
 	d.primary.MustExec("ALTER SYSTEM SET default_transaction_read_only = on")
 	d.primary.MustExec("SELECT pg_reload_conf()")
@@ -362,7 +362,7 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 		if _, err := store.Update(t.Context(), tokens[name], "first", sessionsql.AnyVersion); err != nil {
 			t.Errorf("%s: the first write after the failover: %v", name, err)
 		}
-		// Many at once, each of which may meet an old connection.
+		// Many calls run at once, and each may meet an old connection.
 		var wait sync.WaitGroup
 		for i := range 32 {
 			wait.Go(func() {
@@ -388,12 +388,12 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	}
 }
 
-// activerecord-session_store#151: the stored form of the id, which is a hash of it, is accepted in its place.
+// activerecord-session_store#151: the store accepts its stored hash in place of the id.
 func TestTheStoredHashIsNoToken(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
 	token := mustInsert(t, store, "p", nil)
-	renewed := mustRotate(t, store, token, nil) // so that there are two hashes
+	renewed := mustRotate(t, store, token, nil) // the row then holds two hashes
 	raw := raw(t, renewed)
 	type row struct {
 		Secret   []byte `db:"secret_hash"`
@@ -425,7 +425,7 @@ func TestTheStoredHashIsNoToken(t *testing.T) {
 	mustOpen(t, store, token, "p", "the one before")
 }
 
-// scs#207: stopping the cleanup hangs or panics, when it is stopped twice or never ran.
+// scs#207: stopping the cleanup twice, or before it ran, hangs or panics.
 func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 	d := newDatabase(t)
 	before := runtime.NumGoroutine()
@@ -440,7 +440,7 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 			store := sessiontest.OpenStoreOver(t, pool, options)
 			if interval == now {
 				eventually(t, "the cleanup runs", func() bool {
-					// which the last statement of a Store that was closed may still reap
+					// A closed Store's last statement may still reap an earlier session.
 					d.fill(t, 1, "-1 second")
 					return store.Stats().Reaped > 0
 				})
@@ -465,7 +465,7 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 			}
 		}
 	}
-	// While it waits for a lock that it will not get.
+	// The last cleanup waits for a lock that it will not get.
 	pool := open(t, d.PrimaryDSN())
 	options := quiet()
 	options.ReapInterval = now

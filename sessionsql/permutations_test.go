@@ -14,13 +14,12 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// Two transactions, each a list of steps, run in every order that keeps each one's own. A step that has to
-// wait for a lock is left waiting while the other transaction goes on, as in PostgreSQL's isolation tests;
-// nothing sleeps and hopes.
+// The tests of this file run two transactions in every order of their steps, as PostgreSQL's isolation tests
+// do. A step that must wait for a lock stays waiting while the other transaction goes on, so no test sleeps.
 
 type transaction struct {
 	name  string
-	steps []string // SQL; $1 and $2 are the ids of the two sessions
+	steps []string // SQL, with $1 and $2 for the ids of the two sessions
 }
 
 // lostPlans are the plan types that a transaction does without, so that its plans differ.
@@ -94,7 +93,7 @@ func checkInterleaving(
 ) {
 	t.Helper()
 	d.primary.MustExec("DELETE FROM sessionsql.session")
-	ids := d.fill(t, 2, "1 minute") // both alive and due for a touch
+	ids := d.fill(t, 2, "1 minute") // both sessions are alive and due for a touch
 	var runners [2]*runner
 	for i := range runners {
 		runners[i] = newRunner(t, d, plan)
@@ -138,7 +137,7 @@ func checkInterleaving(
 	}
 }
 
-// interleavings returns every order of a steps of the first and b of the second transaction.
+// interleavings returns every order of a steps of the first and b steps of the second transaction.
 func interleavings(a, b int) [][]int {
 	if a == 0 && b == 0 {
 		return [][]int{nil}
@@ -157,8 +156,7 @@ func interleavings(a, b int) [][]int {
 	return orders
 }
 
-// A runner runs the steps of one transaction on its own connection, in order, each when the one before it is
-// done.
+// A runner runs the steps of one transaction in order on one connection.
 type runner struct {
 	t      *testing.T
 	pool   *sqlx.DB
@@ -166,7 +164,7 @@ type runner struct {
 	pid    int
 	steps  chan func() error
 	begun  int
-	done   atomic.Int64 // steps
+	done   atomic.Int64 // the steps that are done
 	ended  chan struct{}
 	failed []error
 }
@@ -197,7 +195,7 @@ func newRunner(t *testing.T, d *database, plan string) *runner {
 	return r
 }
 
-// run starts a step, and returns when it is done or waits for a lock of the other transaction.
+// run starts a step, and returns when the step is done or waits for a lock.
 func (r *runner) run(step string, ids []int64) {
 	r.t.Helper()
 	r.steps <- func() error {

@@ -21,8 +21,7 @@ func reap(t testing.TB, pool sqlx.Queryer, maxRows, maxPages int) reaped {
 	return get[reaped](t, pool, "SELECT * FROM sessionsql.reap($1, $2)", maxRows, maxPages)
 }
 
-// pagesRead counts the pages of the session table that work reads, found in memory or not, by the server's
-// own accounting.
+// pagesRead returns the number of page reads of the session table during work, by the server's own count.
 func pagesRead(t *testing.T, d *database, work func(conn *sqlx.Conn)) int64 {
 	t.Helper()
 	conn := d.conn(t)
@@ -42,7 +41,7 @@ func pagesRead(t *testing.T, d *database, work func(conn *sqlx.Conn)) int64 {
 func TestReapReadsAtMostMaxPagesOnATableOfAnySize(t *testing.T) {
 	for _, rows := range []int{1_000, 200_000} {
 		d := newDatabase(t)
-		// it reads pages too
+		// Autovacuum would add page reads.
 		d.primary.MustExec("ALTER TABLE sessionsql.session SET (autovacuum_enabled = off)")
 		d.fill(t, rows, "1 hour")
 		const maxPages = 10

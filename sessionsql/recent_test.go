@@ -18,7 +18,7 @@ func TestRecentWritesAreForgottenOnlyWhenEveryReplicaHasThem(t *testing.T) {
 	r.forget(1000)
 	want("position not read yet", map[int64]bool{1: true})
 	r.closeGeneration()
-	r.mark(k(2)) // after the generation was closed: the position that is read now may not cover it
+	r.mark(k(2)) // its WAL may lie behind the position that is read next
 	r.covered(100)
 	r.forget(99)
 	want("replica at 99 of 100", map[int64]bool{1: true, 2: true})
@@ -28,7 +28,7 @@ func TestRecentWritesAreForgottenOnlyWhenEveryReplicaHasThem(t *testing.T) {
 		t.Error("a replica that lacks what was forgotten would be read from")
 	}
 	r.closeGeneration()
-	r.covered(50) // another primary, which the old one was ahead of
+	r.covered(50) // a new primary, which lacks WAL of the old one
 	r.forget(50)
 	want("after a failover", map[int64]bool{2: false})
 	if !r.reached(50) {
@@ -69,7 +69,7 @@ func TestRecentWritesPileUpNoGenerationsInAnOutage(t *testing.T) {
 	var r recentWrites
 	for i := range int64(1000) {
 		r.mark(key{id: i})
-		r.closeGeneration() // before a look that fails
+		r.closeGeneration() // the look at the servers then fails
 	}
 	if len(r.generations) > 2 {
 		t.Errorf("%d generations", len(r.generations))

@@ -48,7 +48,7 @@ func TestListSubjectTellsSessionsApart(t *testing.T) {
 	}
 }
 
-// Labels travel in a batch as well, each with its own session.
+// A batch keeps each session's label.
 func TestConcurrentInsertsKeepTheirOwnLabels(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
@@ -112,7 +112,7 @@ func TestRevokeListedEndsOneOtherSessionOfItsSubject(t *testing.T) {
 		t.Errorf("%d revokes counted, want 1", n)
 	}
 
-	// Within the grace of a rotate, a page that is open still works.
+	// Within the grace of a rotate, an open page still works with the old token.
 	next := loginAs(t, store, "ann")
 	renewed := mustRotate(t, store, mine, &sessionsql.RotateOptions{Grace: time.Minute})
 	must(t, store.RevokeListed(t.Context(), mine, idOf(t, next)))
@@ -138,7 +138,7 @@ func TestOwnRevokeListedIsNeverReadBackOlder(t *testing.T) {
 	}
 }
 
-// A session that is logged out while it waits to end another ends nothing any more.
+// A session that ends while it waits to end another one ends nothing.
 func TestRevokeListedByASessionThatEndsMeanwhile(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)

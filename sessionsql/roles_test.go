@@ -22,7 +22,7 @@ import (
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// asUser returns a DSN with another user and further parameters.
+// asUser returns a DSN for another user, with more parameters.
 func asUser(t testing.TB, dsn, user string, parameters ...string) string {
 	t.Helper()
 	parsed, err := url.Parse(dsn)
@@ -38,7 +38,7 @@ func asUser(t testing.TB, dsn, user string, parameters ...string) string {
 	return parsed.String()
 }
 
-// installRoles does what psql -1 -f install.sql -f roles.sql does.
+// installRoles does the same as psql -1 -f install.sql -f roles.sql.
 func installRoles(t testing.TB, pool *sqlx.DB) {
 	t.Helper()
 	tx, err := pool.Beginx()
@@ -49,8 +49,8 @@ func installRoles(t testing.TB, pool *sqlx.DB) {
 	must(t, tx.Commit())
 }
 
-// login makes a user of this database's own that has the given roles, and returns its name. Users belong to
-// the cluster.
+// login makes a user with the given roles, and returns its name. The name holds the database's name, because
+// users belong to the cluster.
 func (d *database) login(t testing.TB, roles ...string) string {
 	t.Helper()
 	name := fmt.Sprintf("%s_%d", d.Name, users.Add(1))
@@ -74,7 +74,7 @@ func sqlState(err error) string {
 	return ""
 }
 
-// useEverything has a Store do all that it can, batches included, but for ListSubject.
+// useEverything makes every call of a Store except ListSubject, batches included.
 func useEverything(t *testing.T, store *sessionsql.Store) {
 	t.Helper()
 	ctx := t.Context()
@@ -145,7 +145,7 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
 	useEverything(t, store)
 
-	// From a replica, where the reader may do nothing else.
+	// The reader may only read, and that only from a replica.
 	token := mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "who"})
 	d.CatchUp(t)
 	reads := store.Stats().ReplicaReads
@@ -160,7 +160,7 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 
-	// Who is logged in, the app learns only when it is given that too.
+	// The app may list sessions only with sessionsql_support.
 	if _, err := store.ListSubject(t.Context(), "who", ""); sqlState(err) != "42501" {
 		t.Errorf("ListSubject: %v", err)
 	}
@@ -170,7 +170,7 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	}
 }
 
-// granted is all that roles.sql gives; what is not here, nobody has.
+// granted is everything that roles.sql grants.
 var granted = map[string][]string{
 	"sessionsql_app": {
 		"end_session", "find_session", "insert", "insert_batch", "lookup", "lookup_batch", "new_session",
@@ -189,7 +189,7 @@ var granted = map[string][]string{
 func TestRolesMayNothingElse(t *testing.T) {
 	d := newDatabase(t)
 	installRoles(t, d.primary)
-	// What an operator once gave by mistake is gone when the file has run again.
+	// Another run of roles.sql takes back grants that an operator made by mistake.
 	d.primary.MustExec("GRANT SELECT ON sessionsql.session TO sessionsql_app")
 	d.primary.MustExec("GRANT EXECUTE ON FUNCTION sessionsql.reap TO sessionsql_reader")
 	installRoles(t, d.primary)
@@ -223,7 +223,7 @@ func TestRolesMayNothingElse(t *testing.T) {
 			t.Errorf("%s may use %v, want %v", role, has, want)
 		}
 
-		// And what the server makes of it.
+		// The server refuses each attempt to use more.
 		pool := open(t, asUser(t, d.PrimaryDSN(), user))
 		for _, attempt := range []string{
 			"TABLE sessionsql.session", "TABLE sessionsql.live_session", "TABLE sessionsql.subject_session",
@@ -261,9 +261,9 @@ func TestEverythingIsTheOwners(t *testing.T) {
 	}
 }
 
-// A function that runs as its owner with names that its caller can redirect would be the owner's gift to the
-// caller. insert and reap_all qualify all they name instead, which the attack below proves; whatever else
-// wants that has to be looked at first.
+// A SECURITY DEFINER function would give its owner's rights to the caller, if the caller could redirect a
+// name in it. insert and reap_all qualify every name, as the attack below proves; any other function needs
+// BEGIN ATOMIC or a fixed search_path.
 func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
 	d := newDatabase(t)
 	installRoles(t, d.primary)
@@ -279,7 +279,7 @@ func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
 	}
 }
 
-// appStore installs the roles and opens a Store as a user that has the application's.
+// appStore installs the roles and opens a Store as a user of the application's role.
 func (d *database) appStore(t *testing.T) (store *sessionsql.Store, user string) {
 	t.Helper()
 	installRoles(t, d.primary)
@@ -322,7 +322,7 @@ func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
 }
 
 func TestRolesNeedNoSuperuser(t *testing.T) {
-	d := emptyDatabaseIn(t, ownCluster(t, 0)) // where nobody else has made the roles
+	d := emptyDatabaseIn(t, ownCluster(t, 0)) // no other test has made the roles there
 	d.primary.MustExec("CREATE ROLE installer LOGIN CREATEROLE")
 	d.primary.MustExec("GRANT CREATE ON DATABASE " + d.Name + " TO installer")
 	installer := open(t, asUser(t, d.PrimaryDSN(), "installer"))
@@ -333,7 +333,7 @@ func TestRolesNeedNoSuperuser(t *testing.T) {
 	store := sessiontest.OpenStore(t, asUser(t, d.PrimaryDSN(), "web"), nil, nil)
 	useEverything(t, store)
 
-	// The next upgrade, and the end.
+	// The installer can also upgrade and uninstall.
 	d.pretendOlder()
 	must(t, sessionsql.Install(t.Context(), installer))
 	useEverything(t, store)
@@ -343,7 +343,7 @@ func TestRolesNeedNoSuperuser(t *testing.T) {
 		sessionsql_monitor, sessionsql_owner`)
 }
 
-// Databases of one cluster share its roles, and may make them at the same time.
+// Databases of one cluster share its roles and may install them at once.
 func TestRolesInManyDatabasesAtOnce(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	var wait sync.WaitGroup
@@ -375,14 +375,13 @@ func TestRolesRefuseToRunInPieces(t *testing.T) {
 	}
 }
 
-// The traps of a hostile role: a schema with a function for each of pg_catalog's, operators for each pair of
-// types, domains with the names of types, and views with the names of relations. Whichever is reached counts
-// the call, which no rollback undoes, and raises.
+// The traps are a schema of a hostile role: functions for all of pg_catalog's, operators for each pair of
+// types, domains named after types, and views named after relations. A trap counts its call in a sequence,
+// which no rollback undoes, and raises an error.
 //
-// There are two ways to be reached. With the schema before pg_catalog, the same signature is enough. With
-// pg_catalog before the schema, as always where the path does not name it, a signature that fits better wins:
-// one without a cast where pg_catalog's needs one, hence the operators for all pairs and the functions with
-// each argument's type exchanged in turn.
+// A call reaches a trap in two ways. If the schema precedes pg_catalog in the path, the same signature is
+// enough. If pg_catalog comes first, as it does by default, a better fitting signature wins. So there are
+// operators for all pairs of types, and functions with each argument's type exchanged in turn.
 const traps = `
 CREATE SCHEMA evil AUTHORIZATION hostile;
 GRANT USAGE ON SCHEMA evil TO PUBLIC;
@@ -519,7 +518,7 @@ $$;
 RESET ROLE;
 `
 
-// decoys are relations that stand for every name that the bundle could mean, in a schema.
+// decoys returns views with every relation name that the bundle may use, in a schema.
 func (d *database) decoys(t testing.TB, schema string) string {
 	t.Helper()
 	var names []string
@@ -537,7 +536,7 @@ func (d *database) decoys(t testing.TB, schema string) string {
 	return text.String()
 }
 
-// identifiers are the names that are called in the bundle without a schema.
+// identifiers returns the names that the bundle calls without a schema.
 func identifiers() string {
 	names := map[string]bool{}
 	call := regexp.MustCompile(`(?:^|[^.\w])(\w+)\(`)
@@ -552,12 +551,12 @@ func identifiers() string {
 	return "ARRAY[" + strings.Join(list, ", ") + "]"
 }
 
-// A capturedCall is one call of a function of the bundle, on the session that fixture makes.
+// A capturedCall is one call of a function of the bundle on the session that fixture makes.
 type capturedCall struct {
 	function, statement, want string
 }
 
-// Every function has at least one, and all that its branches reach.
+// capturedCalls has at least one call of every function, and reaches all of its branches.
 func capturedCalls(id int64, secret []byte) []capturedCall {
 	raw := append(binary.BigEndian.AppendUint64(nil, uint64(id)), secret...)
 	token := base64.RawURLEncoding.EncodeToString(raw)
@@ -646,7 +645,8 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 	return calls
 }
 
-// fixture leaves two sessions of one subject and two dead ones, and returns the newer live one's id.
+// fixture leaves two live sessions of one subject and two expired ones, and returns the id of the newer live
+// one.
 func (d *database) fixture(t testing.TB, secret []byte) int64 {
 	t.Helper()
 	d.primary.MustExec("TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0")

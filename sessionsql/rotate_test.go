@@ -29,7 +29,7 @@ func mustOpen(
 	return sess
 }
 
-// mustBeDead checks that a token opens nothing, by any verb.
+// mustBeDead checks that every verb refuses a token.
 func mustBeDead(t *testing.T, store *sessionsql.Store, token sessionsql.Token, when string) {
 	t.Helper()
 	for verb, call := range map[string]func(context.Context) error{
@@ -48,7 +48,7 @@ func mustBeDead(t *testing.T, store *sessionsql.Store, token sessionsql.Token, w
 	}
 }
 
-// endGrace moves the end of a rotated session's grace, instead of waiting for it.
+// endGrace ends a rotated session's grace at once.
 func (d *database) endGrace(t *testing.T, token sessionsql.Token) {
 	t.Helper()
 	d.primary.MustExec(`UPDATE sessionsql.session SET previous_until = clock_timestamp()
@@ -64,7 +64,7 @@ func TestRotateKeepsTheRowAndChangesTheSecret(t *testing.T) {
 	kept := func() string {
 		return get[string](t, d.primary, `
 			SELECT row(s.id, s.deadline, s.created_at, s.idle_seconds, s.version, s.subject, s.payload)::text
-			FROM sessionsql.session AS s`) // fails if there is more than one row
+			FROM sessionsql.session AS s`) // the query fails with more than one row
 	}
 	before := kept()
 	renewed := mustRotate(t, store, old, nil)
@@ -82,7 +82,7 @@ func TestRotateKeepsTheRowAndChangesTheSecret(t *testing.T) {
 	if n := store.Stats().Rotates; n != 1 {
 		t.Errorf("%d rotates counted, want 1", n)
 	}
-	// The old token is as good as the new one while it lasts, so that a request under way with it ends well.
+	// Within the grace, the old token works like the new one, so that a request under way succeeds.
 	if version, err := store.Update(t.Context(), old, "3", 2); err != nil || version != 3 {
 		t.Errorf("Update with the old token: version %d, %v", version, err)
 	}
@@ -110,14 +110,15 @@ func TestRotatingTwiceLeavesTheUserLoggedIn(t *testing.T) {
 	first := mustInsert(t, store, "p", nil)
 	second := mustRotate(t, store, first, nil)
 
-	// With the same token again, as a request that was sent before the response to the first came.
+	// A second rotate with the same token fails, as for a request that was sent before the first response
+	// came.
 	if _, err := store.Rotate(t.Context(), first, nil); !errors.Is(err, sessionsql.ErrRotated) {
 		t.Errorf("rotating the old token again: %v", err)
 	}
 	mustOpen(t, store, first, "p", "old, after the conflict")
 	mustOpen(t, store, second, "p", "new, after the conflict")
 
-	// With the new one: one grace at a time.
+	// A rotate of the new token ends the first token's grace, because only one secret before has a grace.
 	third := mustRotate(t, store, second, nil)
 	mustOpen(t, store, third, "p", "third")
 	mustOpen(t, store, second, "p", "second, within its grace")
@@ -189,7 +190,7 @@ func TestRotateNeverResurrects(t *testing.T) {
 	}
 }
 
-// Session fixation: who planted the anonymous token must not be logged in by the victim's login.
+// Session fixation: an attacker who planted the anonymous token must not be logged in by the victim's login.
 func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
@@ -204,7 +205,7 @@ func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 	if n := len(mustList(t, store, "ann", "")); n != 1 {
 		t.Errorf("ann has %d sessions, want 1", n)
 	}
-	// The subject stays at the next rotate, and a grace is given where it is asked for.
+	// A later rotate keeps the subject, and gives a grace on request.
 	next := mustRotate(t, store, renewed, nil)
 	if sess := mustOpen(t, store, next, "cart", "rotated again"); sess.Subject != "ann" {
 		t.Errorf("rotated again: of %q", sess.Subject)
@@ -225,7 +226,7 @@ func TestRotateWithoutGraceEndsTheOldTokenAtOnce(t *testing.T) {
 	mustOpen(t, store, renewed, "p", "new")
 }
 
-// pauseReplay stops the replica where it is until the test ends.
+// pauseReplay stops the replica's replay until the test ends.
 func (d *database) pauseReplay(t *testing.T) {
 	t.Helper()
 	d.CatchUp(t)
@@ -236,8 +237,8 @@ func (d *database) pauseReplay(t *testing.T) {
 	t.Cleanup(func() { d.replica.MustExec("SELECT pg_wal_replay_resume()") })
 }
 
-// forgetRecentWrites waits until the Store reads a session from the replica, which means that it holds the
-// replica to be up to date with everything that the Store wrote there.
+// forgetRecentWrites waits until the Store reads a session from the replica. Then the Store knows that the
+// replica has all of its writes.
 func forgetRecentWrites(t *testing.T, store *sessionsql.Store, token sessionsql.Token) {
 	t.Helper()
 	eventually(t, "the session is read from the replica", func() bool {
@@ -272,7 +273,7 @@ func TestOwnRotateIsNeverReadBackOlder(t *testing.T) {
 	wait.Wait()
 }
 
-// A write through the new token is a write also to who still holds the old one.
+// The holder of the old token must see a write through the new one.
 func TestOwnWritesThroughTheNewTokenAreNeverReadBackOlderThroughTheOldOne(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
@@ -312,7 +313,7 @@ func TestOwnWritesThroughTheNewTokenAreNeverReadBackOlderThroughTheOldOne(t *tes
 func TestRotateSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
-	// The strictest case: a pool whose own default is not to wait for the disk.
+	// This is the strictest case, because the pool does not wait for the disk by default.
 	store := sessiontest.OpenStoreOver(t, open(t, d.PrimaryDSN()+"&synchronous_commit=off"), nil)
 	var old, renewed []sessionsql.Token
 	for range 50 {
@@ -417,7 +418,7 @@ func TestEveryInterleavingOfRotateAndAnotherTransaction(t *testing.T) {
 	expires := transaction{"expire", []string{"BEGIN", expireFirst, "COMMIT"}}
 
 	d := newDatabase(t)
-	// of the rows that fill makes
+	// The default gives the sessions of fill an owner.
 	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'")
 	type row struct{ Secret, Previous, Payload string }
 	const secrets = `WITH known AS (
@@ -447,12 +448,12 @@ func TestEveryInterleavingOfRotateAndAnotherTransaction(t *testing.T) {
 			name := fmt.Sprintf("%s and %s, order %v, without %q", pair[0].name, pair[1].name, order, plan)
 			checkInterleaving(t, d, name, pair, order, plan)
 
-			// With default grace the old secret opens for either, so both have their effect, whoever comes
-			// first.
+			// In the default grace the old secret opens the session too, so both transactions take effect in
+			// either order.
 			var got []row
 			must(t, d.primary.Select(&got, secrets))
 			if pair[1].name == "revoke" {
-				continue // checked: it is gone
+				continue // checkInterleaving has checked that the session is gone
 			}
 			if len(got) != 1 {
 				t.Errorf("%s: %d rows", name, len(got))
@@ -462,7 +463,7 @@ func TestEveryInterleavingOfRotateAndAnotherTransaction(t *testing.T) {
 			rotated := is.Previous == "1" && (is.Secret == "renewed" || is.Secret == "rival")
 			switch {
 			case pair[1].name == "expire":
-				// It is dead either way (checked); who came first decides over the secret.
+				// The session is dead either way, and the order decides about its secret.
 			case pair[0].name == "rotate" && !rotated:
 				t.Errorf("%s: not rotated: %+v", name, is)
 			case pair[0].name != "rotate" && is.Secret == "renewed":

@@ -26,17 +26,17 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A needle is one spelling of something that must not leave the program.
+// A needle is one spelling of a secret.
 type needle struct{ text, what string }
 
-// tokenNeedles are the ways in which a token, or its secret, could stand in a text.
+// tokenNeedles returns every spelling of a token or its secret.
 func tokenNeedles(token sessionsql.Token) []needle {
 	raw, err := base64.RawURLEncoding.DecodeString(string(token))
 	if err != nil || len(raw) != 24 {
 		return []needle{{string(token), "malformed token"}}
 	}
 	secret := raw[8:]
-	var escaped strings.Builder // bytea's other output format
+	var escaped strings.Builder // bytea's escape format
 	for _, b := range secret {
 		switch {
 		case b == '\\':
@@ -48,10 +48,10 @@ func tokenNeedles(token sessionsql.Token) []needle {
 		}
 	}
 	return []needle{
-		{string(token[11:]), "token"}, // the rest is the id
+		{string(token[11:]), "token"}, // the first characters hold the id
 		{base64.StdEncoding.EncodeToString(raw)[11:], "token in standard base64"},
 		{string(secret), "raw secret"},
-		{hex.EncodeToString(secret), "secret in hex"}, // also \x...
+		{hex.EncodeToString(secret), "secret in hex"}, // also within \x...
 		{strings.ToUpper(hex.EncodeToString(secret)), "secret in upper-case hex"},
 		{base64.RawStdEncoding.EncodeToString(secret), "secret in base64"},
 		{base64.RawURLEncoding.EncodeToString(secret), "secret in base64url"},
@@ -66,7 +66,7 @@ func tokenNeedles(token sessionsql.Token) []needle {
 	}
 }
 
-// canaryText is in every payload of these tests, and nowhere else.
+// canaryText is in every payload of these tests and nowhere else.
 const canaryText = "Zq9CanaryPayload"
 
 func payloadNeedles() []needle {
@@ -98,10 +98,10 @@ func (h *haystack) add(needles ...needle) {
 	}
 }
 
-// find returns what stands in a text, each kind once, with what surrounds it.
+// find returns the kinds of needles in a text, each with the text around it.
 func (h *haystack) find(text string) map[string]string {
 	found := map[string]string{}
-	var begin uint64 // the 8 bytes from i on
+	var begin uint64 // the 8 bytes that start at i
 	for last := range len(text) {
 		begin = begin>>8 | uint64(text[last])<<56
 		if !h.maybe[begin*0x9E3779B97F4A7C15>>48] {
@@ -117,7 +117,7 @@ func (h *haystack) find(text string) map[string]string {
 	return found
 }
 
-// A secrecy collects what a workload made, and everything that it left where somebody could read it.
+// A secrecy keeps the secrets of a workload, and every text that the workload left.
 type secrecy struct {
 	t       *testing.T
 	d       *database
@@ -125,8 +125,8 @@ type secrecy struct {
 	mu      sync.Mutex
 	tokens  []sessionsql.Token
 	errs    []error
-	printed strings.Builder // of types and errors
-	seen    strings.Builder // pg_stat_activity
+	printed strings.Builder // values and errors in every format
+	seen    strings.Builder // the statements that pg_stat_activity showed
 	log     logBuffer
 	made    int
 
@@ -148,7 +148,7 @@ func (w *secrecy) keep(token sessionsql.Token, err error) sessionsql.Token {
 
 func (w *secrecy) failed(err error) { w.keep("", err) }
 
-// payload is one that no other session has.
+// payload returns a payload that no other session has.
 func (w *secrecy) payload() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -238,7 +238,7 @@ func (w *secrecy) print(value any) {
 	defer w.mu.Unlock()
 	verbs := []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"}
 	if _, pointers := value.(*sessionsql.Store); pointers {
-		verbs = verbs[:3] // a verb that does not fit a pointer follows it, into pools that are at work
+		verbs = verbs[:3] // fmt follows a pointer under other verbs, into pools that are at work
 	}
 	for _, verb := range verbs {
 		fmt.Fprintf(&w.printed, verb+"\n", value)
@@ -254,7 +254,7 @@ func (w *secrecy) print(value any) {
 	}
 }
 
-// printError formats an error and all that it wraps.
+// printError prints an error and every error that it wraps.
 func (w *secrecy) printError(err error) {
 	if err == nil {
 		return
@@ -271,15 +271,14 @@ func (w *secrecy) printError(err error) {
 	}
 }
 
-// session makes one for a verb to work on.
+// session makes a session of a subject.
 func (w *secrecy) session(store *sessionsql.Store, subject string) sessionsql.Token {
 	w.t.Helper()
 	own := &sessionsql.InsertOptions{Subject: subject}
 	return w.keep(mustInsert(w.t, store, w.payload(), own), nil)
 }
 
-// forge keeps a token with a secret that is wrong in one bit, and so opens nothing; it must not be seen
-// either.
+// forge returns a token with one wrong bit in its secret. The texts must not hold it either.
 func (w *secrecy) forge(good sessionsql.Token) sessionsql.Token {
 	w.t.Helper()
 	raw := raw(w.t, good)
@@ -472,8 +471,8 @@ func (w *secrecy) failLoops(settings string) {
 	w.print(looping)
 }
 
-// sqlTokens runs the functions for clients that have only SQL, which take tokens, as their comments say to:
-// as parameters, with parameters kept out of the log.
+// sqlTokens calls the functions that take tokens, as their comments advise: as parameters that the server
+// does not log.
 func (w *secrecy) sqlTokens(mode string, settings string) {
 	t := w.t
 	pool := open(t, w.d.PrimaryDSN()+"&default_query_exec_mode="+mode+settings)
@@ -488,7 +487,7 @@ func (w *secrecy) sqlTokens(mode string, settings string) {
 	w.keepStatements("pg_stat_activity")
 }
 
-// exported are the exported types that hold anything; the test fails when one is missing here.
+// exported has a value of every exported struct type. The test fails if one is missing.
 var exported = map[string][]any{
 	"../db": {
 		db.Queries{},
@@ -534,11 +533,11 @@ var exported = map[string][]any{
 		sessionsql.PayloadError{},
 		sessionsql.VersionError{},
 		sessionsql.ReapResult{},
-		reflect.TypeFor[sessionsql.Store](), // printed by the workload
+		reflect.TypeFor[sessionsql.Store](), // the workload prints it
 	},
 }
 
-// printTypes prints a value of each exported type, with a payload wherever its fields have room for one.
+// printTypes prints a value of each exported type, with a payload in every field for one.
 func (w *secrecy) printTypes() {
 	t := w.t
 	for folder, values := range exported {
@@ -611,7 +610,7 @@ var loudest = map[string]string{
 	"autovacuum":                 "off",
 }
 
-// loudCluster is a server that logs all that it can; explains says whether it has PostgreSQL's contrib
+// loudCluster starts a server that logs as much as it can. explains reports whether it has the contrib
 // modules.
 func loudCluster(t *testing.T) (cluster *pgcluster.Cluster, explains bool) {
 	t.Helper()

@@ -19,10 +19,10 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A setting is a set of parameters that the connections of an application have.
+// A setting is a set of parameters for the connections of an application.
 type setting struct {
-	parameters []string // names and values by turns
-	install    bool     // the setting can change what SQL text means, so the bundle is installed under it too
+	parameters []string // names and values in turn
+	install    bool     // the bundle is installed under it too, because it can change the meaning of SQL text
 	refused    string   // the group of calls that the bundle refuses under it
 }
 
@@ -34,13 +34,13 @@ func (s setting) name() string {
 	return strings.Join(pairs, ",")
 }
 
-// refusals are the errors of the groups that some setting makes the bundle refuse.
+// refusals are the errors of the groups that the bundle refuses under some setting.
 var refusals = map[string]string{
 	"capped":  "max_sessions needs a transaction of isolation level read committed",
 	"batches": "the setting array_nulls must be on",
 }
 
-// textSettings can change what SQL text means, or what a value looks like.
+// textSettings can change the meaning of SQL text or the form of a value.
 func textSettings() (all []setting) {
 	for _, pair := range [][2]string{
 		{"standard_conforming_strings", "off"},
@@ -53,7 +53,7 @@ func textSettings() (all []setting) {
 		{"DateStyle", "German"},
 		{"DateStyle", "SQL, DMY"},
 		{"IntervalStyle", "sql_standard"},
-		{"TimeZone", "America/St_Johns"}, // 3:30 behind, with summer time
+		{"TimeZone", "America/St_Johns"}, // 3:30 behind UTC, with summer time
 		{"default_toast_compression", "pglz"},
 	} {
 		all = append(all, setting{parameters: pair[:], install: true})
@@ -63,8 +63,8 @@ func textSettings() (all []setting) {
 		{"IntervalStyle", "postgres"},
 		{"IntervalStyle", "postgres_verbose"},
 		{"IntervalStyle", "iso_8601"},
-		{"TimeZone", "Asia/Kathmandu"},     // 5:45 ahead
-		{"TimeZone", "Pacific/Kiritimati"}, // the first to see a day
+		{"TimeZone", "Asia/Kathmandu"},     // 5:45 ahead of UTC
+		{"TimeZone", "Pacific/Kiritimati"}, // where each day begins first
 		{"TimeZone", "<-13>+13:59"},
 		{"client_encoding", "LATIN1"},
 		{"client_encoding", "SQL_ASCII"},
@@ -102,7 +102,7 @@ func textSettings() (all []setting) {
 	return all
 }
 
-// planSettings change how the server finds an answer.
+// planSettings change the plans of the server.
 func planSettings(t *testing.T, pool *sqlx.DB) (all []setting) {
 	t.Helper()
 	parallel := get[string](t, pool, `
@@ -110,7 +110,7 @@ func planSettings(t *testing.T, pool *sqlx.DB) (all []setting) {
 	for _, set := range [][]string{
 		{"plan_cache_mode", "force_custom_plan"},
 		{"plan_cache_mode", "force_generic_plan"},
-		{"jit", "on", "jit_above_cost", "0"}, // where the server was built without, it stays off
+		{"jit", "on", "jit_above_cost", "0"}, // it stays off in a server without JIT
 		{parallel, "on"},
 		{"parallel_setup_cost", "0", "parallel_tuple_cost", "0", "min_parallel_table_scan_size", "0"},
 		{"from_collapse_limit", "1"},
@@ -126,13 +126,13 @@ func planSettings(t *testing.T, pool *sqlx.DB) (all []setting) {
 		"bitmapscan", "hashagg", "hashjoin", "indexonlyscan", "indexscan", "material", "memoize", "mergejoin",
 		"nestloop", "seqscan", "sort", "tidscan",
 	} {
-		// Before 18 a plan that needs the node costs so much that it would be compiled each time.
+		// Before version 18, such a plan costs so much that the server would compile it each time.
 		all = append(all, setting{parameters: []string{"enable_" + node, "off", "jit", "off"}})
 	}
 	return all
 }
 
-// localeSettings have the first locale of some that this machine has.
+// localeSettings use the first of some locales that this machine has.
 func localeSettings(t *testing.T, pool *sqlx.DB) []setting {
 	t.Helper()
 	for _, locale := range []string{"de_DE.UTF-8", "fr_FR.UTF-8", "en_US.UTF-8", "C.UTF-8", "POSIX"} {
@@ -146,8 +146,8 @@ func localeSettings(t *testing.T, pool *sqlx.DB) []setting {
 	return nil
 }
 
-// A group is a script of calls whose answers do not depend on the time. $id7 is the id of the seventh session
-// of numbered, $hash7 the hash of its secret, $hex7 the same in hexadecimal, and $token7 its token.
+// A group is a list of calls whose answers do not depend on the time. $id7 is the id of the seventh session
+// of numbered, $hash7 the hash of its secret, $hex7 the hash in hexadecimal, and $token7 its token.
 type group struct {
 	name  string
 	calls []string
@@ -277,15 +277,15 @@ var endingCalls = []string{
 
 var numberedParts = regexp.MustCompile(`\$(id|hash|hex|token)(\d+)`)
 
-// numberedID returns the id of session n of numbered. The sequence hands out none so high here.
+// numberedID returns the id of session n of numbered. The sequence gives no id as high as these.
 func numberedID(n int) int { return 1_000_000 + n }
 
-// spell puts the parts of the numbered sessions into a statement.
+// spell replaces the names of the numbered sessions' parts in a statement.
 func spell(statement string) string {
 	return numberedParts.ReplaceAllStringFunc(statement, func(part string) string {
 		match := numberedParts.FindStringSubmatch(part)
 		n, _ := strconv.Atoi(match[2])
-		secret := fmt.Sprintf("secret of no. %02d", n) // of 16 bytes, like every secret
+		secret := fmt.Sprintf("secret of no. %02d", n) // 16 bytes, like every secret
 		switch match[1] {
 		case "id":
 			return strconv.Itoa(numberedID(n))
@@ -300,7 +300,7 @@ func spell(statement string) string {
 	})
 }
 
-// numbered replaces all sessions by 40 whose ids and secrets are known, of which the last ten are expired.
+// numbered replaces all sessions by 40 with known ids and secrets, of which the last ten have expired.
 func (d *database) numbered(t testing.TB) {
 	t.Helper()
 	d.primary.MustExec("TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0")
@@ -321,8 +321,8 @@ func (d *database) numbered(t testing.TB) {
 		FROM generate_series(1, 40) AS n`, numberedID(0))
 }
 
-// rows describes all sessions by what does not depend on the time. It counts the time left in units of five
-// minutes, and no session of the scripts is near the middle of two of them.
+// rows describes all sessions without the parts that depend on the time. It counts the time left in units of
+// five minutes, and no session of the scripts is near the middle between two of them.
 func (d *database) rows(t testing.TB) (rows []string) {
 	t.Helper()
 	must(t, d.primary.Select(&rows, `
@@ -344,7 +344,8 @@ func (d *database) rows(t testing.TB) (rows []string) {
 	return rows
 }
 
-// tell returns the answer to a statement as text. Go writes it, so that no setting of the session changes it.
+// tell returns a statement's answer as text. Go formats it, so that no setting of the session changes the
+// text.
 func tell(pool *sqlx.DB, statement string) string {
 	var answer strings.Builder
 	err := func() error {
@@ -377,7 +378,7 @@ func tell(pool *sqlx.DB, statement string) string {
 	return answer.String()
 }
 
-// An outcome is what the calls of a group answered, and what they made of the sessions.
+// An outcome is the answers of a group's calls and the sessions after them.
 type outcome struct {
 	answers, rows []string
 }
@@ -393,7 +394,7 @@ func (g group) run(t testing.TB, d *database, pool *sqlx.DB) (o outcome) {
 	return o
 }
 
-// differences reports what is in one of two lists alone.
+// differences reports the lines that only one of two lists has.
 func differences(t *testing.T, what string, got, want []string) {
 	t.Helper()
 	for _, line := range got {
@@ -411,7 +412,7 @@ func differences(t *testing.T, what string, got, want []string) {
 	}
 }
 
-// checkScripts demands a call of every function, and refuses calls that are themselves in error.
+// checkScripts checks that the groups call every function, and that no call is itself in error.
 func checkScripts(t *testing.T, d *database, answers []string) {
 	t.Helper()
 	all := strings.Join(answers, "\n")
@@ -480,7 +481,7 @@ func TestTheBundleDoesTheSameUnderEverySetting(t *testing.T) {
 // in returns a DSN whose connections have the setting.
 func (s setting) in(t *testing.T, dsn string) string {
 	t.Helper()
-	// pgx does not read a plus as a space.
+	// pgx does not take a plus for a space.
 	dsn = strings.ReplaceAll(asUser(t, dsn, "", s.parameters...), "+", "%20")
 	pool := open(t, dsn)
 	for pair := range slices.Chunk(s.parameters, 2) {
@@ -494,7 +495,7 @@ func (s setting) in(t *testing.T, dsn string) string {
 	return dsn
 }
 
-// storeUnder has a Store do all that it can over a DSN, and insert what is easily mistaken for syntax.
+// storeUnder makes every call of a Store over a DSN, and inserts text that looks like syntax.
 func storeUnder(t *testing.T, d *database, dsn string) {
 	t.Helper()
 	store := sessiontest.OpenStore(t, dsn, nil, nil)
@@ -509,7 +510,7 @@ func storeUnder(t *testing.T, d *database, dsn string) {
 		`\'`, `\x00`, `back\slash\`, "''",
 	}
 	var wait sync.WaitGroup
-	for i := range 2 * len(payloads) { // enough to travel in batches
+	for i := range 2 * len(payloads) { // enough callers for batches
 		wait.Go(func() {
 			keepsText(t, store, payloads[i%len(payloads)], sessionsql.InsertOptions{
 				Subject: strings.Repeat(`it's {a} \ "subject"`, i%2),
@@ -530,7 +531,7 @@ func storeUnder(t *testing.T, d *database, dsn string) {
 	}
 }
 
-// keepsText has a Store insert, update, look up and list one session.
+// keepsText inserts, updates, looks up and lists one session.
 func keepsText(t *testing.T, store *sessionsql.Store, payload string, own sessionsql.InsertOptions) {
 	token, err := store.Insert(t.Context(), payload, &own)
 	if err != nil {
@@ -559,8 +560,8 @@ func keepsText(t *testing.T, store *sessionsql.Store, payload string, own sessio
 	}
 }
 
-// For a text of 256 MB a pattern asks for more memory than the server gives, and the error carries the token
-// into the server's log.
+// A pattern match on a text of 256 MB would need more memory than the server gives, and the error would carry
+// the token into the server's log.
 func TestATokenOfAnySizeRaisesNothing(t *testing.T) {
 	d := newDatabase(t)
 	for call, megabytes := range map[string]int{
@@ -597,7 +598,7 @@ func TestHealthOfAReplicaSaysNothingThatItCannotKnow(t *testing.T) {
 				if value != nil {
 					t.Errorf("the replica says that %s is %v", column, value)
 				}
-			case value == nil && column != "last_autovacuum": // there may have been none
+			case value == nil && column != "last_autovacuum": // there may have been no autovacuum
 				t.Errorf("the %s does not know %s", name, column)
 			}
 		}
@@ -620,7 +621,7 @@ func TestReapAllReapsEverythingInManyTransactions(t *testing.T) {
 		t.Errorf("5000 rows went in %d transactions", n)
 	}
 
-	// From wherever the hand stands.
+	// reap_all reaps everything from any position of the hand.
 	d.fill(t, 5000, "-1 hour")
 	reap(t, d.primary, 3000, 4096)
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() - interval '1 second'")

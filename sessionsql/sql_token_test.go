@@ -16,7 +16,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// found is what find_session returns, without the payload of others.
+// found returns the payloads that find_session finds.
 func (d *database) found(t *testing.T, token sessionsql.Token) (payloads []string) {
 	t.Helper()
 	const find = "SELECT f.payload FROM sessionsql.find_session($1) AS f"
@@ -28,7 +28,7 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
 
-	// Made in SQL, used in Go.
+	// SQL makes this token, and Go uses it.
 	token := sessionsql.Token(get[string](t, d.primary,
 		"SELECT sessionsql.new_session('sql', '15 minutes', '1 hour', 'ann')"))
 	if len(token) != 32 {
@@ -54,7 +54,7 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 		t.Errorf("find_session after Revoke: %q", got)
 	}
 
-	// Made in Go, used in SQL.
+	// Go makes this token, and SQL uses it.
 	token = mustInsert(t, store, "go", nil)
 	if got := d.found(t, token); len(got) != 1 || got[0] != "go" {
 		t.Errorf("find_session of Go's token: %q", got)
@@ -66,7 +66,7 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 		t.Error("end_session ended a session twice")
 	}
 	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
-		// This Store did not write it, so a replica may show it for a moment.
+		// The Store did not end the session itself, so a replica may show it for a moment.
 		d.CatchUp(t)
 		mustBeDead(t, store, token, "after end_session")
 	}
@@ -82,9 +82,9 @@ func TestTokenPartsAreTheSameInSQLAndGo(t *testing.T) {
 		for j := range raw {
 			raw[j] = byte(random.Uint32())
 		}
-		raw[0] &= 127 // ids are positive
+		raw[0] &= 127 // because ids are positive
 		if i%2 == 0 {
-			clear(raw[:6]) // and small as a rule
+			clear(raw[:6]) // because most ids are small
 		}
 		texts[i] = base64.RawURLEncoding.EncodeToString(raw)
 		ids[i] = int64(binary.BigEndian.Uint64(raw))
@@ -99,8 +99,8 @@ func TestTokenPartsAreTheSameInSQLAndGo(t *testing.T) {
 	}
 }
 
-// malformedTokens are of more than 1000 kinds: every length, every position with every sort of character that
-// is not of the alphabet, every id that is none.
+// malformedTokens returns more than 1000 kinds: every length, every position with each kind of wrong
+// character, and every kind of invalid id.
 func malformedTokens(good string) []string {
 	var all []string
 	for n := range 100 {
@@ -112,16 +112,16 @@ func malformedTokens(good string) []string {
 		for _, wrong := range []string{
 			"=", "+", "/", " ", "\n", "\r", "\t", "\v", ".", "'", `"`, `\`, "%", "\x01", "\x7f", "$", ";",
 			"é", "Ａ", "А", "\u200b", "🦉", "\u0301",
-			"\u212a", "\u017f", // what lower() and upper() turn into a k and an S
+			"\u212a", "\u017f", // lower() and upper() turn these into a k and an S
 		} {
-			all = append(all, good[:i]+wrong+good[i+1:]) // as many characters, but not of the alphabet
+			all = append(all, good[:i]+wrong+good[i+1:]) // the same number of characters
 			if len(wrong) > 1 && i+len(wrong) <= len(good) {
-				all = append(all, good[:i]+wrong+good[i+len(wrong):]) // as many bytes
+				all = append(all, good[:i]+wrong+good[i+len(wrong):]) // the same number of bytes
 			}
 		}
 		all = append(all, good[:i]+good[i+1:], good[:i]+"A"+good[i:], good[:i]+"\n"+good[i:])
 	}
-	for _, id := range []uint64{0, 1 << 63, 1<<63 + 1, 1<<64 - 1, 1<<64 - 2} { // 0 and negative
+	for _, id := range []uint64{0, 1 << 63, 1<<63 + 1, 1<<64 - 1, 1<<64 - 2} { // ids that are 0 or negative
 		raw, _ := base64.RawURLEncoding.DecodeString(good)
 		binary.BigEndian.PutUint64(raw, id)
 		all = append(all, base64.RawURLEncoding.EncodeToString(raw))
@@ -151,7 +151,7 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 	if got != (counts{All: len(tokens) + 1}) {
 		t.Errorf("of %d malformed tokens: %+v", len(tokens), got)
 	}
-	// The same ones in Go, which has one parser more to be wrong.
+	// Go's own parser refuses the same tokens.
 	for _, token := range tokens {
 		if _, err := store.Lookup(t.Context(), sessionsql.Token(token)); err != sessionsql.ErrNoSession {
 			t.Errorf("%q: %v", token, err)
@@ -159,7 +159,7 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 	}
 	mustOpen(t, store, good, "p", "the good one")
 
-	// What is no text never reaches a function; what the server says then does not repeat it.
+	// Text that PostgreSQL cannot hold never reaches a function, and the server's error does not repeat it.
 	start := "canary" + string(good)[:25]
 	for name, bad := range map[string]string{"NUL": start + "\x00", "not UTF-8": start + "\xff"} {
 		for _, verb := range []string{"find_session", "end_session", "token_id", "token_hash"} {
@@ -214,8 +214,8 @@ func TestSecretsAreDistinctAndEveryBitIsBalanced(t *testing.T) {
 		if len(secrets) != n || len(ids) != n {
 			t.Errorf("%s: %d secrets and %d ids are distinct, want %d", maker, len(secrets), len(ids), n)
 		}
-		// Six standard deviations: a good source fails once in millions of runs; a fixed bit is a hundred
-		// away.
+		// The bound is six standard deviations, which a good source exceeds once in millions of runs. A fixed
+		// bit is far beyond it.
 		bound := 6 * math.Sqrt(n) / 2
 		for i, count := range ones {
 			if math.Abs(float64(count)-n/2) > bound {

@@ -32,7 +32,7 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 type hidden struct{ *stdlib.Conn }
 
-// connectors make connections to a database, by each kind of driver.
+// connectors connect to a database by each kind of driver.
 func connectors(t *testing.T, d *database) map[string]driver.Connector {
 	t.Helper()
 	config, err := pgx.ParseConfig(d.PrimaryDSN())
@@ -41,8 +41,8 @@ func connectors(t *testing.T, d *database) map[string]driver.Connector {
 	return map[string]driver.Connector{"pgx": connect, "another driver": connector{connect}}
 }
 
-// onOnePool runs a test on a pool of each kind of driver, with a Store over it and one session. A pool has
-// one connection, so that what happens to that shows in the next statement.
+// onOnePool runs a test for each kind of driver, with a Store and one session. The pool has one connection,
+// so the next statement shows damage to it.
 func onOnePool(
 	t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessionsql.Store, sessionsql.Token),
 ) {
@@ -58,8 +58,8 @@ func onOnePool(
 	}
 }
 
-// A context that ends around the moment of the answer either ends the call or does not: the session is the
-// right one or the error is the context's, and the connection serves the next caller in both cases.
+// A context may end around the moment of the answer. The call then returns the right session or the context's
+// error, and the connection serves the next caller.
 func TestContextsThatEndDuringStatements(t *testing.T) {
 	random := seeded(t)
 	onOnePool(t, newDatabase(t),
@@ -99,8 +99,7 @@ func TestContextsThatEndDuringStatements(t *testing.T) {
 		})
 }
 
-// A statement that waits, here for a lock, is left when its context ends, and whoever waits for the
-// connection leaves too.
+// A caller leaves when its context ends, whether it waits for a lock or for the connection.
 func TestContextsThatEndWhileWaiting(t *testing.T) {
 	d := newDatabase(t)
 	onOnePool(t, d, func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
@@ -109,7 +108,7 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 		lock.MustExec("LOCK TABLE sessionsql.session")
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan error)
-		for range 3 { // one on the connection, two that wait for it
+		for range 3 { // one call has the connection, and two wait for it
 			go func() {
 				_, err := store.ListSubject(ctx, "somebody", "")
 				results <- err
@@ -132,8 +131,8 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 	})
 }
 
-// Batches travel another way on connections of pgx than on another driver's: on both every caller gets their
-// own session.
+// Batches use another protocol on pgx's connections than on another driver's. On both, every caller gets the
+// right session.
 func TestBatchesOfEveryDriver(t *testing.T) {
 	onOnePool(t, newDatabase(t), func(t *testing.T, _ *sql.DB, store *sessionsql.Store, _ sessionsql.Token) {
 		tokens := make([]sessionsql.Token, 200)
@@ -171,7 +170,7 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 	})
 }
 
-// A statement that takes longer than Options.Timeout is the server's failure, and not the caller's context's.
+// A statement that takes longer than Options.Timeout counts as the server's failure and not as the caller's.
 func TestAStatementThatIsTooLateIsUnavailable(t *testing.T) {
 	d := newDatabase(t)
 	for name, connect := range connectors(t, d) {

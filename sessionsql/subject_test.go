@@ -64,13 +64,13 @@ func TestRevokeSubjectEndsAllSessionsButTheKeptOne(t *testing.T) {
 	mustOpen(t, store, others[3], "", "an anonymous session")
 }
 
-// An id is guessable, and a session of somebody else's is no reason to spare one's own.
+// An id is guessable, and another user's session is no reason to spare a session.
 func TestRevokeSubjectSparesOnlyWhoShowsTheSecret(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
 	ann, bob := loginAs(t, store, "ann"), loginAs(t, store, "bob")
 	tokens := hostileTokens(ann)
-	delete(tokens, "empty") // which means nobody
+	delete(tokens, "empty") // because an empty token spares no session
 	tokens["another's"] = bob
 	tokens["anonymous"] = mustInsert(t, store, "", nil)
 	for name, except := range tokens {
@@ -125,7 +125,7 @@ func TestSubjectsAreRefusedBeforeAnySQL(t *testing.T) {
 func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
-	// The strictest case: a pool whose own default is not to wait for the disk.
+	// This is the strictest case, because the pool does not wait for the disk by default.
 	store := sessiontest.OpenStoreOver(t, open(t, d.PrimaryDSN()+"&synchronous_commit=off"), nil)
 	tokens := map[string][]sessionsql.Token{}
 	for i := range 30 {
@@ -135,12 +135,12 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	kept := loginAs(t, store, "subject0")
 	capped := loginAs(t, store, "capped")
 	crashAfter := func(last func()) {
-		flush(t, open(t, d.PrimaryDSN())) // whose connections no crash has ended
+		flush(t, open(t, d.PrimaryDSN())) // a crash has ended no connection of this pool
 		must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 		last()
 		must(t, cluster.Primary.Kill())
 		must(t, cluster.Primary.Start(t.Context()))
-		// the first write finds out that its connection is dead
+		// The first write meets the dead connection.
 		eventually(t, "the restarted server is used", func() bool {
 			_, err := store.RevokeSubject(t.Context(), "nobody", "")
 			return err == nil
@@ -158,7 +158,7 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	ended(tokens["subject0"]...)
 	crashAfter(func() { revokeSubject(t, store, "subject1", "") })
 	ended(tokens["subject1"]...)
-	// An eviction is a logout too, though an insert is not durable.
+	// An eviction is a logout, so it is durable although an insert is not.
 	var latest sessionsql.Token
 	crashAfter(func() {
 		latest = mustInsert(t, store, "capped", &sessionsql.InsertOptions{Subject: "capped", MaxSessions: 1})
@@ -171,7 +171,7 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	}
 }
 
-// waitsForLock waits until somebody in the database waits for a lock of process pid.
+// waitsForLock waits until another process waits for a lock of process pid.
 func (d *database) waitsForLock(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, "somebody waits for the lock", func() bool {
@@ -195,7 +195,7 @@ func TestRevokeSubjectWaitsForWhatIsBeingKeptAlive(t *testing.T) {
 				tokens = append(tokens, loginAs(t, store, "ann"))
 			}
 			held := idOf(t, tokens[1])
-			d.setExpiry(held, "1 minute") // due for a touch
+			d.setExpiry(held, "1 minute") // the session is due for a touch
 			tx := d.primary.MustBegin()
 			tx.MustExec(hold, held)
 			pid := get[int](t, tx, "SELECT pg_backend_pid()")
@@ -240,7 +240,7 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 	all := transaction{"revoke", []string{"BEGIN", revokeLogins, "COMMIT"}}
 
 	d := newDatabase(t)
-	// of the rows that fill makes
+	// The default gives the sessions of fill an owner.
 	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'")
 	count := 0
 	for _, pair := range [][2]transaction{
@@ -263,7 +263,7 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 			checkInterleaving(t, d, name, pair, order, plan)
 		}
 	}
-	// Here both sessions end, and none may be left but one that was made meanwhile.
+	// Both sessions end here, so only a session made meanwhile may be left.
 	for _, other := range []transaction{evicts, touches, all} {
 		for _, order := range interleavings(len(all.steps), len(other.steps)) {
 			plan := lostPlans[count%len(lostPlans)]
@@ -322,7 +322,7 @@ func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	revokeSubject(t, store, "ann", kept)
 	check(kept, "ann", ended)
 
-	// The same for an eviction, by a Store that does not remember the above.
+	// A new Store, which does not remember these writes, checks the same for an eviction.
 	store = d.Store(t, nil)
 	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
 	latest := mustInsert(t, store, "bob", &sessionsql.InsertOptions{Subject: "bob", MaxSessions: 1})
@@ -342,7 +342,7 @@ func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 			WHERE id = $1`, idOf(t, token), 10-i)
 		want = append(want, idOf(t, token))
 	}
-	// In the other order than that of their ids.
+	// The order by age now differs from the order of the ids.
 	d.primary.MustExec("UPDATE sessionsql.session SET created_at = now() WHERE id = $1", want[0])
 	want = append(want[1:], want[0])
 	slices.Reverse(want)
@@ -390,7 +390,7 @@ func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 	store := d.Store(t, nil)
 	other := loginAs(t, store, "bob")
 	expired := loginAs(t, store, "ann")
-	d.setExpiry(idOf(t, expired), "0") // does not count
+	d.setExpiry(idOf(t, expired), "0") // an expired session does not count
 	var tokens []sessionsql.Token
 	for i := range 6 {
 		token := mustInsert(t, store, fmt.Sprint(i),
@@ -411,13 +411,13 @@ func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 			t.Errorf("%d sessions %s, want %d", n, when, want)
 		}
 	}
-	// A cap that shrank ends as many as it takes, and one that grew none.
+	// A smaller cap ends the excess, and a larger cap ends no session.
 	mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
 	listed("with a cap of 1", 1)
 	mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 5})
 	get[string](t, d.primary, "SELECT sessionsql.new_session('p', subject => 'ann', max_sessions => 5)")
 	listed("with a cap of 5", 3)
-	// In the caller's transaction, the eviction is the transaction's.
+	// The caller's rollback undoes the eviction too.
 	tx := d.primary.MustBegin()
 	mustInsertTx(t, store, tx, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
 	must(t, tx.Rollback())
@@ -428,7 +428,7 @@ func TestMaxSessionsHoldsUnderConcurrentLogins(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
 	const limit, extra = 5, 20
-	for _, subject := range []string{"ann", "bob"} { // at the same moment as nobody else's
+	for _, subject := range []string{"ann", "bob"} { // only logins of this subject run at once
 		before := make([]sessionsql.Token, limit)
 		for i := range before {
 			before[i] = loginAs(t, store, subject)

@@ -59,7 +59,7 @@ func TestTokenNeverPrintsItself(t *testing.T) {
 	}
 }
 
-// hostileTokens are of every kind of wrong, around a good one.
+// hostileTokens returns a token of every wrong kind, each made from a good one.
 func hostileTokens(good sessionsql.Token) map[string]sessionsql.Token {
 	raw, _ := base64.RawURLEncoding.DecodeString(string(good))
 	with := func(edit func([]byte)) sessionsql.Token {

@@ -27,7 +27,7 @@ func touch(t testing.TB, pool sqlx.Queryer, ids ...int64) int64 {
 	return get[int64](t, pool, touchThese, arrayOf(ids))
 }
 
-// setExpiry moves a session's clock instead of waiting for it.
+// setExpiry changes a session's expiry, because the test cannot wait for it.
 func (d *database) setExpiry(id int64, expiresIn string) {
 	d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() + $2::interval
 		WHERE id = $1`, id, expiresIn)
@@ -80,7 +80,7 @@ func TestTouchNeverPassesTheDeadline(t *testing.T) {
 func TestTouchNeverShortens(t *testing.T) {
 	d := newDatabase(t)
 	id := d.fill(t, 1, "5 minutes")[0]
-	// A transaction that began long ago has an old now(), and touches after a younger one has.
+	// An old transaction has an old now(), and touches after a younger one.
 	old := d.primary.MustBegin()
 	defer func() { _ = old.Rollback() }()
 	get[int64](t, old, "SELECT txid_current()")
@@ -91,7 +91,7 @@ func TestTouchNeverShortens(t *testing.T) {
 	if after := d.expiresIn(t, id); after < before-5 {
 		t.Errorf("%v seconds left, before it were %v", after, before)
 	}
-	// Beyond what a touch would give: an idle timeout that was made shorter by hand.
+	// This expiry is later than a touch would set.
 	d.setExpiry(id, "10 hours")
 	touch(t, d.primary, id)
 	if left := d.expiresIn(t, id); left < 35000 {
@@ -117,12 +117,12 @@ func TestTouchIsHOT(t *testing.T) {
 	d := newDatabase(t)
 	const sessions, touches, batch = 20_000, 100_000, 2_000
 	ids := d.fill(t, sessions, "1 minute")
-	// Autovacuum's ANALYZE holds a snapshot, under which no update makes room for the next.
+	// Autovacuum's ANALYZE holds a snapshot, and no update can then reuse the space of a dead row.
 	d.primary.MustExec("ALTER TABLE sessionsql.session SET (autovacuum_enabled = off)")
 	conn := d.conn(t)
 	type counts struct{ Updates, HOT int64 }
 	read := func() (c counts) {
-		// Statistics are sent when a transaction ends, and now also seen.
+		// The server then reports the statistics at once.
 		execute(t, conn, "SELECT pg_stat_force_next_flush()")
 		must(t, conn.GetContext(t.Context(), &c, `SELECT n_tup_upd AS updates, n_tup_hot_upd AS hot
 			FROM pg_stat_user_tables WHERE schemaname = 'sessionsql' AND relname = 'session'`))
@@ -145,7 +145,7 @@ func TestTouchIsHOT(t *testing.T) {
 	}
 }
 
-// Plan types that a connection may lose, as tuning, bad statistics or another version would take them.
+// planTypes are plan types that a connection may lose, as tuning or bad statistics would make it.
 var planTypes = []string{
 	"enable_indexscan", "enable_bitmapscan", "enable_seqscan", "enable_indexonlyscan", "enable_nestloop",
 	"enable_hashjoin", "enable_mergejoin", "enable_sort", "enable_incremental_sort", "enable_hashagg",
@@ -159,7 +159,7 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 	live := d.fill(t, sessions, "1 minute")
 	expired := d.fill(t, sessions, "-1 minute")
 	all := append(append([]int64{}, live...), expired...)
-	revoked := live[:100] // the hash of the n-th session that fill made is sha256(n)
+	revoked := live[:100] // fill gave session n the hash sha256(n)
 
 	failed := make(chan error, callers+2)
 	start := make(chan struct{})
@@ -366,8 +366,8 @@ func TestTouchBufferIsBoundedAndDeduplicated(t *testing.T) {
 	}
 }
 
-// Sessions that were inserted together lie on the same pages and come due together. A flush that writes them
-// all leaves each on its page, without a new index entry.
+// Sessions that were inserted together share pages and become due together. A flush that extends them all
+// must leave each on its page, without a new index entry.
 func TestNeighboursAreKeptAliveInPlace(t *testing.T) {
 	for _, payloadBytes := range []int{20, 250, 1500} {
 		t.Run(fmt.Sprint(payloadBytes), func(t *testing.T) {
@@ -399,7 +399,7 @@ func TestNeighboursAreKeptAliveInPlace(t *testing.T) {
 					"SELECT pg_stat_get_tuples_hot_updated('sessionsql.session'::regclass)")
 				return updated == sessions
 			})
-			// an autovacuum that looks at the table at that very moment keeps old versions for a while
+			// An autovacuum at that moment keeps some old row versions.
 			if hot < sessions*99/100 {
 				t.Errorf("%d of %d updates were HOT", hot, sessions)
 			}

@@ -9,7 +9,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A ttl is what one session has of its own beside others with another.
+// A ttl is the timeouts of one session.
 type ttl struct {
 	name           string
 	idle, lifetime time.Duration
@@ -20,10 +20,10 @@ var ttls = []ttl{
 	{"bank with a lifetime", 15 * time.Minute, 8 * time.Hour},
 	{"remember me", 30 * 24 * time.Hour, 0},
 	{"remember me for a year", 30 * 24 * time.Hour, 365 * 24 * time.Hour},
-	{"of the store", 0, 0}, // 40 minutes, for 6 hours
+	{"of the store", 0, 0}, // the defaults of 40 minutes and 6 hours
 }
 
-// whole returns a ttl with the defaults of a Store opened by ttlOptions.
+// whole fills in the defaults of a Store with ttlOptions.
 func (own ttl) whole() ttl {
 	if own.idle == 0 {
 		own.idle = 40 * time.Minute
@@ -56,7 +56,7 @@ func (d *database) clocks(t *testing.T, token sessionsql.Token) clocks {
 		FROM sessionsql.session AS s WHERE s.id = $1`, idOf(t, token))
 }
 
-// near allows for the time that the test itself takes.
+// near allows for the duration of the test.
 func near(got float64, want time.Duration) bool {
 	return got <= want.Seconds() && got > want.Seconds()-60
 }
@@ -116,7 +116,7 @@ func TestEveryVerbKeepsEachSessionsOwnTimeouts(t *testing.T) {
 			}
 			check("new", want.idle*4/3)
 			for verb, use := range uses {
-				// Half of its time has gone by.
+				// Half of the session's time has passed.
 				d.setExpiry(idOf(t, token),
 					fmt.Sprintf("%f seconds", min(want.idle, want.lifetime).Seconds()/2))
 				use(&token)
@@ -145,7 +145,7 @@ func TestNoVerbPassesTheDeadline(t *testing.T) {
 	} {
 		for verb, use := range uses {
 			token := mustInsert(t, store, "p", own.options())
-			// Its life is nearly over, and its idle timeout would reach far beyond.
+			// The deadline is near, and the idle timeout would reach far beyond it.
 			d.primary.MustExec(`UPDATE sessionsql.session
 				SET expires_at = now() + interval '2 minutes', deadline = now() + interval '5 minutes'
 				WHERE id = $1`, idOf(t, token))
@@ -157,7 +157,7 @@ func TestNoVerbPassesTheDeadline(t *testing.T) {
 			if sess := mustLookup(t, store, token); sess.ExpiresIn > 5*time.Minute {
 				t.Errorf("%s of %s: %v left", verb, own.name, sess.ExpiresIn)
 			}
-			// At the deadline it is dead, however lately it was used.
+			// At the deadline the session is dead, although it was just used.
 			d.primary.MustExec(`UPDATE sessionsql.session
 				SET expires_at = clock_timestamp(), deadline = clock_timestamp()
 				WHERE id = $1`, idOf(t, token))
@@ -183,7 +183,7 @@ func TestSharedRoundTripsKeepEachSessionsOwnTimeouts(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	// One flush for all, in which the bank's sessions are due and those that are remembered are not.
+	// One flush sends all touches. The bank's sessions are due, and the remembered ones are not.
 	d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() + interval '20 minutes'
 		WHERE idle_seconds < 1800`)
 	d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() + interval '10 minutes'
@@ -211,7 +211,7 @@ func TestABankSessionDiesBesideOneThatIsRemembered(t *testing.T) {
 		&sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 15 * time.Minute})
 	remembered := mustInsert(t, store, "remembered",
 		&sessionsql.InsertOptions{Subject: "ann", IdleTimeout: 30 * 24 * time.Hour})
-	// 21 minutes go by without a use: longer than four thirds of 15.
+	// 21 minutes pass without a use, which is longer than four thirds of 15.
 	d.primary.MustExec(`UPDATE sessionsql.session
 		SET expires_at = expires_at - interval '21 minutes', created_at = created_at - interval '21 minutes'`)
 	d.CatchUp(t)

@@ -92,7 +92,7 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 	defer func() { _ = lock.Rollback() }()
 	lock.MustExec("SELECT FROM sessionsql.session WHERE id = $1 FOR NO KEY UPDATE", ids[locked])
 
-	params := db.UpdatePayloadBatchParams{IDs: append(ids, 1<<40)} // and one that there is not
+	params := db.UpdatePayloadBatchParams{IDs: append(ids, 1<<40)} // the last id does not exist
 	for i := range params.IDs {
 		secret := strconv.Itoa(i + 1)
 		if i == otherSecret {
@@ -104,7 +104,7 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 			sql.NullInt32{Int32: 1, Valid: i != anyVersion})
 	}
 	params.ExpectedVersions[otherVersion].Int32 = 7
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // in case it waits for the lock
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // it would wait for the lock otherwise
 	defer cancel()
 	written, err := db.New().UpdatePayloadBatch(ctx, d.primary, params)
 	must(t, err)
@@ -137,7 +137,7 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 	}
 }
 
-// Callers write at the same moment, some to one session: every one learns what became of their own write.
+// Callers update at the same moment, some of them one session. Each learns the result of its own update.
 func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
@@ -207,7 +207,7 @@ func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 			results <- err
 		}()
 		if i == 0 {
-			waiting(1) // a lone one; the others travel in batches
+			waiting(1) // the first update travels alone, and the others in batches
 		}
 		var wait sync.WaitGroup
 		for range 20 {
@@ -257,7 +257,7 @@ func TestOneBadUpdateFailsAlone(t *testing.T) {
 	}
 }
 
-// The plan that the first call makes, on an empty table, serves all that follow.
+// The first call plans on an empty table, and its plan serves all later calls.
 func TestBatchOfUpdatesFindsRowsByID(t *testing.T) {
 	d := newDatabase(t)
 	conn := d.conn(t)

@@ -22,13 +22,13 @@ import (
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// The bundle as it was at commit 3068df4.
+// These files hold the bundle of commit 3068df4.
 const (
 	oldInstall = "testdata/bundle-0.1.0-3068df4.sql"
 	oldRoles   = "testdata/roles-0.1.0-3068df4.sql"
 )
 
-// oldBundle makes a database in which these files ran, in one transaction.
+// oldBundle makes a database and runs these files in it in one transaction.
 func oldBundle(t testing.TB, files ...string) *database {
 	t.Helper()
 	d := emptyDatabaseIn(t, shared)
@@ -41,17 +41,17 @@ func oldBundle(t testing.TB, files ...string) *database {
 	return d
 }
 
-// A ledger is what clients did to their sessions, and how long their longest call took.
+// A ledger records the sessions of the clients and the duration of their longest call.
 type ledger struct {
 	mu      sync.Mutex
-	alive   map[string]string // token and payload
+	alive   map[string]string // payloads by token
 	dead    []string
 	calls   int
 	longest time.Duration
-	lists   bool // whether clients call list_subject as well
+	lists   bool // clients call list_subject as well
 }
 
-// timed runs one call of a client.
+// timed makes a client's call and notes its duration.
 func (l *ledger) timed(call func() error) error {
 	begin := time.Now()
 	err := call()
@@ -75,7 +75,7 @@ func (l *ledger) lives(token, payload string) {
 	l.alive[token] = payload
 }
 
-// goClient makes sessions through a Store, writes and looks them up, and ends every other one.
+// goClient makes, updates and looks up sessions through a Store, and ends every other one.
 func (l *ledger) goClient(ctx context.Context, store *sessionsql.Store, name string) error {
 	for i := 0; ctx.Err() == nil; i++ {
 		payload := fmt.Sprint(name, i)
@@ -114,7 +114,7 @@ func (l *ledger) goClient(ctx context.Context, store *sessionsql.Store, name str
 	return nil
 }
 
-// sqlClient does the same with nothing but SQL.
+// sqlClient does the same by SQL alone.
 func (l *ledger) sqlClient(ctx context.Context, pool *sqlx.DB, name string) error {
 	for i := 0; ctx.Err() == nil; i++ {
 		payload := fmt.Sprint(name, i)
@@ -164,7 +164,7 @@ func (l *ledger) sqlClient(ctx context.Context, pool *sqlx.DB, name string) erro
 	return nil
 }
 
-// run has clients of every kind work until do returns, and checks that none of them noticed.
+// run lets clients of every kind work until do returns, and checks that no call failed.
 func (l *ledger) run(t *testing.T, d *database, do func()) {
 	t.Helper()
 	l.alive = map[string]string{}
@@ -175,7 +175,7 @@ func (l *ledger) run(t *testing.T, d *database, do func()) {
 		}),
 	}
 	defer closeStore(t, stores[1])
-	// What psql sends, and what a driver does that prepares its statements.
+	// The first pool uses psql's protocol, and the second one prepares its statements.
 	pools := []*sqlx.DB{
 		open(t, d.PrimaryDSN()+"&default_query_exec_mode=simple_protocol"),
 		open(t, d.PrimaryDSN()),
@@ -198,7 +198,7 @@ func (l *ledger) run(t *testing.T, d *database, do func()) {
 		}
 	}
 	func() {
-		defer wait.Wait() // also where do ends the test
+		defer wait.Wait() // also if do ends the test
 		defer stop()
 		do()
 	}()
@@ -237,16 +237,14 @@ func TestUpgradeUnderLoadBesideALongReader(t *testing.T) {
 			if !test.roles {
 				files = files[:1]
 			}
-			// The limit that docs/operations.md names: what list_subject returns changes while a call of it
-			// waits.
+			// docs/operations.md names this limit: a waiting call of list_subject sees its columns change.
 			l := ledger{lists: name == "Install" || name == "Install roles"}
 			l.upgrade(t, oldBundle(t, files...), test.install)
 		})
 	}
 }
 
-// A call finds its function by name first and runs it later: here it waits between the two for a table of its
-// own.
+// A call looks up its function by name and runs it later. Here it waits for a table between the two.
 func TestUpgradeKeepsAFunctionWhileCallsOfItAreUnderWay(t *testing.T) {
 	d := oldBundle(t, oldInstall)
 	d.primary.MustExec("CREATE TABLE public.own (n integer); INSERT INTO public.own VALUES (1)")
@@ -275,7 +273,7 @@ func TestUpgradeKeepsAFunctionWhileCallsOfItAreUnderWay(t *testing.T) {
 	}
 }
 
-// installInOneTransaction does what a person does with psql -1, again and again.
+// installInOneTransaction repeats psql -1 until it gets the lock.
 func installInOneTransaction(ctx context.Context, pool sessionsql.DB) error {
 	for {
 		_, err := pool.(*sqlx.DB).ExecContext(ctx, bundle.Install())
@@ -286,7 +284,7 @@ func installInOneTransaction(ctx context.Context, pool sessionsql.DB) error {
 	}
 }
 
-// upgrade installs while the ledger's clients work and a transaction that has read the table is open.
+// upgrade installs while the clients work and an open transaction has read the table.
 func (l *ledger) upgrade(t *testing.T, d *database, install func(context.Context, sessionsql.DB) error) {
 	t.Helper()
 	const readingFor = 2 * time.Second
@@ -306,20 +304,19 @@ func (l *ledger) upgrade(t *testing.T, d *database, install func(context.Context
 		end := time.Now()
 		must(t, <-installed)
 		fromEnd = time.Since(end)
-		time.Sleep(200 * time.Millisecond) // a while of the new bundle
+		time.Sleep(200 * time.Millisecond) // the clients use the new bundle for a while
 	})
 	t.Logf("upgraded %v after the reader's end", fromEnd)
 	if got := get[string](t, d.primary, "SELECT sessionsql.version()"); got != bundle.Version {
 		t.Errorf("version %s", got)
 	}
-	// Without a lock_timeout, everybody waits until the reader is done.
+	// Without a lock_timeout, every client would wait until the reader ends.
 	if l.longest > readingFor/2 {
 		t.Errorf("a call took %v", l.longest)
 	}
 }
 
-// A client that has read and then writes in one transaction holds locks in the other order than an upgrade
-// takes them.
+// A client that reads and then writes in one transaction locks in another order than an upgrade.
 func TestUpgradeDeadlocksNoClient(t *testing.T) {
 	d := oldBundle(t, oldInstall)
 	tx := d.primary.MustBegin()
@@ -403,7 +400,7 @@ func (d *database) catalog(t *testing.T) (lines []string) {
 	return lines
 }
 
-// compareDumps compares what pg_dump says, where the servers came with it.
+// compareDumps compares the output of pg_dump, if the servers came with it.
 func compareDumps(t *testing.T, databases ...*database) {
 	t.Helper()
 	dir, err := pgcluster.FindBinaries()
@@ -419,7 +416,7 @@ func compareDumps(t *testing.T, databases ...*database) {
 		must(t, err)
 		var kept []string
 		for line := range strings.Lines(string(dump)) {
-			if !strings.HasPrefix(line, `\`) { // \restrict, which is random
+			if !strings.HasPrefix(line, `\`) { // \restrict has a random key
 				kept = append(kept, line)
 			}
 		}
@@ -436,7 +433,7 @@ func compareDumps(t *testing.T, databases ...*database) {
 func TestInstallOverTheSameVersionTakesNoLockAndWritesNothing(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
-	idle := d.primary.MustBegin() // which an installation that took a lock would wait for
+	idle := d.primary.MustBegin() // an installation that takes a lock would wait for it
 	defer func() { must(t, idle.Rollback()) }()
 	get[string](t, idle, "SELECT sessionsql.new_session('p')")
 	idle.MustExec("LOCK TABLE sessionsql.reaper, sessionsql.migration IN SHARE ROW EXCLUSIVE MODE")
@@ -507,7 +504,7 @@ func TestInstallRefusesASchemaOfSomebodyElse(t *testing.T) {
 		t.Error("a function of the schema's owner ran")
 	}
 
-	// Who may have made it: the installing role, and whoever could do anything in any case.
+	// The schema may belong to the installing role, or to a role that may do anything anyway.
 	d = emptyDatabaseIn(t, shared)
 	owner := d.login(t)
 	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + owner)

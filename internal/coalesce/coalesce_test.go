@@ -30,9 +30,9 @@ func right(question int) (string, error) {
 	return strconv.Itoa(question), nil
 }
 
-// TestGroupNeverCrossesAnswers drives a group through a million calls in random interleavings: duplicates,
-// misses, cancelled callers, bad questions, failed batches. The right answer to a question is known to its
-// caller alone, so one that is crossed shows.
+// TestGroupNeverCrossesAnswers sends a million calls in random interleavings, with duplicates, misses,
+// cancelled callers, bad questions and failed batches. Only the caller knows the right answer to its
+// question, so a crossed answer shows.
 func TestGroupNeverCrossesAnswers(t *testing.T) {
 	const callers, calls = 100, 10_000
 	seeded := testkit.Random(t)
@@ -54,7 +54,7 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 		for _, each := range calls {
 			bad = bad || each.Question%10 == 1
 		}
-		if bad { // the server refuses the batch for one bad question, so each is asked apart
+		if bad { // a server refuses a batch for one bad question, so each caller asks again alone
 			failures.Add(1)
 		}
 		for _, each := range calls {
@@ -72,7 +72,7 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 		random := testkit.Fork(seeded)
 		wait.Go(func() {
 			for range calls {
-				question := random.IntN(5000) // duplicates among the callers
+				question := random.IntN(5000) // small enough for duplicates among the callers
 				ctx, cancel := context.WithCancel(t.Context())
 				cancels := random.IntN(8) == 0
 				switch {
@@ -95,7 +95,7 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	// A worker ends after its last callers have their answers, so it may be a little later than they are.
+	// A worker ends shortly after its last callers have their answers.
 	testkit.Eventually(t, "all calls have ended", func() bool { return c.busy() == 0 && c.waiting() == 0 })
 	if batches.Load() == 0 || failures.Load() == 0 {
 		t.Error("nothing was batched")
@@ -120,10 +120,10 @@ func TestIdleGroupRunsACallAloneOnItsCallersContext(t *testing.T) {
 	}
 }
 
-// hung is a question on which hang's lone calls hang.
+// hung is the question whose call hangs.
 const hung = 1_000
 
-// hang returns a group whose lone calls of one question hang until they are released.
+// hang returns a group whose lone calls of the question hung wait for release.
 func hang(t *testing.T) (c *Group[int, int], release func(), batchEnded <-chan error) {
 	t.Helper()
 	released := make(chan struct{})
@@ -154,15 +154,15 @@ func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 	var waiting, served sync.WaitGroup
 	waiting.Go(func() { _, _ = c.Do(context.Background(), hung) })
 	testkit.Eventually(t, "a worker is busy", func() bool { return c.busy() == 1 })
-	for i := range worthAWorker - 1 { // too few for a worker of their own
+	for i := range worthAWorker - 1 { // too few to start another worker
 		served.Go(func() {
 			if got, err := c.Do(t.Context(), i); got != i || err != nil {
 				t.Errorf("%d was answered %d, %v", i, got, err)
 			}
 		})
 	}
-	served.Wait() // while the first one still hangs
-	// the hung one counts no more: the next call is sent at once
+	served.Wait() // while the hung call still waits
+	// A hung worker does not count as busy, so the next call is sent at once.
 	testkit.Eventually(t, "no worker is busy", func() bool { return c.busy() == 0 })
 	release()
 	waiting.Wait()
@@ -203,8 +203,7 @@ func (c *Group[Q, A]) waiting() int {
 	return c.queued
 }
 
-// gathered has a group send the given questions in one batch, and returns what each caller got: a panic as
-// its value.
+// gathered makes a group send the questions in one batch, and returns each caller's answer, error or panic.
 func gathered(t *testing.T, config Config[int, int], questions ...int) []any {
 	t.Helper()
 	hold := make(chan struct{})

@@ -13,7 +13,7 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// echoServer answers each connection with its name and with whatever it receives.
+// echoServer sends its name on each connection and then echoes all input.
 func echoServer(t *testing.T, name string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -64,7 +64,7 @@ func expect(t *testing.T, conn net.Conn, want string) {
 	}
 }
 
-// expectSilence waits for an answer that must not come.
+// expectSilence checks that no byte arrives.
 func expectSilence(t *testing.T, conn net.Conn) {
 	t.Helper()
 	conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))

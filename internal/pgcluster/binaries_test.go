@@ -10,7 +10,7 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// fakeServer writes programs that claim to be of a version.
+// fakeServer writes programs that print a version.
 func fakeServer(t *testing.T, version string) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -16,7 +16,7 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// start starts a cluster that ends with the test, and shows the servers' logs if that fails.
+// start starts a cluster that ends with the test. A failed test shows the servers' logs.
 func start(t *testing.T, options *Options) *Cluster {
 	t.Helper()
 	cluster, err := Start(t.Context(), options)
@@ -65,7 +65,7 @@ func assertNothingLeft(t *testing.T, folder string) {
 }
 
 func TestReplicasReceiveWhatThePrimaryWrites(t *testing.T) {
-	t.Setenv("PGOPTIONS", "-c no_such_setting=1") // must not reach the servers' own connections
+	t.Setenv("PGOPTIONS", "-c no_such_setting=1") // it must not reach the servers' own connections
 	cluster := start(t, &Options{Replicas: 2, Settings: map[string]string{"work_mem": "5MB", "fsync": "on"}})
 	t.Setenv("PGOPTIONS", "")
 
@@ -86,7 +86,7 @@ func TestReplicasReceiveWhatThePrimaryWrites(t *testing.T) {
 
 	written := testkit.Get[string](t, primary, "SELECT pg_current_wal_lsn()")
 	for _, replica := range cluster.Replicas {
-		// The socket, so that both kinds of address are tried.
+		// The replicas are reached by their sockets, so that the test uses both kinds of address.
 		db := testkit.OpenPool(t, replica.SocketDSN("postgres"))
 		testkit.Eventually(t, "the row arrives", func() bool {
 			return testkit.Get[string](t, db, "SELECT pg_last_wal_replay_lsn() >= '"+written+"'") == "true"
@@ -223,7 +223,7 @@ func TestStartFailsWithTheServersOwnWords(t *testing.T) {
 
 func TestStartHeedsItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	// The first line of progress, that of initdb, cancels.
+	// initdb writes the first line of progress, which cancels the context.
 	_, err := Start(ctx, &Options{Log: writerFunc(func(line []byte) { cancel() })})
 	if err == nil {
 		t.Fatal("started under a cancelled context")

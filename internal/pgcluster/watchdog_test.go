@@ -15,7 +15,7 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// childVariable makes the test binary start a cluster, print its folder and wait to be killed.
+// childVariable makes the test binary start a cluster, print its folder and wait for its end.
 const childVariable = "PGCLUSTER_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 func runChild() {
 	options := &Options{Replicas: 1}
 	if os.Getenv(childVariable) == "starting" {
-		// Tell the folder as soon as there is one, so that the parent kills in the midst of initdb.
+		// The parent learns the folder early, so that it kills in the midst of initdb.
 		options.Log = os.Stdout
 	}
 	cluster, err := Start(context.Background(), options)
@@ -43,7 +43,7 @@ func runChild() {
 	select {}
 }
 
-// startChild returns a child that leads a process group, and the folder of its cluster.
+// startChild returns a child that leads a process group, with the folder of its cluster.
 func startChild(t *testing.T, mode string) (child *exec.Cmd, folder string) {
 	t.Helper()
 	child = exec.Command(os.Args[0])
@@ -87,7 +87,7 @@ func TestAKilledProcessLeavesNothing(t *testing.T) {
 	}
 }
 
-// The process may be gone before it reads that the folder is made.
+// The process may end before it reads the name of the folder.
 func TestAWatchdogThatNobodyHearsCleansUp(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "sessionsql-unheard")
 	heard, stdout, err := os.Pipe()

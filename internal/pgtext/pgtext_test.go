@@ -15,7 +15,7 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// parse reads an array as PostgreSQL's own text form, with a parser that is not ours.
+// parse reads PostgreSQL's text form of an array with pgx's parser instead of ours.
 func parse[T any](t *testing.T, oid uint32, value driver.Valuer) []T {
 	t.Helper()
 	text, err := value.Value()
@@ -61,7 +61,7 @@ func FuzzArraysOfText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string) {
 		for _, s := range []string{a, b} {
 			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-				return // refused before it comes here
+				return // the Store refuses it earlier
 			}
 		}
 		want := []string{a, b, a}

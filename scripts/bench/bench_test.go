@@ -13,7 +13,7 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// TestSmoke runs every scenario once, tiny, so that the benchmark never rots. It asserts no duration.
+// TestSmoke runs every scenario on tiny tables, so that the benchmark keeps working. It checks no duration.
 func TestSmoke(t *testing.T) {
 	var out, progress bytes.Buffer
 	plots := t.TempDir()
@@ -42,8 +42,7 @@ func TestSmoke(t *testing.T) {
 	}
 }
 
-// TestRaceInterleaves looks at the order in which contestants play the parts of a round, and at what is
-// counted.
+// TestRaceInterleaves checks the order of turns in a round, and the counts.
 func TestRaceInterleaves(t *testing.T) {
 	var played []string
 	play := func(what string) {
@@ -93,7 +92,7 @@ func TestInterleaved(t *testing.T) {
 	}
 }
 
-// TestPart keeps a bound a bound: a part of no operations would be one of as many as there is time for.
+// TestPart checks that a part has at least one operation, because 0 means no bound.
 func TestPart(t *testing.T) {
 	if part := (turn{slice: time.Second, ops: 10, parts: 20}).part(); part.ops != 1 ||
 		part.slice != 50*time.Millisecond {
@@ -107,7 +106,7 @@ func TestPart(t *testing.T) {
 	}
 }
 
-// TestPlotsFromReport draws the same plots again from what a run printed.
+// TestPlotsFromReport draws the plots from the output of an earlier run.
 func TestPlotsFromReport(t *testing.T) {
 	report := &Report{Races: map[string][]Result{"lookup": {
 		{Contestant: "sessionsql", Callers: 64, Median: Sample{OpsPerS: 2, P99: 3}},

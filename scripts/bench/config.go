@@ -2,21 +2,21 @@ package main
 
 import "time"
 
-// A config says how much of everything a run does.
+// A config sets the sizes and durations of a run.
 type config struct {
 	mode   string // "full", "quick" or "smoke"
 	rounds int
 
-	slice         time.Duration // one contestant's turn in one round of insert and lookup
+	slice         time.Duration // one contestant's turn in a round of insert and lookup
 	insertCallers []int
 	lookupCallers []int
-	keepDatabases bool // to the end, because dropping one takes a checkpoint
+	keepDatabases bool // until the end, because dropping one takes a checkpoint
 
-	latencyRows int           // insert-latency: rows of each contestant, over all rounds
-	latencyTurn time.Duration // and the longest turn
+	latencyRows int           // insert-latency: the rows of each contestant over all rounds
+	latencyTurn time.Duration // insert-latency: the longest turn
 
 	lookupRows     int
-	pendingTouches int // touches whose memory is measured
+	pendingTouches int // the touches whose memory lookup measures
 
 	pageRows    int
 	pageCallers int
@@ -24,35 +24,35 @@ type config struct {
 
 	keepaliveRows   int
 	keepaliveChunk  int
-	keepalivePasses int // over all rows between two checkpoints
-	keepaliveSingle int // updates of the one-update-a-request contestant
+	keepalivePasses int // passes over all rows between two checkpoints
+	keepaliveSingle int // updates by the contestant that updates at every request
 
 	reapSizes     []int
-	reapPages     int // pages a call
-	reapCalls     int // calls a turn
-	reapLoopRows  int // rows of the table on which the reaper's loop runs beside lookups
+	reapPages     int // pages in a call
+	reapCalls     int // calls in a turn
+	reapLoopRows  int // rows of the table for the reaper's loop
 	reapLoopPhase time.Duration
 	reapLoopPause time.Duration // the loop's interval
-	reapLoopPeers bool          // also while the other ways of reaping run
+	reapLoopPeers bool          // the other ways of reaping run too
 
-	steady        time.Duration // of each variant
-	steadySession int           // inserts a second
-	steadyNaptime string        // autovacuum_naptime, shortened as much as the timeouts are
+	steady        time.Duration // duration of each variant
+	steadySession int           // inserts in a second
+	steadyNaptime string        // autovacuum_naptime, shortened like the timeouts
 
 	payloadSizes []int
 	payloadSlice time.Duration
 }
 
-// The live rows that most scenarios stand on are those of the issue that asked for this benchmark.
+// The full sizes come from the issue that asked for this benchmark.
 func fullConfig() config {
 	return config{
 		mode: "full", rounds: 5,
 		slice: 2 * time.Second, insertCallers: []int{1, 64, 256}, lookupCallers: []int{1, 64, 256},
 		latencyRows: 100_000, latencyTurn: time.Minute,
 		lookupRows: 300_000, pendingTouches: 1_000_000,
-		// what Options.FlushInterval is by default
+		// A page-load turn lasts as long as the default of Options.FlushInterval.
 		pageRows: 300_000, pageCallers: 64, pageSlice: 30 * time.Second,
-		// As often as in the measurement behind fillfactor 70: 570,000 updates on a table of 100,000.
+		// The passes repeat the measurement that fillfactor 70 rests on.
 		keepaliveRows: 1_000_000, keepaliveChunk: 50_000, keepalivePasses: 6, keepaliveSingle: 100_000,
 		reapSizes: []int{100_000, 1_000_000, 10_000_000}, reapPages: 512, reapCalls: 10,
 		reapLoopRows: 1_000_000, reapLoopPhase: 8 * time.Second, reapLoopPause: 2 * time.Second,
@@ -62,7 +62,7 @@ func fullConfig() config {
 	}
 }
 
-// quickConfig is for a look in passing: the same comparisons, on fewer rows and with shorter turns.
+// quickConfig makes the same comparisons on fewer rows and in shorter turns.
 func quickConfig() config {
 	c := fullConfig()
 	c.mode, c.rounds = "quick", 3
@@ -71,7 +71,7 @@ func quickConfig() config {
 	c.latencyRows, c.latencyTurn = 6_000, 100*time.Millisecond
 	c.lookupRows = 10_000
 	c.pageRows, c.pageSlice = 20_000, 150*time.Millisecond
-	c.keepaliveRows, c.keepaliveChunk = 20_000, 1_000 // as large a share at a time as in full
+	c.keepaliveRows, c.keepaliveChunk = 20_000, 1_000 // the same share of the rows as in full
 	c.keepalivePasses, c.keepaliveSingle = 4, 5_000
 	c.reapSizes = []int{100_000, 1_000_000}
 	c.reapLoopRows, c.reapLoopPeers = 100_000, false
@@ -81,7 +81,7 @@ func quickConfig() config {
 	return c
 }
 
-// smokeConfig proves in seconds that every scenario still runs; its numbers mean nothing.
+// smokeConfig shows that every scenario runs. Its figures mean nothing.
 func smokeConfig() config {
 	return config{
 		mode: "smoke", rounds: 2,

@@ -1,9 +1,10 @@
-// Command bench measures the Store beside what people use instead; scripts/bench.sh runs it. See -help.
+// Command bench compares the Store with other stores for sessions. scripts/bench.sh runs it, and -help lists
+// the flags.
 //
-// Reading the source: main.go is the command line, config.go the sizes, servers.go and process.go what is
-// started, rounds.go how contestants take turns, cpu.go how CPU time is counted, peer_*.go who takes part,
-// scenario_*.go the questions, report.go, table.go and plot*.go the answers. It runs on Linux, whose /proc
-// tells what a server's processes use.
+// Reading the source: main.go has the command line, config.go the sizes, servers.go and process.go the
+// servers, rounds.go the turns of the contestants, cpu.go the count of CPU time, peer_*.go the contestants,
+// scenario_*.go the questions, and report.go, table.go and plot*.go the answers. The program needs Linux,
+// because it reads the CPU time of servers in /proc.
 package main
 
 import (
@@ -30,7 +31,7 @@ func main() {
 	}
 }
 
-// command runs what the command line asks for.
+// command runs one command line.
 func command(ctx context.Context, args []string, out, progress io.Writer) error {
 	var (
 		flags    = flag.NewFlagSet("bench.sh", flag.ContinueOnError)
@@ -46,7 +47,7 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	)
 	flags.SetOutput(progress)
 	flags.Usage = func() {
-		fmt.Fprintln(progress, "bench.sh [flags] [scenario ...]: measures sessions in PostgreSQL and elsewhere")
+		fmt.Fprintln(progress, "bench.sh [flags] [scenario ...]: compares stores for sessions")
 		fmt.Fprintln(progress, "scenarios:", strings.Join(scenarioNames(), " "))
 		flags.PrintDefaults()
 	}
@@ -100,10 +101,10 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	return nil
 }
 
-// startShare is what a quick run has for starting the servers.
+// startShare is a quick run's time for starting the servers.
 const startShare = 3 * time.Second
 
-// measure starts the servers, runs scenarios and returns what they found.
+// measure starts the servers, runs scenarios and returns their results.
 func measure(
 	ctx context.Context, c config, chosen []scenario, replicas int, progress io.Writer,
 ) (*Report, error) {
@@ -135,7 +136,7 @@ func measure(
 	return report, report.validate()
 }
 
-// orInterrupted says plainly what a signal did, whatever failed because of it.
+// orInterrupted replaces the errors that follow from a signal by one that names the interruption.
 func orInterrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted")

@@ -5,9 +5,8 @@ import (
 	"fmt"
 )
 
-// plain is database/sql with statements by hand, one session a statement, on an UNLOGGED table that has no
-// column more than it needs: no owner, no absolute timeout, and an id that nobody may guess instead of a
-// secret.
+// plain uses database/sql and one statement for each session, on an UNLOGGED table with as few columns as
+// possible. It has no owner, no absolute timeout, and an id that must stay secret in place of a secret.
 type plain struct {
 	db *database
 }

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// webAdvice is the design that most advice on the web gives: an UNLOGGED table, JSONB, an index on
-// expires_at, an UPDATE at every read, and now and then a DELETE of all that is expired.
+// webAdvice follows the most common advice on the web: an UNLOGGED table with JSONB, an index on expires_at,
+// an UPDATE at every read, and a DELETE of all expired rows now and then.
 type webAdvice struct {
 	db   *database
 	keys []string

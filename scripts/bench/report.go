@@ -14,7 +14,8 @@ import (
 	"strings"
 )
 
-// A Report is all that a run found out: the JSON on the last line, and what plots are drawn from.
+// A Report is the result of a run. The last line of the output holds it as JSON, and the plots are drawn from
+// it.
 type Report struct {
 	Mode      string              `json:"mode"`
 	Rounds    int                 `json:"rounds"`
@@ -77,10 +78,10 @@ func procField(path, name string) string {
 	return "unknown"
 }
 
-// A goal is what a ratio is to reach.
+// A goal is a bound that a ratio should reach.
 type goal struct {
 	key     string
-	least   bool // at least, else at most
+	least   bool // the bound is a minimum, else a maximum
 	bound   float64
 	meaning string
 }
@@ -114,7 +115,7 @@ var goals = []goal{
 	{"touch_buffer_mib", false, 64, "MiB of pending touches"},
 }
 
-// met says whether a value reaches the goal.
+// met reports whether a value reaches the goal.
 func (g goal) met(value float64) bool {
 	if g.least {
 		return value >= g.bound
@@ -122,8 +123,7 @@ func (g goal) met(value float64) bool {
 	return value <= g.bound
 }
 
-// validate says what is wrong with a report: after its scenarios it must hold exactly their ratios, each a
-// positive number.
+// validate checks that a report holds exactly the ratios of its scenarios, each a positive number.
 func (r *Report) validate() error {
 	var wanted []string
 	for _, each := range scenarios {
@@ -153,7 +153,7 @@ func (r *Report) writeJSON(w io.Writer) error {
 	return err
 }
 
-// lastJSON reads a report from the last line of what a run printed.
+// lastJSON reads a report from the last line of a run's output.
 func lastJSON(text []byte) (*Report, error) {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	r := &Report{}

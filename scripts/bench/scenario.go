@@ -15,18 +15,18 @@ type bench struct {
 	servers  *servers
 	report   *Report
 	progress io.Writer
-	due      time.Time // when a quick run should be through with the scenario under way; zero: whenever it is
+	due      time.Time // when a quick run should finish the current scenario; zero means never
 }
 
 // A scenario is one question.
 type scenario struct {
 	name   string
-	share  time.Duration // of the time that a quick run has
-	ratios []string      // what it adds to the report
+	share  time.Duration // its time in a quick run
+	ratios []string      // the ratios that it adds to the report
 	run    func(*bench, context.Context) error
 }
 
-// scenarios in the order in which they are run and printed.
+// scenarios are in the order of running and printing.
 var scenarios = []scenario{
 	{"insert-latency", 2500 * time.Millisecond, []string{"insert1_vs_unlogged"}, (*bench).insertLatency},
 	{
@@ -53,7 +53,7 @@ var scenarios = []scenario{
 	{"payload", 2 * time.Second, nil, (*bench).payloads},
 }
 
-// chooseScenarios returns those named, all when none is, in the order of the list.
+// chooseScenarios returns the named scenarios in the order of the list, and all of them without a name.
 func chooseScenarios(names []string) ([]scenario, error) {
 	var chosen []scenario
 	for _, each := range scenarios {
@@ -77,15 +77,14 @@ func scenarioNames() []string {
 	return names
 }
 
-// late says that a quick run has no time for more than it has already measured: on a slow machine it makes do
-// with fewer rounds.
+// late reports whether a quick run has no time for another round, as on a slow machine.
 func (b *bench) late() bool { return !b.due.IsZero() && time.Now().After(b.due) }
 
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.progress, "bench: "+format+"\n", args...)
 }
 
-// race runs a race, its turns interleaved, and adds it to the report.
+// race runs a race with interleaved turns and adds it to the report.
 func (b *bench) race(
 	ctx context.Context, scenario string, t turn, contestants []contestant,
 ) ([]Result, error) {
@@ -108,7 +107,7 @@ func byName(results []Result, name string) Result {
 	return Result{}
 }
 
-// closeAll closes peers, last first.
+// closeAll closes peers, the last one first.
 func closeAll[P peer](peers []P) {
 	for _, each := range slices.Backward(peers) {
 		each.close()

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// ratioCallers is the number of callers at which throughput is compared.
+// ratioCallers is the number of callers for ratios of throughput.
 const ratioCallers = 64
 
 // openPeers opens every peer on one database, ours first.
@@ -38,7 +38,7 @@ func (b *bench) openPeers(ctx context.Context, d *database) (peers []peer, err e
 	return append(peers, unlogged, pgx, postgres), nil
 }
 
-// insert is how many new sessions a second many callers get.
+// insert measures how many new sessions a second many callers get.
 func (b *bench) insert(ctx context.Context) error {
 	d, err := b.servers.database(ctx, "insert")
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// A Keepalive is what moving the expiry of sessions costs one way.
+// A Keepalive is the cost of one way to extend sessions.
 type Keepalive struct {
 	Contestant string  `json:"contestant"`
 	Rows       int     `json:"rows"`           // rows written
@@ -25,18 +25,16 @@ type Keepalive struct {
 	HOT        float64 `json:"hot"`            // share of the updates
 }
 
-// keepalive touches every row of a table several times between two checkpoints, as an application does: pass
-// after pass over all rows, all of them due, in chunks of random ids. The full-page images that the first
-// write to each page after a checkpoint costs are all in the first pass. Beside it, in turns, the same on a
-// table with a btree on expires_at, and after them one UPDATE a request.
+// keepalive touches all rows several times between two checkpoints, in chunks of random ids that are all due.
+// The first pass pays for the full-page images that follow a checkpoint. A table with a btree on expires_at
+// takes turns with ours, and one UPDATE for each request follows.
 func (b *bench) keepalive(ctx context.Context) (err error) {
 	d, err := b.servers.database(ctx, "keepalive")
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	// Longer than the scenario takes, and more than it writes: a checkpoint in between would have every image
-	// written again.
+	// No checkpoint may come in between, because the server would then write every image again.
 	undo, err := d.alterSystem(ctx, map[string]string{"checkpoint_timeout": "1h", "max_wal_size": "64GB"})
 	if err != nil {
 		return err
@@ -47,8 +45,8 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 		return err
 	}
 	if err := d.exec(ctx,
-		// Vacuumed between the passes instead: autovacuum would have its WAL counted with whatever chunk it
-		// runs beside.
+		// The scenario vacuums between the passes instead, because autovacuum's WAL would count with some
+		// chunk.
 		`CREATE TABLE indexed_session (LIKE sessionsql.session INCLUDING ALL)
 			WITH (fillfactor = 70, autovacuum_enabled = off)`,
 		"INSERT INTO indexed_session OVERRIDING SYSTEM VALUE SELECT * FROM sessionsql.session",
@@ -57,7 +55,7 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 		"CHECKPOINT"); err != nil {
 		return err
 	}
-	conn, err := d.pool.Conn(ctx) // one connection, whose statistics can be asked for at once
+	conn, err := d.pool.Conn(ctx) // the statistics of one connection are available at once
 	if err != nil {
 		return err
 	}
@@ -93,7 +91,7 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 				return fmt.Errorf("keepalive: %w", err)
 			}
 			if b.late() {
-				// ours goes on, because its WAL is the mean over all passes, however slow the machine
+				// Ours goes on, because its WAL is the mean over all passes.
 				touchers = touchers[:1]
 			}
 		}
@@ -125,15 +123,15 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 	return nil
 }
 
-// lastCheckpoint returns the position in the WAL where the last checkpoint began.
+// lastCheckpoint returns the WAL position where the last checkpoint began.
 func lastCheckpoint(ctx context.Context, conn *sql.Conn) (position string, err error) {
 	err = conn.QueryRowContext(ctx, "SELECT redo_lsn::text FROM pg_control_checkpoint()").Scan(&position)
 	return position, err
 }
 
-// ageSessions makes all sessions due again. Not measured: each page has had its image by then, so that the
-// next pass is spared nothing. In chunks as well: one statement over all rows finds no room on their pages,
-// and would spread the table out.
+// ageSessions makes all sessions due again without measuring, because each page has had its image by then. It
+// works in chunks too, because one statement over all rows would find no room on their pages and spread the
+// table out.
 func (b *bench) ageSessions(ctx context.Context, d *database) error {
 	for chunk := range slices.Chunk(randomIDs(b.keepaliveRows), b.keepaliveChunk) {
 		_, err := d.pool.ExecContext(ctx,
@@ -160,7 +158,7 @@ func (b *bench) keepalivePass(ctx context.Context, touchers []*toucher) error {
 	return nil
 }
 
-// A toucher touches one table chunk by chunk and adds up what that took.
+// A toucher touches one table in chunks and adds up the cost.
 type toucher struct {
 	*bench
 	conn  *sql.Conn
@@ -168,11 +166,11 @@ type toucher struct {
 	name  string
 	touch func(context.Context, pgtext.IDs) (int64, error)
 
-	cpu, time []float64 // a row, of each chunk
+	cpu, time []float64 // for a row, by chunk
 	passes    []passCost
 }
 
-// A passCost is what a pass has taken so far.
+// A passCost is the cost of a pass so far.
 type passCost struct {
 	rows  int
 	spent tableCost
@@ -233,9 +231,8 @@ func (t *toucher) result() Keepalive {
 	return result
 }
 
-// updatePerRequest is one UPDATE, with its own commit, at every request. There is no checkpoint before it: it
-// writes to pages that have had their image, as in the last pass, because it touches too few rows to spread
-// the images over.
+// updatePerRequest runs one UPDATE with its own commit for each request. No checkpoint precedes it, because
+// it touches too few rows to spread the images over.
 func (b *bench) updatePerRequest(ctx context.Context, d *database, conn *sql.Conn) (Keepalive, error) {
 	update := contestant{
 		name: "UPDATE at every request",
@@ -275,8 +272,8 @@ func (b *bench) updatePerRequest(ctx context.Context, d *database, conn *sql.Con
 	}, nil
 }
 
-// reportStatistics makes all idle connections of a pool report what they did, which they would do in their
-// own time.
+// reportStatistics makes all idle connections of a pool report their statistics, which they would otherwise
+// do later.
 func reportStatistics(ctx context.Context, pool *sql.DB) error {
 	var conns []*sql.Conn
 	defer func() {
@@ -297,7 +294,7 @@ func reportStatistics(ctx context.Context, pool *sql.DB) error {
 	return nil
 }
 
-// A tableCost is what has been spent on a table so far.
+// A tableCost is the cost on a table so far.
 type tableCost struct {
 	cpu          time.Duration
 	wal          float64 // bytes

@@ -6,7 +6,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// lookup is how many sessions a second many callers read, each a random one of the live ones.
+// lookup measures how many random live sessions a second many callers read.
 func (b *bench) lookup(ctx context.Context) error {
 	mib, err := touchBufferMiB(ctx, b.pendingTouches)
 	if err != nil {
@@ -35,7 +35,8 @@ func (b *bench) lookup(ctx context.Context) error {
 		contestants = append(contestants,
 			contestant{name: each.name(), cpu: each.cpu(), op: b.lookupOp(each)})
 	}
-	// Keeping alive is measured by page-load and keepalive; here the buffer only starts each turn empty.
+	// page-load and keepalive measure the touches. Here the buffer only has to be empty at the start of each
+	// turn.
 	contestants[0].reset = peers[0].(*ours).store.Flush
 
 	const selectOne = "SELECT 1"
@@ -67,7 +68,7 @@ func (b *bench) lookupOp(p peer) func(context.Context, *caller) error {
 	return func(ctx context.Context, c *caller) error { return p.lookup(ctx, c.rng.IntN(b.lookupRows)) }
 }
 
-// selectOneOp is the cheapest round trip there is on a pool of the kind that Store opens.
+// selectOneOp makes the cheapest round trip on a pool like the Store's.
 func selectOneOp(d *database) func(context.Context, *caller) error {
 	return func(ctx context.Context, _ *caller) error {
 		var one int
@@ -75,7 +76,7 @@ func selectOneOp(d *database) func(context.Context, *caller) error {
 	}
 }
 
-// clearRedis takes a scenario's keys out of the servers that outlive its database.
+// clearRedis removes a scenario's keys from the servers that outlive its database.
 func clearRedis[P peer](ctx context.Context, peers []P) error {
 	for _, each := range peers {
 		switch p := peer(each).(type) {
@@ -88,5 +89,5 @@ func clearRedis[P peer](ctx context.Context, peers []P) error {
 	return nil
 }
 
-// quiet is a Store whose loops do not run.
+// quiet turns a Store's loops off.
 var quiet = &sessionsql.Options{FlushInterval: -1, ReapInterval: -1}

@@ -15,17 +15,17 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A Payload is what payloads of one size and kind cost under one compression.
+// A Payload is the cost of payloads of one size and kind under one compression.
 type Payload struct {
 	Compression string  `json:"compression"`
 	Kind        string  `json:"kind"` // "json" or "incompressible"
 	Size        int     `json:"size"`
-	Insert      Sample  `json:"insert"` // medians
+	Insert      Sample  `json:"insert"` // the median
 	Lookup      Sample  `json:"lookup"`
-	Bytes       float64 `json:"bytes"` // a row, TOAST and free space included
+	Bytes       float64 `json:"bytes"` // for a row, TOAST and free space included
 }
 
-// payloadCallers is enough to keep batches full.
+// payloadCallers keep batches full.
 const payloadCallers = 16
 
 // payloads compares the server's default compression of long values with lz4.
@@ -61,7 +61,7 @@ func (b *bench) payloads(ctx context.Context) error {
 	return nil
 }
 
-// A payloadTable is the session table of a database of its own, under one compression.
+// A payloadTable is the session table of its own database, under one compression.
 type payloadTable struct {
 	compression string
 	db          *database
@@ -71,7 +71,7 @@ type payloadTable struct {
 	tokens []sessionsql.Token
 }
 
-// openPayloadTable returns nil where the server does not know the compression.
+// openPayloadTable returns nil if the server does not know the compression.
 func (b *bench) openPayloadTable(ctx context.Context, compression string) (*payloadTable, error) {
 	d, err := b.servers.database(ctx, "payload_"+compression)
 	if err != nil {
@@ -162,7 +162,7 @@ func payloadSamples(kind string, size int) []string {
 	return samples
 }
 
-// jsonSample is what a shop keeps in a session: keys that repeat, values that differ.
+// jsonSample returns a shop's session, in which keys repeat and values differ.
 func jsonSample(size int) string {
 	var text strings.Builder
 	fmt.Fprintf(&text, `{"user_id": %d, "csrf": %q, "locale": "en-GB", "cart": [`,
@@ -176,7 +176,7 @@ func jsonSample(size int) string {
 	return text.String()[:size]
 }
 
-// randomText is what no compression makes shorter.
+// randomText returns text that no compression shortens.
 func randomText(size int) string {
 	raw := make([]byte, size)
 	_, _ = rand.Read(raw)

@@ -11,7 +11,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A Steady is one variant's churn over time.
+// A Steady is the table of one variant over time.
 type Steady struct {
 	Contestant string        `json:"contestant"`
 	Live       int           `json:"live"`           // sessions aimed at
@@ -19,33 +19,30 @@ type Steady struct {
 	Samples    []SteadyState `json:"samples"`
 }
 
-// A SteadyState is how the table stood at one moment.
+// A SteadyState is the state of the table at one moment.
 type SteadyState struct {
 	Seconds    float64 `json:"seconds"`
 	TableBytes float64 `json:"table_bytes"`
 	IndexBytes float64 `json:"index_bytes"`
-	LiveBytes  float64 `json:"live_bytes"` // of the live rows: their tuples and line pointers
+	LiveBytes  float64 `json:"live_bytes"` // of the live rows, their tuples and line pointers
 	LiveRows   float64 `json:"live_rows"`
-	Backlog    float64 `json:"backlog"` // expired rows that are not reaped yet
+	Backlog    float64 `json:"backlog"` // expired rows that the reaper has not found yet
 	DeadTuples float64 `json:"dead_tuples"`
 	HOT        float64 `json:"hot"`           // share of all updates so far
-	P99        float64 `json:"lookup_p99_us"` // since the sample before
+	P99        float64 `json:"lookup_p99_us"` // since the previous sample
 }
 
-// The life of a session, in shares of the time from its insert to its end: for three tenths it is used, three
-// tenths of that life before it would otherwise die, and then it is left alone until its idle timeout and the
-// slack of up to a third have passed. With 2,000 new sessions a second and a life of 100 seconds, 200,000 are
-// alive.
+// A session is used for usedShare of its life. It lives for idleShare more by its idle timeout, and for the
+// slack of up to a third of that.
 const (
 	longestLife = 100 * time.Second
 	usedShare   = 0.3
 	idleShare   = 0.6
 )
 
-// steadyChurn looks at the table while sessions come and go. It is life in time-lapse: timeouts are about
-// thirty times shorter than usual, so autovacuum looks thirty times as often (autovacuum_naptime, 1 minute by
-// default). Everything else is the server's default. Variants run one after the other: each has the machine
-// for itself.
+// steadyChurn measures the table while sessions come and go. Timeouts are about thirty times shorter than
+// usual, and autovacuum_naptime with them; all other settings are the server's defaults. The variants run one
+// after the other, so that each has the machine for itself.
 func (b *bench) steadyChurn(ctx context.Context) error {
 	variants := []struct {
 		name   string
@@ -104,14 +101,13 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 	life := min(longestLife, b.steady/3)
 	idle := time.Duration(idleShare * float64(life))
 	result.Live = int(life.Seconds() * float64(b.steadySession))
-	// The table starts with as many sessions as it will hold, which die as evenly as those to come.
+	// The table starts with its final number of sessions, which expire as evenly as the later ones.
 	expiry := fmt.Sprintf("now() + make_interval(secs => %f * random())", life.Seconds())
 	if err := d.seedSessions(ctx, result.Live, expiry); err != nil {
 		return result, err
 	}
-	// The default, every 10 s at 30 minutes, as much shorter as the timeouts are, but every second at most:
-	// in the full run that is still three times rarer than in life. Shorter runs reap ten times in a
-	// session's life.
+	// The interval is shortened like the timeouts, but to no less than a second. Shorter runs reap ten times
+	// in a session's life.
 	reap := min(max(idle/180, time.Second), life/10)
 	store, err := d.openStore(ctx, &sessionsql.Options{IdleTimeout: idle, ReapInterval: reap})
 	if err != nil {
@@ -179,7 +175,7 @@ func (b *bench) watch(ctx context.Context, d *database, latencies *latencyLog) (
 		case <-ticker.C:
 		}
 		s := SteadyState{Seconds: time.Since(begin).Seconds(), P99: microseconds(latencies.take(), 99)}
-		// A tuple takes its length rounded up to 8 bytes, and a line pointer of 4.
+		// A tuple takes its length rounded up to 8 bytes, and a line pointer takes 4.
 		err := d.pool.QueryRowContext(ctx, `
 			SELECT
 				pg_table_size(t.oid), pg_indexes_size(t.oid),
@@ -205,7 +201,7 @@ func (b *bench) watch(ctx context.Context, d *database, latencies *latencyLog) (
 	return samples, nil
 }
 
-// A ring holds the sessions that are in use: the last so many that were inserted.
+// A ring holds the sessions in use, which are the ones inserted last.
 type ring struct {
 	mu     sync.RWMutex
 	tokens []sessionsql.Token

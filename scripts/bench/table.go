@@ -48,8 +48,8 @@ func (r *Report) writeTable(out io.Writer) error {
 	return w.Flush()
 }
 
-// oursBeside returns what the Store measured in the race with so many callers: the last that is ours, where
-// the function that the Store calls takes part as well.
+// oursBeside returns the Store's result in the race with this many callers. It is our last one, because the
+// function behind the Store may take part too.
 func oursBeside(results []Result, callers int) (ours Result) {
 	for _, each := range results {
 		if each.Callers == callers && isOurs(each.Contestant) {
@@ -59,7 +59,7 @@ func oursBeside(results []Result, callers int) (ours Result) {
 	return ours
 }
 
-// writeUpkeep prints what is no race.
+// writeUpkeep prints the scenarios without a race.
 func (r *Report) writeUpkeep(w io.Writer) {
 	if len(r.Keepalive) > 0 {
 		header(w, "keepalive, per row", "rows", "CPU us", "time us", "WAL bytes",
@@ -121,7 +121,7 @@ func pairs[V any](m map[string]V) string {
 	return strings.Join(all, ", ")
 }
 
-// orDash prints what may not have been measured.
+// orDash prints a dash for a figure that was not measured.
 func orDash(value float64) string { return choose(value > 0, fmt.Sprintf("%.0f", value), "-") }
 
 func choose(condition bool, yes, no string) string {
