@@ -8,10 +8,10 @@ import (
 
 var start = time.Now()
 
-// at is a moment of a test, in seconds.
+// at returns a moment of the test in seconds.
 func at(seconds float64) time.Time { return start.Add(time.Duration(seconds * float64(time.Second))) }
 
-// view is an accepted view of the home page; it took a tenth of a second.
+// view returns an accepted view of the home page, which took a tenth of a second.
 func view(sent float64, owner string, views int) answer {
 	return answer{
 		sent: at(sent), received: at(sent + 0.1), counting: true, status: 200, owner: owner,
@@ -19,7 +19,7 @@ func view(sent float64, owner string, views int) answer {
 	}
 }
 
-// glance is an accepted look at the account, which writes nothing.
+// glance returns an accepted look at the account, which writes nothing.
 func glance(sent float64, views int) answer {
 	a := view(sent, "ann", views)
 	a.counting = false
@@ -30,12 +30,11 @@ func refusal(sent float64) answer {
 	return answer{sent: at(sent), received: at(sent + 0.1), status: 401}
 }
 
-// step is what a user sends at one moment.
+// A step is the answers to a user's requests at one moment.
 type step []answer
 
 func TestJudgeFindsWhatCannotBe(t *testing.T) {
-	// T is 3 s, the slack 1 s, the keepalive takes up to 0.58 s, and a session on a public computer lives 5
-	// s.
+	// T is 3 s, the slack 1 s, a keepalive takes up to 0.58 s, and a session on a public computer lives 5 s.
 	for _, c := range []struct {
 		name   string
 		public bool

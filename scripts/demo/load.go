@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	maxRamp       = 2 * time.Second // in which all users come
+	maxRamp       = 2 * time.Second // all users come within it
 	finishTimeout = 20 * time.Second
 
-	// On a terminal the progress is written over, elsewhere each stays as a line.
+	// A terminal overwrites the progress line, and other outputs keep each one.
 	terminalProgress = 500 * time.Millisecond
 	lineProgress     = 5 * time.Second
 )
 
-// load has the site used for the duration, and returns what came of it. When ctx ends it ends early.
+// load lets the users use the site for the duration, and returns the result. It ends early with ctx.
 func load(
 	ctx context.Context, c config, rules rules, address string, m *monitor, screen *screen,
 ) (*result, error) {
@@ -65,7 +65,7 @@ func load(
 	return measure(finishing, c, rules, elapsed, t, m.site, d, screen)
 }
 
-// drive has all users live until the duration is over, and the last answer is there.
+// drive lets all users live until the duration is over and the last answer has come.
 func drive(
 	ctx context.Context, c config, rules rules, address string, t *tally, report func(), terminal bool,
 ) {

@@ -18,13 +18,13 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// mustBeZero are the keys of what fails a run.
+// mustBeZero are the keys whose values fail a run unless they are 0.
 var mustBeZero = []string{
 	"wrong_owner", "lost", "resurrected", "kept_past_deadline", "deadlocks", "errors",
 	"crash_lost_outside_window",
 }
 
-// numbers are the last line of what the demo prints.
+// numbers parses the last line of the demo's output.
 func numbers(t *testing.T, stdout string) (got map[string]float64) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
@@ -34,7 +34,7 @@ func numbers(t *testing.T, stdout string) (got map[string]float64) {
 	return got
 }
 
-// good runs the demonstration, which must find nothing wrong.
+// good runs the demonstration and checks that it finds nothing wrong.
 func good(t *testing.T, args ...string) map[string]float64 {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -52,7 +52,7 @@ func good(t *testing.T, args ...string) map[string]float64 {
 	return got
 }
 
-// TestDemo runs the whole demonstration, for as long as it takes to meet every timeout.
+// TestDemo runs the whole demonstration long enough to meet every timeout.
 func TestDemo(t *testing.T) {
 	got := good(t, "--duration", "12s", "--users", "400")
 	for _, key := range []string{
@@ -86,8 +86,8 @@ func TestDemoWithoutCrash(t *testing.T) {
 	}
 }
 
-// TestDemoFindsWhatACrashMustNotTake has the promotion lose sessions that were there for long. They may be
-// idle for long here, so that the outage ends none of them, however slow the machine is.
+// TestDemoFindsWhatACrashMustNotTake makes the promotion lose old sessions. The idle timeout is long here, so
+// that no outage ends a session even on a slow machine.
 func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 	defer func(was rules) { rulesOfLoad = was }(rulesOfLoad)
 	rulesOfLoad.idle = time.Minute
@@ -112,8 +112,8 @@ func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 	}
 }
 
-// TestDemoFailsWhereASiteIsWrong has users visit sites that treat sessions as they must not: each is found
-// out.
+// TestDemoFailsWhereASiteIsWrong lets users visit sites that break a rule of sessions, and checks that the
+// demo finds each.
 func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 	greet := func(owner string, views int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -176,7 +176,7 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 	}
 }
 
-// TestSite is what the users cannot see, or do not try: the cookie's attributes, and a database that is away.
+// TestSite checks the cookie's attributes and an outage of the database, which the users do not test.
 func TestSite(t *testing.T) {
 	cluster := sessiontest.StartCluster(t, nil)
 	options := &sessionsql.Options{Logger: newScreen(t.Output()).logger()}

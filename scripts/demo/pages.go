@@ -6,7 +6,7 @@ import (
 	"net/http"
 )
 
-// The pages are for a person with a browser; the users of the load read the elements with an id.
+// The pages serve a person with a browser. The users of the load read the elements with an id.
 const frame = `<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -54,5 +54,5 @@ func (s *site) show(w http.ResponseWriter, status int, page *template.Template, 
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = body.WriteTo(w) // who has gone away does not want it
+	_, _ = body.WriteTo(w) // because a visitor who has left does not need it
 }

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// samples are durations, kept whole: some thousands a second for the length of a demonstration are a few
-// megabytes, and sorting them is exact. A site that is served for a browser has few.
+// samples keep all durations, because a demonstration has few enough of them to sort.
 type samples struct {
 	mu  sync.Mutex
 	all []time.Duration

@@ -23,7 +23,7 @@ import (
 //	SESSIONSQL_SCREENSHOT=$PWD/docs/status.png go test -count=1 -run StatusInBrowser ./scripts/demo
 func TestStatusInBrowser(t *testing.T) {
 	b := newChromium(t)
-	b.dump("about:blank") // what it reads from disk must not take the time before the crash
+	b.dump("about:blank") // the first start reads from disk, which must not take the time before the crash
 
 	screenshot, users := os.Getenv("SESSIONSQL_SCREENSHOT"), "200"
 	if screenshot != "" {
@@ -45,14 +45,14 @@ func TestStatusInBrowser(t *testing.T) {
 	}
 }
 
-// runningDemo is a demo that a test watches.
+// A runningDemo is a demo that a test watches.
 type runningDemo struct {
 	t     *testing.T
 	said  chan string // its lines on stderr
 	ended sync.WaitGroup
 }
 
-// startDemo starts a demo, which ends with the test at the latest. What its users find is for other tests.
+// startDemo starts a demo that ends with the test. Other tests check its findings.
 func startDemo(t *testing.T, args ...string) *runningDemo {
 	d := &runningDemo{t: t, said: make(chan string, 1000)}
 	read, stderr := io.Pipe()
@@ -73,7 +73,7 @@ func startDemo(t *testing.T, args ...string) *runningDemo {
 	return d
 }
 
-// await reads the demo's lines until one has a text, and returns the address that stands in it.
+// await reads the demo's lines until one contains a text, and returns the address in that line.
 func (d *runningDemo) await(text string) (address string) {
 	d.t.Helper()
 	for line := range d.said {
@@ -91,8 +91,8 @@ func (d *runningDemo) await(text string) (address string) {
 	return ""
 }
 
-// drawn opens the page until it shows a server of some kind as the primary, and checks that it holds numbers
-// and drawings.
+// drawn opens the page until it shows a server of this name as the primary, and checks its numbers and
+// drawings.
 func (b *chromium) drawn(address, primary string) (page string) {
 	b.t.Helper()
 	deadline := time.Now().Add(8 * time.Second)
@@ -132,14 +132,15 @@ func (b *chromium) drawn(address, primary string) (page string) {
 	return page
 }
 
-// chromium is the browser, with a profile of its own.
+// A chromium is the browser with its own profile.
 type chromium struct {
 	t       *testing.T
 	program string
 	profile string
 }
 
-// newChromium finds the browser. Where SESSIONSQL_REQUIRE_PACKAGES is set, the test fails without one.
+// newChromium finds the browser. Without one it skips the test, or fails it under
+// SESSIONSQL_REQUIRE_PACKAGES.
 func newChromium(t *testing.T) *chromium {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
@@ -153,7 +154,7 @@ func newChromium(t *testing.T) *chromium {
 	profile, err := os.MkdirTemp("", "sessionsql-chromium-")
 	testkit.Must(t, err)
 	t.Cleanup(func() {
-		// Its helpers may write for a moment after it has ended.
+		// Its helper processes may write for a moment after it has ended.
 		deadline := time.Now().Add(10 * time.Second)
 		for err := os.RemoveAll(profile); err != nil; err = os.RemoveAll(profile) {
 			if time.Now().After(deadline) {
@@ -174,11 +175,11 @@ func (b *chromium) run(args ...string) string {
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
 		"--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
 		"--user-data-dir=" + b.profile, "--window-size=1280,690", "--hide-scrollbars",
-		"--virtual-time-budget=2500", // which the page's clock passes at once
+		"--virtual-time-budget=2500", // the page's clock passes this time at once
 	}, args...)
 	command := exec.CommandContext(ctx, b.program, args...)
 	command.Env = append(os.Environ(), "HOME="+b.profile)
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its helpers end with it
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its helper processes end with it
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second
 	var stderr bytes.Buffer
@@ -190,7 +191,7 @@ func (b *chromium) run(args ...string) string {
 	return string(out)
 }
 
-// dump returns a page as its scripts have made it.
+// dump returns a page after its scripts have run.
 func (b *chromium) dump(address string) string { return b.run("--dump-dom", address) }
 
 func (b *chromium) screenshot(address, path string) {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// loss is a fault with the part that the crash has in it.
+// A loss is a fault with the crash's part in it.
 type loss struct {
 	fault fault
 	crash verdict
@@ -128,7 +128,7 @@ func TestACrashBringsNoLogOutBack(t *testing.T) {
 	}
 }
 
-// TestOutageExcusesOnlyWhatItExplains: the outage lasts from 3 to 4 s.
+// The outage lasts from 3 s to 4 s.
 func TestOutageExcusesOnlyWhatItExplains(t *testing.T) {
 	outage := moments{begun: at(3), dead: at(3.1), promoted: at(3.5), over: at(3.6), upkeep: at(4)}
 	for _, c := range []struct {
@@ -159,7 +159,7 @@ func TestOutageExcusesOnlyWhatItExplains(t *testing.T) {
 	}
 }
 
-// TestOnlyTheOutageExcusesErrors: a request that is sent when the Store writes again has to be answered.
+// A request that is sent after the Store writes again must succeed.
 func TestOnlyTheOutageExcusesErrors(t *testing.T) {
 	request := func(sent float64, use use, status int) answer {
 		return answer{sent: at(sent), received: at(sent + 0.1), use: use, status: status}

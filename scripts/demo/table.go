@@ -6,12 +6,12 @@ import (
 	"text/tabwriter"
 )
 
-// table is the result for a person.
+// table returns the result for a person.
 func (r *result) table() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	title := func(format string, args ...any) {
-		_ = w.Flush() // a strings.Builder takes everything
+		_ = w.Flush() // a strings.Builder returns no error
 		fmt.Fprintf(&b, "\n"+format+"\n", args...)
 	}
 	row := func(value, note string) { fmt.Fprintf(w, "%s\t  %s\n", value, note) }
@@ -65,7 +65,7 @@ func (r *result) table() string {
 	return b.String()
 }
 
-// crashRows are what the crash cost.
+// crashRows adds the cost of the crash.
 func (r *result) crashRows(title func(format string, args ...any), row func(value, note string)) {
 	if r.crash == nil {
 		return
@@ -86,7 +86,7 @@ func (r *result) crashRows(title func(format string, args ...any), row func(valu
 	row("", "log-outs and renewed secrets wait for a replica (synchronous_standby_names): none may be undone")
 }
 
-// sincePromotion limits a number that the server which was promoted has counted.
+// sincePromotion limits a number that only the promoted server has counted.
 func (r *result) sincePromotion() string {
 	if r.crash == nil {
 		return ""
@@ -94,7 +94,7 @@ func (r *result) sincePromotion() string {
 	return " since the promotion"
 }
 
-// unless adds what limits a number where the servers are not the demo's own.
+// unless adds a limit to a number if the servers are not the demo's own.
 func (r *result) unless(limit string) string {
 	if r.embedded {
 		return ""

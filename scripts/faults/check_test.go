@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// at makes a call that took ten milliseconds; times are in milliseconds.
+// at returns a call that took ten milliseconds. Times are in milliseconds.
 func at(ms int64, c call) *call {
 	c.start, c.end = ms*1e6, (ms+10)*1e6
 	return &c
@@ -81,8 +81,8 @@ func TestTheModelAcceptsWhatAStoreMayDo(t *testing.T) {
 }
 
 func TestTheModelKnowsWhenSessionsExpire(t *testing.T) {
-	idle := func(c *call) *call { c.idle = 1500 * time.Millisecond; return c }        // two seconds
-	limited := func(c *call) *call { c.lifetime = 2500 * time.Millisecond; return c } // and no more
+	idle := func(c *call) *call { c.idle = 1500 * time.Millisecond; return c }        // two seconds with the slack
+	limited := func(c *call) *call { c.lifetime = 2500 * time.Millisecond; return c } // and the deadline
 	for name, test := range map[string]struct {
 		h       *history
 		accepts bool
@@ -168,15 +168,15 @@ func TestTheModelRefusesWhatAStoreMustNotDo(t *testing.T) {
 	}
 }
 
-// one is the history of one session.
+// one returns the history of one session.
 func one(calls ...*call) *history {
 	h := newHistory()
 	h.addSession(&session{id: h.newID(), home: -1, calls: calls})
 	return h
 }
 
-// crashed is one with a crash at 1000 that may lose what was acknowledged in the 600 ms before it: the
-// asynchronous writes, and the others as the arguments say.
+// crashed returns a history with a crash at 1000 ms. The crash may lose the asynchronous writes acknowledged
+// in the 600 ms before it, and the other writes as the arguments say.
 func crashed(strict, doubtful int64, calls ...*call) *history {
 	h := one(calls...)
 	h.addCrash(crashWindow{
@@ -185,7 +185,7 @@ func crashed(strict, doubtful int64, calls ...*call) *history {
 	return h
 }
 
-// A session as busy as the workload makes it, with calls in doubt, must be checked soon, good or bad.
+// A session with as many calls as in the workload, some in doubt, must be checked quickly.
 func TestTheCheckIsFast(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	calls := []*call{inserted(0)}

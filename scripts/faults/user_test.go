@@ -19,7 +19,7 @@ func (f family) with(calls ...*call) *history {
 		h.addSession(s)
 	}
 	for _, a := range f.acts {
-		if a.verb == endCapped { // a login makes the session that was inserted at the same time
+		if a.verb == endCapped { // a login makes the session inserted at the same time
 			for _, s := range u.sessions {
 				if s.born().start == a.start {
 					a.made = s
@@ -128,7 +128,7 @@ func TestTheModelRefusesWhatMustNotBecomeOfAUser(t *testing.T) {
 	}
 }
 
-// A user's sessions after a crash: what was strict is not lost, and an id may be another session's.
+// After a crash, strict calls are not lost, and an id may belong to another session.
 func TestTheModelKnowsWhatACrashMeansToAUser(t *testing.T) {
 	lossy := crashWindow{start: 1000e6, end: 1010e6, asynchronous: 400e6, strict: never, doubtful: never}
 	failover := crashWindow{start: 1000e6, end: 1010e6, asynchronous: 400e6, strict: 400e6, doubtful: 400e6}
