@@ -81,8 +81,9 @@ func TestTheModelAcceptsWhatAStoreMayDo(t *testing.T) {
 }
 
 func TestTheModelKnowsWhenSessionsExpire(t *testing.T) {
-	idle := func(c *call) *call { c.idle = 1500 * time.Millisecond; return c }        // two seconds with the slack
-	limited := func(c *call) *call { c.lifetime = 2500 * time.Millisecond; return c } // and the deadline
+	// The slack makes the timeouts two and three seconds long.
+	idle := func(c *call) *call { c.idle = 1500 * time.Millisecond; return c }
+	limited := func(c *call) *call { c.lifetime = 2500 * time.Millisecond; return c }
 	for name, test := range map[string]struct {
 		h       *history
 		accepts bool
