@@ -269,12 +269,12 @@ func TestContainers(t *testing.T) {
 		before := store.Stats().ReplicaReads
 		testkit.Eventually(t, "the replica is read from", func() bool {
 			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "payload" {
-				t.Fatalf("%q, %v", sess.Payload, err)
+				t.Fatalf("Lookup returned payload %q and error %v", sess.Payload, err)
 			}
 			return store.Stats().ReplicaReads > before
 		})
 		if !testkit.Get[bool](t, replica, `SELECT pg_is_in_recovery()`) {
-			t.Error("the replica is none")
+			t.Error("the second server is not in recovery")
 		}
 	})
 
@@ -310,7 +310,7 @@ func TestContainers(t *testing.T) {
 		}
 		result, err := store.Reap(t.Context())
 		if err != nil || result.Reaped != rows || !result.LapDone {
-			t.Errorf("%+v, %v; want %d rows", result, err, rows)
+			t.Errorf("Reap returned %+v and error %v, want %d rows", result, err, rows)
 		}
 	})
 }

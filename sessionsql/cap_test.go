@@ -384,9 +384,9 @@ func TestStoreWorksAtAnyDefaultIsolationLevel(t *testing.T) {
 				})
 			}
 			wait.Wait()
-			t.Logf("done: %v", did)
+			t.Logf("the calls done are %v", did)
 			if len(did) != 9 {
-				t.Error("not every verb was done: this test shows too little")
+				t.Error("some verb was never done, so this test proves too little")
 			}
 			for range limit + 1 {
 				own := sessionsql.InsertOptions{Subject: "ann", MaxSessions: limit}
@@ -437,7 +437,7 @@ func TestReadsAreNeverRefusedAtAnyDefaultIsolationLevel(t *testing.T) {
 		ann, bob := loginAs(t, store, "ann"), loginAs(t, store, "bob")
 		tx := d.begin(t, sql.LevelSerializable)
 		if n := liveOf(t, tx, "bob"); n != 1 {
-			t.Fatalf("%d sessions of bob", n)
+			t.Fatalf("bob has %d sessions", n)
 		}
 		tx.MustExec("UPDATE sessionsql.session SET label = 'l' WHERE id = $1", idOf(t, ann))
 		mustUpdate(t, store, bob, "q", 1)
@@ -496,7 +496,7 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	tokens = append(tokens, rotate(anonymous, 2))
 	check("a login by rotate", false, false, false, true, true)
 	if sess := mustOpen(t, store, tokens[4], "p", "a login by rotate"); sess.Subject != "ann" {
-		t.Errorf("of %q", sess.Subject)
+		t.Errorf("the subject is %q", sess.Subject)
 	}
 	tokens[4] = rotate(tokens[4], 1)
 	check("a cap of 1", false, false, false, false, true)
@@ -640,11 +640,11 @@ func TestEveryInterleavingOfCapsAndRevokeSubject(t *testing.T) {
 			name := fmt.Sprintf("%s, %s, order %v", pair[0].name, pair[1].name, order)
 			left := compete(t, d, name, each.subjects, pair[:], order)
 			if !strings.Contains(strings.Join(each.left, " "), left) {
-				t.Errorf("%s: left are %s of ann/bob, want %v", name, left, each.left)
+				t.Errorf("%s: %s sessions of ann/bob are left, want %v", name, left, each.left)
 			}
 		}
 	}
-	t.Logf("%d interleavings", count)
+	t.Logf("the test ran %d interleavings", count)
 }
 
 // Three transactions have too many orders to try all of them.
@@ -671,7 +671,7 @@ func TestInterleavingsOfThreeCapsNeverDeadlock(t *testing.T) {
 			return strings.Contains(name, "to "+subject) || strings.Contains(name, "insert of "+subject)
 		}
 		if ann > 1 && capped("ann") || bob > 1 && capped("bob") {
-			t.Errorf("%s: left are %s of ann/bob", name, left)
+			t.Errorf("%s: %s sessions of ann/bob are left", name, left)
 		}
 	}
 }
@@ -818,7 +818,7 @@ func TestTheCallersCollationChangesNothing(t *testing.T) {
 				count(*) FILTER (WHERE s.subject = ANY ($1) OR s.subject LIKE 'other%') AS others
 				FROM sessionsql.live_session AS s`, similar)
 			if want := (counts{left, others + len(similar)}); got != want {
-				t.Errorf("%s: left are %+v, want %+v", name, got, want)
+				t.Errorf("%s: %+v sessions are left, want %+v", name, got, want)
 			}
 			must(t, tx.Rollback())
 		}

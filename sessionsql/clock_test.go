@@ -25,7 +25,7 @@ func shiftClock(t *testing.T, node *pgcluster.Node) shiftedClock {
 		if os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "" {
 			t.Fatal("libfaketime is missing: install it (Debian: libfaketime)")
 		}
-		t.Skip("libfaketime is missing: no server's clock is shifted")
+		t.Skip("libfaketime is missing, so no test shifts a server's clock")
 	}
 	clock := shiftedClock{filepath.Join(node.DataDir, "faketime")}
 	clock.by(t, "+0")
@@ -64,7 +64,7 @@ func TestAReplicaWhoseClockIsWrongIsNotReadFrom(t *testing.T) {
 		})
 		err := store.Stats().Replicas[0].Err
 		if err == nil || !strings.Contains(err.Error(), "clock differs") {
-			t.Errorf("%s by %s s: it is left out, because %v", test.server, test.by, err)
+			t.Errorf("%s by %s s: the Store leaves the replica out because %v", test.server, test.by, err)
 		}
 		if test.server == "replica" && test.by == "-5" {
 			deadOnPrimaryAlone(t, store, primary, replica)
@@ -80,7 +80,7 @@ func TestAReplicaWhoseClockIsWrongIsNotReadFrom(t *testing.T) {
 		return get[float64](t, replica, "SELECT clock FROM sessionsql.node") > looks+1
 	})
 	if !usable() {
-		t.Errorf("0.3 s: it is left out, because %v", store.Stats().Replicas[0].Err)
+		t.Errorf("by 0.3 s: the Store leaves the replica out because %v", store.Stats().Replicas[0].Err)
 	}
 }
 
@@ -96,7 +96,7 @@ func deadOnPrimaryAlone(t *testing.T, store *sessionsql.Store, primary, replica 
 	})
 	waitReplayed(t, primary, replica)
 	if get[int](t, replica, alive, string(token)) != 1 {
-		t.Error("it has expired on the replica as well: this test shows nothing")
+		t.Error("the session has expired on the replica too, so this test proves nothing")
 	}
 	for range 100 {
 		if _, err := store.Peek(t.Context(), token); err != sessionsql.ErrNoSession {

@@ -65,7 +65,7 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 		}
 	}
 	if reused == 0 {
-		t.Fatal("no id was handed out twice: the crash did not happen as it should")
+		t.Fatal("the servers handed out no id twice, so the test did not provoke the crash")
 	}
 	t.Logf("%d of %d ids were handed out twice", reused, len(fresh))
 	for i, token := range lost {
@@ -170,7 +170,7 @@ func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 	} {
 		if err := call(); !errors.Is(err, sessionsql.ErrUnavailable) ||
 			errors.Is(err, sessionsql.ErrNoSession) {
-			t.Errorf("%s with everything down: %v", name, err)
+			t.Errorf("%s with every server down: %v", name, err)
 		}
 	}
 	if pending := store.Stats().TouchesPending; pending != int64(len(tokens)) {
@@ -197,7 +197,7 @@ func TestReplicaServesWhileThePrimaryIsDown(t *testing.T) {
 	d.CatchUp(t)
 	must(t, cluster.Primary.Kill())
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
-		t.Errorf("%q, %v", sess.Payload, err)
+		t.Errorf("Lookup returned payload %q and error %v", sess.Payload, err)
 	}
 	// Nobody knows the answer, because the replica lacks the session and the primary is down.
 	if _, err := store.Lookup(t.Context(), unknown); !errors.Is(err, sessionsql.ErrUnavailable) {

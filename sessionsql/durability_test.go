@@ -283,7 +283,7 @@ func TestALogoutIsOnDiskWhateverAsynchronousCallSharesItsTransaction(t *testing.
 			}
 		}
 	}
-	t.Logf("%d transactions", count)
+	t.Logf("the log has %d transactions", count)
 }
 
 func TestALogoutSurvivesACrashBesideAnAsynchronousCall(t *testing.T) {
@@ -307,7 +307,7 @@ func TestALogoutSurvivesACrashBesideAnAsynchronousCall(t *testing.T) {
 				d.primary = open(t, d.PrimaryDSN())
 				back := d.opens(t, c.victim)
 				if back {
-					t.Error("the session is back")
+					t.Error("the revoked session is back")
 				}
 				if back == flushed {
 					t.Errorf("the crash and the flush position disagree: flushed %v, back %v", flushed, back)
@@ -316,7 +316,7 @@ func TestALogoutSurvivesACrashBesideAnAsynchronousCall(t *testing.T) {
 					t.Error("another session is lost")
 				}
 				if d.opens(t, lost) {
-					t.Error("an asynchronous commit is kept, so this test shows nothing")
+					t.Error("an asynchronous commit is kept, so this test proves nothing")
 				}
 			})
 		}

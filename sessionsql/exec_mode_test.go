@@ -31,11 +31,11 @@ func TestEveryExecMode(t *testing.T) {
 					sess, err := store.Lookup(t.Context(), token)
 					if err != nil || sess.Payload != payload || sess.Subject != own.Subject ||
 						sess.Version != 1 {
-						t.Errorf("%d: %q, %v", i, sess.Payload, err)
+						t.Errorf("exec mode %d: payload %q, error %v", i, sess.Payload, err)
 					}
 					version, err := store.Update(t.Context(), token, payload+"!", 1)
 					if err != nil || version != 2 {
-						t.Errorf("%d: version %d, %v", i, version, err)
+						t.Errorf("exec mode %d: version %d, error %v", i, version, err)
 					}
 					if _, err := store.Update(t.Context(), token, "late", 1); err != sessionsql.ErrConflict {
 						t.Errorf("%d: %v", i, err)

@@ -146,7 +146,7 @@ func answered(waits []*wait) string {
 func (d *database) passAll(t *testing.T, waits []*wait, lock string) {
 	t.Helper()
 	for soon := 500 * time.Millisecond; !d.pass(t, waits, lock, soon); soon *= 2 {
-		t.Logf("not everybody waited within %v", soon)
+		t.Logf("some call did not wait within %v", soon)
 	}
 }
 

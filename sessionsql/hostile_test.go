@@ -143,7 +143,7 @@ func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 			stats.Lookups, stats.PrimaryReads+stats.ReplicaReads, sent)
 	}
 	if pending := store.Stats().TouchesPending; pending != int64(len(good)) {
-		t.Errorf("%d sessions are to be kept alive, want %d: a hostile lookup counts as a use",
+		t.Errorf("%d touches are pending, want %d because a hostile lookup must not touch a session",
 			pending, len(good))
 	}
 	if n := d.countAll(t); n != len(good) {

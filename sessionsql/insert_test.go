@@ -25,18 +25,18 @@ func TestInsertKeepsWhatItWasGiven(t *testing.T) {
 		token := mustInsert(t, store, payload, nil)
 		sess := mustLookup(t, store, token)
 		if sess.Payload != payload || sess.Version != 1 || sess.Subject != "" {
-			t.Errorf("%q came back as %q, version %d, of %q",
+			t.Errorf("payload %q came back as %q, version %d, subject %q",
 				payload, sess.Payload, sess.Version, sess.Subject)
 		}
 		if sess.ExpiresIn < 39*time.Minute || sess.ExpiresIn > 40*time.Minute {
-			t.Errorf("expires in %v, want 40m", sess.ExpiresIn)
+			t.Errorf("the session expires in %v, want 40m", sess.ExpiresIn)
 		}
 	}
 	own := &sessionsql.InsertOptions{Subject: "user:7", IdleTimeout: 15 * time.Minute, Lifetime: time.Minute}
 	token := mustInsert(t, store, "p", own)
 	sess := mustLookup(t, store, token)
 	if sess.Subject != "user:7" || sess.ExpiresIn > time.Minute {
-		t.Errorf("of %q, expires in %v", sess.Subject, sess.ExpiresIn)
+		t.Errorf("subject %q, the session expires in %v", sess.Subject, sess.ExpiresIn)
 	}
 }
 
@@ -144,7 +144,7 @@ func TestSQLRefusesBadInputWithoutRepeatingIt(t *testing.T) {
 		}
 	}
 	if n := d.countAll(t); n != 0 {
-		t.Errorf("%d rows were made", n)
+		t.Errorf("the refused inserts made %d rows", n)
 	}
 }
 
@@ -178,7 +178,7 @@ func TestInsertTxExistsOnlyOnceCommitted(t *testing.T) {
 		var tx *sqlx.Tx = d.primary.MustBegin()
 		token := mustInsertTx(t, store, tx, "p", nil)
 		if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
-			t.Errorf("before the end: %v", err)
+			t.Errorf("before the commit: %v", err)
 		}
 		end := tx.Rollback
 		if commit {

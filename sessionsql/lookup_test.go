@@ -19,13 +19,13 @@ import (
 
 func TestNoSessionUnwrapsToErrNoRows(t *testing.T) {
 	if !errors.Is(sessionsql.ErrNoSession, sql.ErrNoRows) {
-		t.Error("it does not")
+		t.Error("ErrNoSession does not unwrap to sql.ErrNoRows")
 	}
 	if errors.Is(sessionsql.ErrUnavailable, sql.ErrNoRows) {
-		t.Error("ErrUnavailable unwraps to it too")
+		t.Error("ErrUnavailable unwraps to sql.ErrNoRows")
 	}
 	if !errors.Is(sessionsql.ErrReadOnly, sessionsql.ErrUnavailable) {
-		t.Error("ErrReadOnly is no ErrUnavailable")
+		t.Error("ErrReadOnly does not unwrap to ErrUnavailable")
 	}
 }
 
@@ -80,12 +80,12 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 				SELECT generic_plans AS generic, custom_plans AS custom
 				FROM pg_prepared_statements WHERE statement LIKE '-- name: LookupBatch%'`))
 			if len(plans) != 2 {
-				t.Errorf("%d statements instead of one each way", len(plans))
+				t.Errorf("the server has %d statements, want one of each exec mode", len(plans))
 			}
 			for _, each := range plans {
 				// the server makes five custom plans before it compares
 				if each.Generic == 0 || each.Custom > 5 {
-					t.Errorf("planned anew: %+v", each)
+					t.Errorf("the server planned the statement again: %+v", each)
 				}
 			}
 
@@ -129,7 +129,7 @@ func TestLookupReadsFromTheReplica(t *testing.T) {
 	}
 	stats := store.Stats()
 	if stats.ReplicaReads != 10 || stats.PrimaryReads != 0 || !stats.Replicas[0].Usable {
-		t.Errorf("%+v", stats)
+		t.Errorf("the replica did not answer every lookup: %+v", stats)
 	}
 }
 
@@ -146,13 +146,13 @@ func TestReplicaMissIsAskedAgainOnThePrimary(t *testing.T) {
 	for i, token := range tokens {
 		wait.Go(func() {
 			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != fmt.Sprint(i) {
-				t.Errorf("%d: %q, %v", i, sess.Payload, err)
+				t.Errorf("lookup %d returned payload %q and error %v", i, sess.Payload, err)
 			}
 		})
 	}
 	wait.Wait()
 	if stats := store.Stats(); stats.ReplicaMisses != 200 || stats.PrimaryReads != 200 {
-		t.Errorf("%+v", stats)
+		t.Errorf("not every lookup went to both servers: %+v", stats)
 	}
 }
 
@@ -182,7 +182,7 @@ func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
 	eventually(t, "the replica is read from again", func() bool {
 		sess, err := store.Lookup(t.Context(), kept)
 		if err != nil || sess.Payload != "new" {
-			t.Fatalf("%q, %v", sess.Payload, err)
+			t.Fatalf("Lookup returned payload %q and error %v", sess.Payload, err)
 		}
 		return store.Stats().ReplicaReads > before
 	})
@@ -242,6 +242,6 @@ func TestExpiredSessionsAreInvisibleAtOnce(t *testing.T) {
 		t.Errorf("Revoke: %v", err)
 	}
 	if n := liveOn(t, d.primary); n != 0 {
-		t.Errorf("%d rows in live_session", n)
+		t.Errorf("live_session has %d rows", n)
 	}
 }

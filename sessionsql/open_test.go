@@ -199,19 +199,19 @@ func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 	token := mustInsert(t, store, "p", nil)
 	eventually(t, "the lagging replica is left out", func() bool { return !usable() })
 	if replica := store.Stats().Replicas[0]; replica.Err == nil || replica.Lag == 0 {
-		t.Errorf("%+v", replica)
+		t.Errorf("the lagging replica has no error or no lag: %+v", replica)
 	}
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
-		t.Errorf("%q, %v", sess.Payload, err)
+		t.Errorf("Lookup returned payload %q and error %v", sess.Payload, err)
 	}
 	if misses := store.Stats().ReplicaMisses; misses != 0 {
-		t.Errorf("the replica was asked %d times", misses)
+		t.Errorf("the Store read the replica %d times", misses)
 	}
 	d.replica.MustExec("SELECT pg_wal_replay_resume()")
 	eventually(t, "the replica is read from again", usable)
 	if text := log.String(); !strings.Contains(text, "replica left out") ||
 		!strings.Contains(text, "read from again") {
-		t.Errorf("log: %s", text)
+		t.Errorf("the log lacks a line: %s", text)
 	}
 }
 
@@ -222,7 +222,7 @@ func TestAPrimaryIsNoReplica(t *testing.T) {
 	token := mustInsert(t, store, "p", nil)
 	mustLookup(t, store, token)
 	if stats := store.Stats(); stats.Replicas[0].Usable || stats.PrimaryReads != 1 {
-		t.Errorf("%+v", stats)
+		t.Errorf("the replica is usable or the primary was not read once: %+v", stats)
 	}
 }
 

@@ -116,7 +116,7 @@ func lookUp(t *testing.T, store *sessionsql.Store, tokens []sessionsql.Token, du
 		})
 	}
 	wait.Wait()
-	t.Logf("%d lookups", ok.Load())
+	t.Logf("the Store made %d lookups", ok.Load())
 }
 
 func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
@@ -137,7 +137,7 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 				own, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 				_, err := store.Lookup(own, unknown)
 				if err == nil || errors.Is(err, sessionsql.ErrNoSession) {
-					t.Errorf("nobody can know: %v", err)
+					t.Errorf("a lookup without a usable server returned %v", err)
 				}
 				cancel()
 			}
@@ -147,7 +147,7 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 	stop()
 	forged.Wait()
 	if stats := store.Stats(); stats.Primary.Usable || !stats.Replicas[0].Usable {
-		t.Errorf("primary %+v, replica %+v", stats.Primary, stats.Replicas[0])
+		t.Errorf("the primary has %+v and the replica has %+v", stats.Primary, stats.Replicas[0])
 	}
 	f.primaryProxy.Pass()
 	f.primaryProxy.Reset()
@@ -182,7 +182,7 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 		must(t, store.Revoke(t.Context(), token))
 	}
 	if n := liveOn(t, open(t, stray.DSN(f.Name))); n != len(tokens) {
-		t.Fatalf("the stray has %d sessions: this test shows nothing", n)
+		t.Fatalf("the stray has %d sessions, so this test proves nothing", n)
 	}
 	// The lookups go on until the new primary's WAL is beyond the stray's, and a while longer.
 	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); {
@@ -194,7 +194,7 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 		mustInsert(t, store, strings.Repeat("x", 1<<19), nil)
 	}
 	if replica := store.Stats().Replicas[0]; replica.Usable {
-		t.Errorf("%+v", replica)
+		t.Errorf("the replica is usable: %+v", replica)
 	}
 }
 
@@ -234,7 +234,7 @@ func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	promoted.MustExec("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
 	waitReplayed(t, promoted, replica)
 	if n := liveOn(t, replica); n != len(tokens) {
-		t.Fatalf("the replica has %d sessions: this test shows nothing", n)
+		t.Fatalf("the replica has %d sessions, so this test proves nothing", n)
 	}
 	eventually(t, "the replica is left out for its timeline", func() bool {
 		wantRevoked()
@@ -337,7 +337,7 @@ func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
 	}
 	wait.Wait()
 	if !served.Load() {
-		t.Error("nobody came as far as the second host")
+		t.Error("no caller reached the second host")
 	}
 }
 
@@ -368,7 +368,7 @@ func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
 				}
 				made.Add(1)
 				if get[int](t, leader, countFound, string(token)) != 1 {
-					t.Error("the new primary does not have a session that was acknowledged")
+					t.Error("the new primary lacks an acknowledged session")
 				}
 				if err := store.Revoke(t.Context(), token); err == sessionsql.ErrNoSession {
 					t.Error("the old primary was asked for a session")
@@ -381,7 +381,7 @@ func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
 		t.Errorf("%d sessions were made on the old primary", after-before)
 	}
 	if made.Load() < 100 {
-		t.Errorf("%d sessions were made: this test shows nothing", made.Load())
+		t.Errorf("%d sessions were made, so this test proves nothing", made.Load())
 	}
 	eventually(t, "the new primary is in use", func() bool { return store.Stats().Primary.Usable })
 }
@@ -435,10 +435,10 @@ func TestAHungReplicaCostsNobodyTheirLookup(t *testing.T) {
 	lookUp(t, store, tokens, 3*time.Second)
 	if text := log.String(); strings.Count(text, "left out") != 1 ||
 		strings.Contains(text, "read from again") {
-		t.Errorf("a hung replica comes and goes:\n%s", text)
+		t.Errorf("the log reports a hung replica more than once:\n%s", text)
 	}
 	if replica := store.Stats().Replicas[0]; replica.Usable || replica.Err == nil {
-		t.Errorf("%+v", replica)
+		t.Errorf("the hung replica is usable or has no error: %+v", replica)
 	}
 	f.replicaProxy[0].Pass()
 	f.replicaProxy[0].Reset()
@@ -472,7 +472,7 @@ func TestAReplicaThatOftenFailsIsBetterThanNone(t *testing.T) {
 		return err == nil
 	})
 	if took := time.Since(frozen); took > 5*time.Second {
-		t.Errorf("a session that a server has was not found for %v", took)
+		t.Errorf("a session was not found for %v although a server has it", took)
 	}
 }
 
@@ -566,7 +566,7 @@ func TestAReadOnlyPrimaryCausesNoStormOfConnections(t *testing.T) {
 	wait.Wait()
 	// The Store replaces its pool at most once a second, with 16 connections each time.
 	if n := get[int](t, f.primary, sessions) - before; n > 5*16 {
-		t.Errorf("%d connections were made", n)
+		t.Errorf("the Store made %d connections", n)
 	}
 }
 
@@ -624,7 +624,7 @@ func TestAnOutageLogsChangesOnly(t *testing.T) {
 			strings.Contains(text, "reaping works again")
 	})
 	if lines := strings.Count(log.String(), "\n"); lines > 12 {
-		t.Errorf("%d lines:\n%s", lines, log.String())
+		t.Errorf("the log has %d lines:\n%s", lines, log.String())
 	}
 }
 

@@ -38,7 +38,7 @@ func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	must(t, request.Flush(t.Context()))
 	mustBeDead(t, request, token, "after the save")
 	if n := d.countAll(t); n != 0 {
-		t.Error("the session is back")
+		t.Error("the ended session is back")
 	}
 	// The same holds after RevokeSubject, and after a cap ended the session.
 	token = loginAs(t, request, "ann")
@@ -62,7 +62,7 @@ func TestKeepingAliveNeverRevivesAnExpiredSession(t *testing.T) {
 	d.setExpiry(idOf(t, token), "0")
 	must(t, store.Flush(t.Context()))
 	if stats := store.Stats(); stats.TouchesSent != 1 || stats.SessionsExtended != 0 {
-		t.Errorf("%+v", stats)
+		t.Errorf("the flush sent no touch or extended a session: %+v", stats)
 	}
 	if n := touch(t, d.primary, idOf(t, token)); n != 0 {
 		t.Error("touch_batch extended an expired session")
@@ -227,7 +227,7 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 			!strings.Contains(err.Error(), "canary"):
 			refused++
 		default:
-			t.Errorf("%v", err)
+			t.Errorf("the insert failed: %v", err)
 		}
 	}
 	if refused != len(tokens) {
@@ -244,7 +244,7 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 		VALUES ($1, now(), now(), 1, 1, '', '')
 		ON CONFLICT (id) DO UPDATE SET payload = 'stolen'`, idOf(t, tokens[0]))
 	if err == nil {
-		t.Error("an id could be chosen")
+		t.Error("a caller chose an id")
 	}
 	var ids []int64
 	must(t, d.primary.Select(&ids, `SELECT DISTINCT sessionsql.insert(sha256('same'), 'p')
@@ -294,7 +294,7 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 		t.Errorf("%d expired sessions are left and %d were reaped, want 0 and %d", n, reapedInAll, want)
 	}
 	if result := mustReap(t, store); result.Reaped != 0 {
-		t.Errorf("%+v", result)
+		t.Errorf("a second reap found expired sessions: %+v", result)
 	}
 }
 
@@ -310,7 +310,7 @@ func TestTouchNeverWritesBackOldData(t *testing.T) {
 	d.setExpiry(idOf(t, token), "1 minute") // the session is due again, although the save extended it
 	must(t, reader.Flush(t.Context()))
 	if n := reader.Stats().SessionsExtended; n != 1 {
-		t.Fatalf("%d sessions extended: this test shows nothing", n)
+		t.Fatalf("%d sessions extended, so this test proves nothing", n)
 	}
 	if sess := mustOpen(t, writer, token, "new", "after the touch"); sess.Version != 2 {
 		t.Errorf("version %d, want 2", sess.Version)
@@ -401,7 +401,7 @@ func TestTheStoredHashIsNoToken(t *testing.T) {
 	}
 	stored := get[row](t, d.primary, "SELECT secret_hash, previous_hash FROM sessionsql.session")
 	if own := sha256.Sum256(raw[8:]); string(stored.Secret) != string(own[:]) {
-		t.Fatal("the stored hash is not that of the secret")
+		t.Fatal("the stored hash differs from the hash of the secret")
 	}
 	for _, hash := range [][]byte{stored.Secret, stored.Previous} {
 		hashed := sha256.Sum256(hash)
@@ -474,7 +474,7 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 	tx.MustExec("LOCK TABLE sessionsql.session IN ACCESS EXCLUSIVE MODE")
 	d.waitsForLock(t, get[int](t, tx, "SELECT pg_backend_pid()"))
 	if err := store.Close(t.Context()); err != nil {
-		t.Errorf("Close of a cleanup that waits: %v", err)
+		t.Errorf("Close beside a waiting cleanup returned %v", err)
 	}
 	must(t, tx.Rollback())
 	eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+10 })

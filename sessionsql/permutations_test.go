@@ -85,7 +85,7 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 			checkInterleaving(t, d, name, pair, order, plan)
 		}
 	}
-	t.Logf("%d interleavings", count)
+	t.Logf("the test ran %d interleavings", count)
 }
 
 func checkInterleaving(
@@ -133,7 +133,7 @@ func checkInterleaving(
 	}
 	n := d.countWhere(t, "id = $1 AND expires_at > clock_timestamp()", ids[1])
 	if n != 1 {
-		t.Errorf("%s: the other session, which nobody ended, is gone", name)
+		t.Errorf("%s: the other session is gone although no call ended it", name)
 	}
 }
 

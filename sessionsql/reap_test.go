@@ -83,7 +83,7 @@ func TestReapLapDeletesExactlyTheExpired(t *testing.T) {
 			break
 		}
 		if calls > 100_000 {
-			t.Fatal("the hand does not come round")
+			t.Fatal("the hand never comes round")
 		}
 	}
 	if total != want {

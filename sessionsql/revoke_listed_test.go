@@ -134,7 +134,7 @@ func TestOwnRevokeListedIsNeverReadBackOlder(t *testing.T) {
 		}
 	}
 	if n := liveOn(t, d.replica); n != 2 {
-		t.Errorf("the replica has %d sessions, want the 2 old ones: this test showed nothing", n)
+		t.Errorf("the replica has %d sessions, want the 2 old ones, so this test proves nothing", n)
 	}
 }
 

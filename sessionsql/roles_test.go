@@ -157,7 +157,7 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	d.fill(t, 10, "-1 minute")
 	eventually(t, "the reaper has been here", func() bool { return store.Stats().Reaped >= 10 })
 	if stats := store.Stats(); stats.FlushErrors != 0 || stats.ReapErrors != 0 {
-		t.Errorf("%+v", stats)
+		t.Errorf("a flush or a reap failed: %+v", stats)
 	}
 
 	// The app may list sessions only with sessionsql_support.
@@ -260,7 +260,7 @@ func TestEverythingIsTheOwners(t *testing.T) {
 		SELECT n.nspname FROM pg_namespace AS n
 		WHERE n.nspname = 'sessionsql' AND n.nspowner <> 'sessionsql_owner'::regrole`))
 	if len(others) > 0 {
-		t.Errorf("not sessionsql_owner's: %v", others)
+		t.Errorf("objects that sessionsql_owner does not own: %v", others)
 	}
 }
 
@@ -278,7 +278,7 @@ func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
 		  AND p.proname NOT IN ('insert', 'reap_all')
 		  AND NOT COALESCE('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)`))
 	if len(open) > 0 {
-		t.Errorf("neither BEGIN ATOMIC nor SET search_path: %v", open)
+		t.Errorf("functions without BEGIN ATOMIC and without SET search_path: %v", open)
 	}
 }
 
@@ -299,7 +299,7 @@ func TestUpgradeKeepsTheRoles(t *testing.T) {
 	d.pretendOlder()
 	err := sessionsql.Install(t.Context(), open(t, asUser(t, d.PrimaryDSN(), app)))
 	if sqlState(err) != "42501" {
-		t.Errorf("the app may install: %v", err)
+		t.Errorf("installing as the app: %v", err)
 	}
 	must(t, sessionsql.Install(t.Context(), d.primary))
 	must(t, store.Touch(t.Context(), token))
@@ -879,7 +879,7 @@ func (a *attack) wantArmedTraps(pool *sqlx.DB, path string) {
 		}
 	}
 	if a.captured() == 0 {
-		a.t.Error("the traps do not count")
+		a.t.Error("a captured call does not advance the counter")
 	}
 	a.d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
 }

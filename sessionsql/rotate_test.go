@@ -72,7 +72,7 @@ func TestRotateKeepsTheRowAndChangesTheSecret(t *testing.T) {
 		t.Errorf("the row was %s and is %s", before, after)
 	}
 	if renewed == old || idOf(t, renewed) != idOf(t, old) {
-		t.Error("the new token is the old one, or another session's")
+		t.Error("the new token equals the old one or opens another session")
 	}
 	for when, token := range map[string]sessionsql.Token{"new": renewed, "old, within the grace": old} {
 		if sess := mustOpen(t, store, token, "2", when); sess.Version != 2 || sess.Subject != "ann" {
@@ -200,7 +200,7 @@ func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 	renewed := mustRotate(t, store, planted, &sessionsql.RotateOptions{Subject: "ann"})
 	mustBeDead(t, store, planted, "the planted token")
 	if sess := mustOpen(t, store, renewed, "cart", "the new token"); sess.Subject != "ann" {
-		t.Errorf("of %q", sess.Subject)
+		t.Errorf("the subject is %q, want ann", sess.Subject)
 	}
 	if n := len(mustList(t, store, "ann", "")); n != 1 {
 		t.Errorf("ann has %d sessions, want 1", n)
@@ -208,12 +208,12 @@ func TestRotateAtLoginLeavesTheAnonymousTokenDead(t *testing.T) {
 	// A later rotate keeps the subject, and gives a grace on request.
 	next := mustRotate(t, store, renewed, nil)
 	if sess := mustOpen(t, store, next, "cart", "rotated again"); sess.Subject != "ann" {
-		t.Errorf("rotated again: of %q", sess.Subject)
+		t.Errorf("after the second rotation the subject is %q", sess.Subject)
 	}
 	last := mustRotate(t, store, next, &sessionsql.RotateOptions{Subject: "root", Grace: time.Minute})
 	mustOpen(t, store, next, "cart", "the token before, with a grace that was asked for")
 	if sess := mustOpen(t, store, last, "cart", "of another subject"); sess.Subject != "root" {
-		t.Errorf("of %q, want root", sess.Subject)
+		t.Errorf("the subject is %q, want root", sess.Subject)
 	}
 }
 
@@ -257,14 +257,14 @@ func TestOwnRotateIsNeverReadBackOlder(t *testing.T) {
 	d.pauseReplay(t)
 	renewed := mustRotate(t, store, old, &sessionsql.RotateOptions{Grace: -1})
 	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.find_session($1)", string(old)); n != 1 {
-		t.Fatal("the replica is not behind: this test shows nothing")
+		t.Fatal("the replica is not behind, so this test proves nothing")
 	}
 	var wait sync.WaitGroup
 	for range 16 {
 		wait.Go(func() {
 			for range 20 {
 				if _, err := store.Lookup(t.Context(), old); err != sessionsql.ErrNoSession {
-					t.Errorf("old: %v", err)
+					t.Errorf("Lookup of the old token: %v", err)
 				}
 				mustOpen(t, store, renewed, "p", "new")
 			}
@@ -335,7 +335,7 @@ func TestRotateSurvivesACrash(t *testing.T) {
 			t.Errorf("rotated session %d, old token: %v", i, err)
 		}
 		if sess := mustOpen(t, store, renewed[i], "p", "new token"); (sess.Subject == "ann") != (i%2 == 1) {
-			t.Errorf("rotated session %d is of %q", i, sess.Subject)
+			t.Errorf("rotated session %d has subject %q", i, sess.Subject)
 		}
 	}
 }
@@ -465,15 +465,15 @@ func TestEveryInterleavingOfRotateAndAnotherTransaction(t *testing.T) {
 			case pair[1].name == "expire":
 				// The session is dead either way, and the order decides about its secret.
 			case pair[0].name == "rotate" && !rotated:
-				t.Errorf("%s: not rotated: %+v", name, is)
+				t.Errorf("%s: no rotation happened: %+v", name, is)
 			case pair[0].name != "rotate" && is.Secret == "renewed":
-				t.Errorf("%s: a rotate that was rolled back is there: %+v", name, is)
+				t.Errorf("%s: a rolled-back rotation is visible: %+v", name, is)
 			case pair[0].name != "rotate" && pair[1].name == "rotate again" && is.Secret != "rival":
-				t.Errorf("%s: the rotate that was not rolled back is lost: %+v", name, is)
+				t.Errorf("%s: a committed rotation is lost: %+v", name, is)
 			case pair[1].name == "save" && is.Payload != "late":
 				t.Errorf("%s: a write is lost: %+v", name, is)
 			}
 		}
 	}
-	t.Logf("%d interleavings", count)
+	t.Logf("the test ran %d interleavings", count)
 }

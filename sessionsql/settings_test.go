@@ -142,7 +142,7 @@ func localeSettings(t *testing.T, pool *sqlx.DB) []setting {
 			}}}
 		}
 	}
-	t.Fatal("this machine has not even the locale POSIX")
+	t.Fatal("this machine lacks the locale POSIX")
 	return nil
 }
 
@@ -414,16 +414,16 @@ func differences(t *testing.T, what string, got, want []string) {
 	t.Helper()
 	for _, line := range got {
 		if !slices.Contains(want, line) {
-			t.Errorf("%s: under the setting only: %s", what, line)
+			t.Errorf("%s: only with the setting: %s", what, line)
 		}
 	}
 	for _, line := range want {
 		if !slices.Contains(got, line) {
-			t.Errorf("%s: without it only: %s", what, line)
+			t.Errorf("%s: only without the setting: %s", what, line)
 		}
 	}
 	if !t.Failed() && !slices.Equal(got, want) {
-		t.Errorf("%s: in another order or number: %q, %q", what, got, want)
+		t.Errorf("%s: the order or the number differs: %q, %q", what, got, want)
 	}
 }
 
@@ -436,12 +436,12 @@ func checkScripts(t *testing.T, d *database, answers []string) {
 		SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace`))
 	for _, function := range functions {
 		if !strings.Contains(all, "sessionsql."+function+"(") {
-			t.Errorf("no call of %s", function)
+			t.Errorf("the test does not call %s", function)
 		}
 	}
 	for _, answer := range answers {
 		if strings.Contains(answer, "SQLSTATE") && !strings.Contains(answer, "ERROR: sessionsql") {
-			t.Errorf("a call that the server refuses: %s", answer)
+			t.Errorf("the server refuses the call: %s", answer)
 		}
 	}
 }
@@ -482,7 +482,7 @@ func TestTheBundleDoesTheSameUnderEverySetting(t *testing.T) {
 				}
 				for _, answer := range got.answers {
 					if !strings.Contains(answer, refusals[g.name]) {
-						t.Errorf("not refused: %s", answer)
+						t.Errorf("the server does not refuse the call: %s", answer)
 					}
 				}
 				differences(t, g.name, got.rows, untouched)
@@ -571,7 +571,7 @@ func keepsText(t *testing.T, store *sessionsql.Store, payload string, own sessio
 	if err != nil || i < 0 || list[i].Label != own.Label {
 		t.Errorf("ListSubject: %+v, %v", list, err)
 	} else if age := time.Since(list[i].CreatedAt); age.Abs() > 10*time.Minute {
-		t.Errorf("a new session is %v old", age)
+		t.Errorf("the age of a new session is %v", age)
 	}
 }
 
@@ -631,10 +631,10 @@ func TestReapAllReapsEverythingInManyTransactions(t *testing.T) {
 	before := transactions()
 	d.primary.MustExec("CALL sessionsql.reap_all()")
 	if n := d.countAll(t); n != 100 {
-		t.Errorf("%d sessions are left, want the 100 that are alive", n)
+		t.Errorf("%d sessions are left, want the 100 live ones", n)
 	}
 	if n := transactions() - before; n < 5 {
-		t.Errorf("5000 rows went in %d transactions", n)
+		t.Errorf("reap_all deleted 5000 rows in %d transactions", n)
 	}
 
 	// reap_all reaps everything from any position of the hand.
@@ -655,7 +655,7 @@ func TestReapAllMakesAtMostMaxCalls(t *testing.T) {
 			d.primary.MustExec(fmt.Sprintf("CALL sessionsql.reap_all(%d)", calls))
 		}
 		if n := d.countAll(t); n != want {
-			t.Errorf("after %d calls more, %d rows are left, want %d", calls, n, want)
+			t.Errorf("after %d more calls %d rows are left, want %d", calls, n, want)
 		}
 	}
 	d.fill(t, 10, "-1 hour")
@@ -665,7 +665,7 @@ func TestReapAllMakesAtMostMaxCalls(t *testing.T) {
 		}
 	}
 	if n := d.countAll(t); n != 10 {
-		t.Errorf("a call that was refused left %d rows of 10", n)
+		t.Errorf("a refused call left %d rows of 10", n)
 	}
 }
 

@@ -32,14 +32,14 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	token := sessionsql.Token(get[string](t, d.primary,
 		"SELECT sessionsql.new_session('sql', '15 minutes', '1 hour', 'ann')"))
 	if len(token) != 32 {
-		t.Errorf("a token of %d characters", len(token))
+		t.Errorf("the token has %d characters", len(token))
 	}
 	sess := mustOpen(t, store, token, "sql", "new_session in Go")
 	if sess.Subject != "ann" || sess.Version != 1 {
-		t.Errorf("%v of %q", sess, sess.Subject)
+		t.Errorf("the session is %v of subject %q", sess, sess.Subject)
 	}
 	if got := d.clocks(t, token); got.Idle != 900 || got.ExpiresIn > 1200 || got.DeadlineIn > 3600 {
-		t.Errorf("%+v", got)
+		t.Errorf("the timeouts are %+v", got)
 	}
 	mustUpdate(t, store, token, "written in Go", 1)
 	renewed := mustRotate(t, store, token, &sessionsql.RotateOptions{Grace: -1})
@@ -95,7 +95,7 @@ func TestTokenPartsAreTheSameInSQLAndGo(t *testing.T) {
 		WHERE sessionsql.token_id(k.token) IS DISTINCT FROM NULLIF(k.id, 0)
 		  OR encode(sessionsql.token_hash(k.token), 'hex') IS DISTINCT FROM k.hash`, texts, ids, hashes)
 	if wrong != 0 {
-		t.Errorf("%d of %d tokens are taken apart otherwise in SQL", wrong, n)
+		t.Errorf("SQL splits %d of %d tokens differently", wrong, n)
 	}
 }
 
@@ -138,7 +138,7 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 	good := mustInsert(t, store, "p", nil)
 	tokens := malformedTokens(string(good))
 	if len(tokens) < 1000 {
-		t.Fatalf("only %d kinds", len(tokens))
+		t.Fatalf("the test has only %d kinds of tokens", len(tokens))
 	}
 	type counts struct{ IDs, Hashes, Found, Ended, All int }
 	got := get[counts](t, d.primary, `
@@ -149,7 +149,7 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 		  count(*) AS all
 		FROM (SELECT unnest($1::text[]) UNION ALL SELECT NULL) AS k (token)`, tokens)
 	if got != (counts{All: len(tokens) + 1}) {
-		t.Errorf("of %d malformed tokens: %+v", len(tokens), got)
+		t.Errorf("the calls with %d malformed tokens returned %+v", len(tokens), got)
 	}
 	// Go's own parser refuses the same tokens.
 	for _, token := range tokens {

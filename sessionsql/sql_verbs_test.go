@@ -35,10 +35,10 @@ func TestUseSessionKeepsAliveAndWritesOnlyWhenDue(t *testing.T) {
 	before := version()
 	got := d.use(t, d.primary, token)
 	if len(got) != 1 || got[0].Payload != "p" || got[0].Version != 1 || *got[0].Subject != "ann" {
-		t.Fatalf("%+v", got)
+		t.Fatalf("use_session returned %+v", got)
 	}
 	if version() != before {
-		t.Error("it wrote a session that was not due")
+		t.Error("use_session wrote a session that was not due")
 	}
 
 	for left, want := range map[string]float64{"1799 seconds": 2400, "1 second": 2400, "1801 seconds": 1801} {
@@ -54,14 +54,14 @@ func TestUseSessionKeepsAliveAndWritesOnlyWhenDue(t *testing.T) {
 	d.primary.MustExec(`UPDATE sessionsql.session
 		SET deadline = now() + '10 minutes', expires_at = now() + '5 minutes'`)
 	if used := d.use(t, d.primary, token); used[0].ExpiresIn > 600 {
-		t.Errorf("it passed the deadline: %+v", used)
+		t.Errorf("use_session extended a session past its deadline: %+v", used)
 	}
 	d.setExpiry(got[0].ID, "-1 second")
 	if used := d.use(t, d.primary, token); len(used) != 0 {
-		t.Errorf("an expired session: %+v", used)
+		t.Errorf("use_session returned an expired session: %+v", used)
 	}
 	if left := d.clocks(t, token).ExpiresIn; left > 0 {
-		t.Errorf("it resurrected a session: %.0f seconds left", left)
+		t.Errorf("use_session resurrected a session: %.0f seconds left", left)
 	}
 }
 
@@ -155,7 +155,7 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 			t.Errorf("renew_session of a dead token: %s", got)
 		}
 		if used := d.use(t, d.primary, sessionsql.Token(dead)); len(used) != 0 {
-			t.Errorf("a dead token: %+v", used)
+			t.Errorf("a dead token opens %+v", used)
 		}
 	}
 	renewed := call("sessionsql.renew_session($1)", token) // leaves a grace of 10 seconds
@@ -187,7 +187,7 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 	}
 	for _, none := range []string{call("sessionsql.new_session('p')"), anonymous, "no token"} {
 		if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.list_sessions($1)", none); n != 0 {
-			t.Errorf("list_sessions of nobody's token: %d rows", n)
+			t.Errorf("list_sessions of a token without a subject: %d rows", n)
 		}
 	}
 	bobs := get[int64](t, d.primary, "SELECT id FROM sessionsql.session WHERE subject = 'bob'")
@@ -207,7 +207,7 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 		}
 	}
 	if len(d.use(t, d.primary, sessionsql.Token(other))) != 0 {
-		t.Error("the listed session is alive")
+		t.Error("end_listed_session left the session alive")
 	}
 	if got := call("sessionsql.end_session($1)", token); got != "true" {
 		t.Errorf("end_session: %s", got)
@@ -251,7 +251,7 @@ func TestVerbsByTokenTakeWhatDriversSend(t *testing.T) {
 				value(typ, "0", "0")), token)
 			if len(d.use(t, d.primary, sessionsql.Token(token))) != 0 ||
 				len(d.use(t, d.primary, sessionsql.Token(renewed))) != 1 {
-				t.Errorf("renew_session with a grace of type %s", typ)
+				t.Errorf("renew_session fails with a grace of type %s", typ)
 			}
 		}
 	}
@@ -265,7 +265,7 @@ func TestVerbsByTokenTakeWhatDriversSend(t *testing.T) {
 		}
 		end := fmt.Sprintf("SELECT sessionsql.end_listed_session($1, 1::%s)", typ)
 		if get[bool](t, d.primary, end, token) {
-			t.Errorf("end_listed_session with an id of type %s ended something", typ)
+			t.Errorf("end_listed_session with an id of type %s ended a session", typ)
 		}
 		get[string](t, d.primary,
 			fmt.Sprintf("SELECT sessionsql.new_session('p', subject => 's', max_sessions => 1::%s)", typ))

@@ -81,20 +81,20 @@ func TestContextsThatEndDuringStatements(t *testing.T) {
 				case err == nil && sess.Payload == "kept":
 					answered++
 					if backend() != before {
-						t.Fatal("the answer was there, and the connection is not")
+						t.Fatal("the answer arrived, but the connection was lost")
 					}
 				case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, sessionsql.ErrUnavailable):
 					ended++
 				default:
-					t.Fatalf("%q, %v", sess.Payload, err)
+					t.Fatalf("Lookup returned payload %q and error %v", sess.Payload, err)
 				}
 				if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "kept" {
-					t.Fatalf("after that: %q, %v", sess.Payload, err)
+					t.Fatalf("the next Lookup returned payload %q and error %v", sess.Payload, err)
 				}
 			}
-			t.Logf("%d answered, %d ended", answered, ended)
+			t.Logf("%d calls were answered and %d ended early", answered, ended)
 			if ended == 0 {
-				t.Error("no context ended in time")
+				t.Error("no context ended before its answer")
 			}
 		})
 }
@@ -123,7 +123,7 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 		cancel()
 		for range 3 {
 			if err := <-results; !errors.Is(err, context.Canceled) {
-				t.Errorf("%v instead of the context's error", err)
+				t.Errorf("the error is %v instead of the context's error", err)
 			}
 		}
 		must(t, lock.Rollback())

@@ -49,7 +49,7 @@ func newMeter(t *testing.T, d *database, planCacheMode string) *meter {
 		SET auto_explain.log_level = notice; SET auto_explain.log_format = json;
 		SET auto_explain.log_timing = off`)
 	if m.explains = err == nil; !m.explains {
-		t.Logf("the plans inside functions are not looked at: %v", err)
+		t.Logf("the test does not see the plans inside functions: %v", err)
 	}
 	return m
 }
@@ -157,9 +157,9 @@ func (m *meter) linear(name string, n int, few, many cost) {
 		case c.seqScans != 0:
 			m.t.Errorf("%s: %d rows: the table was scanned %d times", name, rows, c.seqScans)
 		case c.arrays != 0:
-			m.t.Errorf("%s: %d rows: a whole array was looked through for each", name, rows)
+			m.t.Errorf("%s: %d rows: the plan searches a whole array for each row", name, rows)
 		case float64(c.fetched) < per, c.blocks < per, m.explains && c.handled < per:
-			m.t.Errorf("%s: %d rows: %+v: this test shows nothing", name, rows, c)
+			m.t.Errorf("%s: %d rows: %+v, so this test proves nothing", name, rows, c)
 		case float64(c.fetched) > fetchedPerRow*per, c.blocks > blocksPerRow*per,
 			c.handled > handledPerRow*per:
 			m.t.Errorf("%s: %d rows: %+v is too much for a row", name, rows, c)

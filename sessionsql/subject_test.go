@@ -278,15 +278,15 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 			}
 			for _, r := range runners {
 				for _, err := range r.finish() {
-					t.Errorf("everything revoked, and %s, order %v: %v", other.name, order, err)
+					t.Errorf("RevokeSubject and %s, order %v: %v", other.name, order, err)
 				}
 			}
 			if n := d.countWhere(t, "id = $1 OR id = $2", ids[0], ids[1]); n != 0 {
-				t.Errorf("everything revoked, and %s, order %v: %d sessions are left", other.name, order, n)
+				t.Errorf("RevokeSubject and %s, order %v: %d sessions are left", other.name, order, n)
 			}
 		}
 	}
-	t.Logf("%d interleavings", count)
+	t.Logf("the test ran %d interleavings", count)
 }
 
 func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
@@ -300,7 +300,7 @@ func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	forgetRecentWrites(t, store, evicted[0])
 	d.pauseReplay(t)
 	if n := liveOn(t, d.replica); n != 4 {
-		t.Fatalf("the replica has %d sessions, want 4: this test shows nothing", n)
+		t.Fatalf("the replica has %d sessions, want 4, so this test proves nothing", n)
 	}
 	check := func(alive sessionsql.Token, payload string, ended ...sessionsql.Token) {
 		t.Helper()
@@ -328,7 +328,7 @@ func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	latest := mustInsert(t, store, "bob", &sessionsql.InsertOptions{Subject: "bob", MaxSessions: 1})
 	check(latest, "bob", evicted...)
 	if n := liveOn(t, d.replica); n != 4 {
-		t.Errorf("the replica has %d sessions, want the 4 old ones: this test showed nothing", n)
+		t.Errorf("the replica has %d sessions, want the 4 old ones, so this test proves nothing", n)
 	}
 }
 
@@ -368,7 +368,7 @@ func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 		t.Errorf("listed %v, want %v", got, want)
 	}
 	if list := mustList(t, store, "nobody", ""); len(list) != 0 {
-		t.Errorf("nobody has %v", list)
+		t.Errorf("the list of a subject without sessions is %v", list)
 	}
 }
 
@@ -381,7 +381,7 @@ func TestListSubjectUsesTheIndex(t *testing.T) {
 	must(t, d.primary.Select(&plan, "EXPLAIN SELECT * FROM sessionsql.list_subject('subject70')"))
 	if text := strings.Join(plan, "\n"); !strings.Contains(text, "session_subject") ||
 		strings.Contains(text, "Seq Scan") {
-		t.Errorf("no index is used:\n%s", text)
+		t.Errorf("the plan uses no index:\n%s", text)
 	}
 }
 

@@ -111,7 +111,7 @@ func TestHostileTokensAreOneAndTheSameError(t *testing.T) {
 		}
 	}
 	if sess, err := store.Lookup(t.Context(), good); err != nil || sess.Payload != "p" {
-		t.Errorf("the good token: %v, %v", sess, err)
+		t.Errorf("Lookup of the good token: %v, %v", sess, err)
 	}
 }
 

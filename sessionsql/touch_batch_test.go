@@ -70,7 +70,7 @@ func TestTouchNeverPassesTheDeadline(t *testing.T) {
 	d.primary.MustExec("UPDATE sessionsql.session SET deadline = now() + interval '10 minutes'")
 	touch(t, d.primary, id)
 	if !get[bool](t, d.primary, "SELECT expires_at = deadline FROM sessionsql.session") {
-		t.Errorf("%v seconds left, want as many as to the deadline", d.expiresIn(t, id))
+		t.Errorf("%v seconds left, want as many as until the deadline", d.expiresIn(t, id))
 	}
 	if n := touch(t, d.primary, id); n != 0 {
 		t.Error("a session at its deadline was written again")
@@ -89,7 +89,7 @@ func TestTouchNeverShortens(t *testing.T) {
 	touch(t, old, id)
 	must(t, old.Commit())
 	if after := d.expiresIn(t, id); after < before-5 {
-		t.Errorf("%v seconds left, before it were %v", after, before)
+		t.Errorf("%v seconds left, but %v before the touch", after, before)
 	}
 	// This expiry is later than a touch would set.
 	d.setExpiry(id, "10 hours")
@@ -223,7 +223,7 @@ func TestConcurrentTouchesReapsAndRevokesUnderAnyPlan(t *testing.T) {
 		if err := <-failed; err != nil {
 			var pg *pgconn.PgError
 			if errors.As(err, &pg) && pg.Code == "40P01" {
-				t.Error("deadlock")
+				t.Error("a call met a deadlock")
 			}
 			t.Error(err)
 		}
@@ -297,7 +297,7 @@ func TestLookupKeepsAliveAtTheNextFlush(t *testing.T) {
 	d.CatchUp(t)
 	sess := mustLookup(t, store, token)
 	if sess.ExpiresIn > time.Minute {
-		t.Errorf("%v left", sess.ExpiresIn)
+		t.Errorf("the session expires in %v, want at most a minute", sess.ExpiresIn)
 	}
 	if pending := store.Stats().TouchesPending; pending != 1 {
 		t.Fatalf("%d touches pending, want 1", pending)

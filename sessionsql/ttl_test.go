@@ -216,14 +216,14 @@ func TestABankSessionDiesBesideOneThatIsRemembered(t *testing.T) {
 		SET expires_at = expires_at - interval '21 minutes', created_at = created_at - interval '21 minutes'`)
 	d.CatchUp(t)
 	if _, err := store.Lookup(t.Context(), bank); err != sessionsql.ErrNoSession {
-		t.Errorf("the bank's: %v", err)
+		t.Errorf("Lookup of the bank's token: %v", err)
 	}
 	mustOpen(t, store, remembered, "remembered", "the other")
 	if list := mustList(t, store, "ann", ""); len(list) != 1 || list[0].ID != idOf(t, remembered) {
-		t.Errorf("listed %v", list)
+		t.Errorf("ListSubject returned %v", list)
 	}
 	if result := mustReap(t, store); result.Reaped != 1 {
-		t.Errorf("%+v", result)
+		t.Errorf("Reap returned %+v", result)
 	}
 	mustBeDead(t, store, bank, "the bank's, after reaping")
 	mustOpen(t, store, remembered, "remembered", "the other, after reaping")

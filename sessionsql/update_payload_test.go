@@ -25,22 +25,22 @@ func TestUpdateTellsUpdatedConflictAndGoneApart(t *testing.T) {
 	store := d.Store(t, nil)
 	token := mustInsert(t, store, "1", nil)
 	if version, err := store.Update(t.Context(), token, "2", 1); err != nil || version != 2 {
-		t.Errorf("updated: %d, %v", version, err)
+		t.Errorf("Update at the right version: version %d, error %v", version, err)
 	}
 	if _, err := store.Update(t.Context(), token, "late", 1); !errors.Is(err, sessionsql.ErrConflict) {
-		t.Errorf("conflict: %v", err)
+		t.Errorf("Update at an old version: %v", err)
 	}
 	if version, err := store.Update(t.Context(), token, "3", sessionsql.AnyVersion); err != nil ||
 		version != 3 {
-		t.Errorf("any version: %d, %v", version, err)
+		t.Errorf("Update at any version: version %d, error %v", version, err)
 	}
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "3" || sess.Version != 3 {
-		t.Errorf("%q, version %d, %v", sess.Payload, sess.Version, err)
+		t.Errorf("payload %q, version %d, error %v", sess.Payload, sess.Version, err)
 	}
 	must(t, store.Revoke(t.Context(), token))
 	for _, version := range []int32{3, sessionsql.AnyVersion} {
 		if _, err := store.Update(t.Context(), token, "late", version); err != sessionsql.ErrNoSession {
-			t.Errorf("gone: %v", err)
+			t.Errorf("Update of a revoked session: %v", err)
 		}
 	}
 	if n := d.countAll(t); n != 0 {
@@ -77,7 +77,7 @@ func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	wait.Wait()
 	if sess, err := store.Lookup(t.Context(), token); err != nil ||
 		sess.Payload != strconv.Itoa(callers*rounds) {
-		t.Errorf("%q, %v; want %d", sess.Payload, err, callers*rounds)
+		t.Errorf("payload %q, error %v; want %d", sess.Payload, err, callers*rounds)
 	}
 }
 
@@ -114,7 +114,7 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 		{ID: ids[anyVersion], Version: 2},
 		{ID: ids[late], Version: 2},
 	}; !slices.Equal(written, want) {
-		t.Errorf("written are %v, want %v", written, want)
+		t.Errorf("the written sessions are %v, want %v", written, want)
 	}
 	for i, id := range ids {
 		row := get[struct {
@@ -130,10 +130,10 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 		}
 	}
 	if left := d.expiresIn(t, ids[live]); left < 2390 {
-		t.Errorf("not kept alive: %v seconds left", left)
+		t.Errorf("the update did not extend the session: %v seconds left", left)
 	}
 	if left := d.expiresIn(t, ids[late]); left > 60 {
-		t.Errorf("kept past the deadline: %v seconds left", left)
+		t.Errorf("the update extended the session past its deadline: %v seconds left", left)
 	}
 }
 

@@ -264,7 +264,7 @@ func TestUpgradeKeepsAFunctionWhileCallsOfItAreUnderWay(t *testing.T) {
 	}
 	must(t, own.Commit())
 	if err := <-called; err != nil || listed != 1 {
-		t.Errorf("a call that was under way: %d sessions, %v", listed, err)
+		t.Errorf("the running call found %d sessions, error %v", listed, err)
 	}
 	must(t, conn.Close())
 	must(t, sessionsql.Install(t.Context(), d.primary))
@@ -360,7 +360,7 @@ func TestUpgradedAndFreshBundlesAreTheSame(t *testing.T) {
 			}
 		}
 		if len(want) < 100 {
-			t.Errorf("the catalog has %d lines: this test shows nothing", len(want))
+			t.Errorf("the catalog has %d lines, so this test proves nothing", len(want))
 		}
 		compareDumps(t, fresh, upgraded)
 	}
@@ -410,7 +410,7 @@ func compareDumps(t *testing.T, databases ...*database) {
 		dump, err := exec.Command(filepath.Join(dir, "pg_dump"), "--schema-only", "--schema=sessionsql",
 			d.PrimaryDSN()).Output()
 		if errors.Is(err, os.ErrNotExist) {
-			t.Log("these servers came without pg_dump: the catalogs alone were compared")
+			t.Log("this server has no pg_dump, so the test compares the catalogs only")
 			return
 		}
 		must(t, err)
@@ -451,7 +451,7 @@ func TestInstallOverTheSameVersionTakesNoLockAndWritesNothing(t *testing.T) {
 		SELECT concat_ws(' ', l.locktype, l.relation::regclass, l.mode) FROM pg_locks AS l
 		WHERE l.pid = pg_backend_pid() AND l.mode <> 'AccessShareLock' AND l.locktype <> 'virtualxid'`))
 	if len(locks) > 0 || get[bool](t, tx, "SELECT pg_current_xact_id_if_assigned() IS NOT NULL") {
-		t.Errorf("it took %v, or wrote", locks)
+		t.Errorf("the second install took %v or wrote", locks)
 	}
 }
 
@@ -481,7 +481,7 @@ func TestInstallNeverDowngrades(t *testing.T) {
 		}
 		_, err := d.primary.Exec(bundle.Install())
 		if err == nil || !strings.Contains(err.Error(), "newer") {
-			t.Errorf("the file itself over %s: %v", version, err)
+			t.Errorf("install.sql itself over %s: %v", version, err)
 		}
 	}
 }

@@ -98,7 +98,7 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 	// A worker ends shortly after its last callers have their answers.
 	testkit.Eventually(t, "all calls have ended", func() bool { return c.busy() == 0 && c.waiting() == 0 })
 	if batches.Load() == 0 || failures.Load() == 0 {
-		t.Error("nothing was batched")
+		t.Error("no calls shared a batch")
 	}
 	if trips := c.Trips(); trips != ones.Load()+batches.Load() {
 		t.Errorf("%d trips of %d questions and %d batches", trips, ones.Load(), batches.Load())
@@ -115,7 +115,7 @@ func TestIdleGroupRunsACallAloneOnItsCallersContext(t *testing.T) {
 	})
 	for range 100 {
 		if got, err := c.Do(context.WithValue(t.Context(), mark{}, "mine"), 0); got != "mine" || err != nil {
-			t.Fatalf("%v, %v", got, err)
+			t.Fatalf("Do returned %v, %v", got, err)
 		}
 	}
 }
@@ -177,7 +177,7 @@ func TestBatchEndsWhenAllItsCallersHaveLeft(t *testing.T) {
 	for range 3 {
 		wait.Go(func() {
 			if _, err := c.Do(ctx, -1); !errors.Is(err, context.Canceled) {
-				t.Errorf("left with %v", err)
+				t.Errorf("the caller left with %v", err)
 			}
 		})
 	}

@@ -33,7 +33,7 @@ func TestArraysOfNumbers(t *testing.T) {
 		t.Errorf("%v became %v", ids, got)
 	}
 	if got := parse[int64](t, pgtype.Int8ArrayOID, pgtext.IDs(nil)); len(got) != 0 {
-		t.Errorf("nothing became %v", got)
+		t.Errorf("an empty array became %v", got)
 	}
 	hashes := pgtext.Hashes{{1, 2, 255}, {}}
 	for i, got := range parse[[]byte](t, pgtype.ByteaArrayOID, hashes) {

@@ -19,7 +19,7 @@ func TestSmoke(t *testing.T) {
 	plots := t.TempDir()
 	err := command(t.Context(), []string{"--smoke", "--json", "--plots", plots}, &out, &progress)
 	if err != nil {
-		t.Fatalf("%v\n%s", err, progress.String())
+		t.Fatalf("the command failed: %v\n%s", err, progress.String())
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	var printed struct {
@@ -38,7 +38,7 @@ func TestSmoke(t *testing.T) {
 	}
 	drawn, err := filepath.Glob(filepath.Join(plots, "*.svg"))
 	if err != nil || len(drawn) != 4 {
-		t.Errorf("drawn: %v, %v", drawn, err)
+		t.Errorf("the files drawn are %v, error %v", drawn, err)
 	}
 }
 
@@ -66,7 +66,7 @@ func TestRaceInterleaves(t *testing.T) {
 	round := " A B A B A finish A reset A B finish B reset B"
 	want := "A finish A reset A B finish B reset B" + round + round
 	if got := strings.Join(played, " "); got != want {
-		t.Errorf("played\n%s, not\n%s", got, want)
+		t.Errorf("the order of turns is\n%s, want\n%s", got, want)
 	}
 	for _, each := range results {
 		if len(each.Rounds) != 2 || each.Rounds[0].Ops != 30 || each.Rounds[1].Ops != 30 {
@@ -96,13 +96,13 @@ func TestInterleaved(t *testing.T) {
 func TestPart(t *testing.T) {
 	if part := (turn{slice: time.Second, ops: 10, parts: 20}).part(); part.ops != 1 ||
 		part.slice != 50*time.Millisecond {
-		t.Errorf("part %+v", part)
+		t.Errorf("the part is %+v", part)
 	}
 	if part := (turn{slice: time.Second, parts: 20}).part(); part.ops != 0 {
-		t.Errorf("part of an unbounded turn %+v", part)
+		t.Errorf("the part of an unbounded turn is %+v", part)
 	}
 	if part := (turn{slice: time.Second, ops: 10}).part(); part.ops != 10 || part.slice != time.Second {
-		t.Errorf("part of an undivided turn %+v", part)
+		t.Errorf("the part of an undivided turn is %+v", part)
 	}
 }
 

@@ -114,7 +114,7 @@ func TestJudgeFindsWhatOutlivesALogOut(t *testing.T) {
 	k := born("ann", rulesOfLoad, answer{sent: at(0), received: at(0.1), status: 303}, false)
 	k.leaving()
 	if found := k.judge(view(1, "ann", 1), refusal(1)); len(found) > 0 {
-		t.Fatalf("while the log-out is under way either answer is right, and not %v", found)
+		t.Fatalf("while the log-out runs, either answer is right, but the judge found %v", found)
 	}
 	k.ended(at(1.2), "log-out")
 	if found := k.judge(view(1.3, "ann", 2)); len(found) != 1 || found[0].fault != resurrected {

@@ -29,7 +29,7 @@ func numbers(t *testing.T, stdout string) (got map[string]float64) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &got); err != nil {
-		t.Fatalf("the last line is no object of numbers: %v", err)
+		t.Fatalf("the last line is not an object of numbers: %v", err)
 	}
 	return got
 }
@@ -108,7 +108,7 @@ func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 		t.Errorf("crash_lost_outside_window: %v, lost: %v", n, got["lost"])
 	}
 	if got["crash_lost_in_window"] == 0 {
-		t.Error("crash_lost_in_window: 0, but the youngest sessions were taken as well")
+		t.Error("crash_lost_in_window is 0, but the test also deleted the youngest sessions")
 	}
 }
 
@@ -161,7 +161,7 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 			c.do(u, t.Context())
 			tally.settle()
 			if tally.found[c.want].Load() == 0 {
-				t.Fatalf("not found; %v", tally.examples)
+				t.Fatalf("the judge did not find the damage; it found %v", tally.examples)
 			}
 			r := &result{
 				WrongOwner: tally.found[wrongOwner].Load(), Lost: tally.found[lost].Load(),
@@ -214,10 +214,10 @@ func TestSite(t *testing.T) {
 	}
 	testkit.Must(t, cluster.Primary.Stop(t.Context()))
 	if a := b.get(t.Context(), home); a.status != http.StatusServiceUnavailable {
-		t.Errorf("without a database: status %d, want 503 and not a log-in", a.status)
+		t.Errorf("status %d without a database, want 503 instead of a log-in", a.status)
 	}
 	if a, _ := b.post(t.Context(), "/logout", nil); a.status != http.StatusServiceUnavailable {
-		t.Errorf("log-out without a database: status %d, want 503: the session lives", a.status)
+		t.Errorf("status %d of a log-out without a database, want 503 because the session lives", a.status)
 	}
 }
 

@@ -108,16 +108,16 @@ func (b *chromium) drawn(address, primary string) (page string) {
 	} {
 		text := element(page, id)
 		if n, err := strconv.Atoi(strings.ReplaceAll(text, ",", "")); err != nil || n < 0 {
-			b.t.Errorf("%s: %q is no number", id, text)
+			b.t.Errorf("%s: %q is not a number", id, text)
 		}
 	}
 	for _, id := range []string{"requests", "pages"} {
 		if element(page, id) == "0" {
-			b.t.Errorf("%s: 0", id)
+			b.t.Errorf("%s is 0", id)
 		}
 	}
 	if drawn, _ := strconv.Atoi(element(page, "drawn")); drawn < 2 {
-		b.t.Errorf("drawn %d times, want again after a second", drawn)
+		b.t.Errorf("the page was drawn %d times, want a second drawing", drawn)
 	}
 	for _, drawing := range []string{
 		`<polyline class="requests"`, `class="hand"`, "<span>primary</span>", "<span>replica, ",
@@ -149,7 +149,7 @@ func newChromium(t *testing.T) *chromium {
 	case os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "":
 		t.Fatal(err)
 	default:
-		t.Skip("chromium is missing: the status page is not looked at in a browser")
+		t.Skip("chromium is missing, so no browser opens the status page")
 	}
 	profile, err := os.MkdirTemp("", "sessionsql-chromium-")
 	testkit.Must(t, err)

@@ -182,7 +182,7 @@ func TestOnlyTheOutageExcusesErrors(t *testing.T) {
 		want    time.Duration
 	}{{tally.crash.writes, 800 * time.Millisecond}, {tally.crash.lookups, 300 * time.Millisecond}} {
 		if away := c.absence.away(at(3)); away != c.want {
-			t.Errorf("away for %v, want %v", away, c.want)
+			t.Errorf("the primary was away for %v, want %v", away, c.want)
 		}
 	}
 }
