@@ -553,7 +553,7 @@ func TestAFailedRotateEvictsNobody(t *testing.T) {
 // A contest is two transactions, with the numbers of sessions that they may leave.
 type contest struct {
 	subjects [2]string // of the two sessions before the contest
-	pair     [2]transaction
+	pair     pair
 	left     []string // of ann and of bob, such as "1/0"
 }
 
@@ -582,22 +582,22 @@ func contests() []contest {
 	const first, second = true, false
 	apart, together := [2]string{"ann", "bob"}, [2]string{"ann", "ann"}
 	return []contest{
-		{apart, [2]transaction{rotate(first, "bob"), rotate(second, "ann")}, []string{"0/1", "1/0"}},
-		{apart, [2]transaction{rotate(first, "bob"), rotate(second, "bob")}, []string{"0/1"}},
-		{apart, [2]transaction{rotate(first, "bob"), insert("bob")}, []string{"0/1"}},
-		{apart, [2]transaction{rotate(first, "bob"), insert("ann")}, []string{"1/1"}},
-		{apart, [2]transaction{rotate(second, "ann"), insert("ann")}, []string{"1/0"}},
-		{apart, [2]transaction{rotate(first, "bob"), revoke("ann")}, []string{"0/1"}},
-		{apart, [2]transaction{rotate(second, "ann"), revoke("bob")}, []string{"1/0"}},
+		{apart, pair{rotate(first, "bob"), rotate(second, "ann")}, []string{"0/1", "1/0"}},
+		{apart, pair{rotate(first, "bob"), rotate(second, "bob")}, []string{"0/1"}},
+		{apart, pair{rotate(first, "bob"), insert("bob")}, []string{"0/1"}},
+		{apart, pair{rotate(first, "bob"), insert("ann")}, []string{"1/1"}},
+		{apart, pair{rotate(second, "ann"), insert("ann")}, []string{"1/0"}},
+		{apart, pair{rotate(first, "bob"), revoke("ann")}, []string{"0/1"}},
+		{apart, pair{rotate(second, "ann"), revoke("bob")}, []string{"1/0"}},
 		// A session that becomes bob's during the revoke counts as a login after it.
-		{apart, [2]transaction{rotate(first, "bob"), revoke("bob")}, []string{"0/0", "0/1"}},
-		{together, [2]transaction{rotate(first, "ann"), rotate(second, "ann")}, []string{"1/0"}},
-		{together, [2]transaction{rotate(first, "ann"), insert("ann")}, []string{"1/0"}},
-		{together, [2]transaction{rotate(second, "ann"), insert("ann")}, []string{"1/0"}},
-		{together, [2]transaction{rotate(second, "bob"), insert("ann")}, []string{"1/1", "1/0"}},
-		{together, [2]transaction{rotate(second, "ann"), revoke("ann")}, []string{"0/0"}},
-		{together, [2]transaction{insert("ann"), insert("ann")}, []string{"1/0"}},
-		{together, [2]transaction{insert("ann"), revoke("ann")}, []string{"0/0", "1/0"}},
+		{apart, pair{rotate(first, "bob"), revoke("bob")}, []string{"0/0", "0/1"}},
+		{together, pair{rotate(first, "ann"), rotate(second, "ann")}, []string{"1/0"}},
+		{together, pair{rotate(first, "ann"), insert("ann")}, []string{"1/0"}},
+		{together, pair{rotate(second, "ann"), insert("ann")}, []string{"1/0"}},
+		{together, pair{rotate(second, "bob"), insert("ann")}, []string{"1/1", "1/0"}},
+		{together, pair{rotate(second, "ann"), revoke("ann")}, []string{"0/0"}},
+		{together, pair{insert("ann"), insert("ann")}, []string{"1/0"}},
+		{together, pair{insert("ann"), revoke("ann")}, []string{"0/0", "1/0"}},
 	}
 }
 

@@ -2,13 +2,11 @@ package sessionsql_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/internal/testkit"
@@ -21,6 +19,8 @@ type transaction struct {
 	name  string
 	steps []string // SQL, with $1 and $2 for the ids of the two sessions
 }
+
+type pair [2]transaction
 
 // lostPlans are the plan types that a transaction does without, so that its plans differ.
 var lostPlans = []string{
@@ -53,8 +53,7 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 	expires := transaction{"expire", []string{"BEGIN", expireFirst, "COMMIT"}}
 
 	d := newDatabase(t)
-	count := 0
-	for _, pair := range [][2]transaction{
+	all := trials([]pair{
 		{touches, touchesBack},
 		{touches, reaps},
 		{touches, revokes},
@@ -77,45 +76,57 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 		{savesBoth, reaps},
 		{savesBoth, expires},
 		{reaps, reaps},
-	} {
-		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
-			plan := lostPlans[count%len(lostPlans)]
-			count++
-			name := fmt.Sprintf("%s and %s, order %v, without %q", pair[0].name, pair[1].name, order, plan)
-			checkInterleaving(t, d, name, pair, order, plan)
-		}
+	})
+	for _, each := range all {
+		checkTrial(t, d, each)
 	}
-	t.Logf("the test ran %d interleavings", count)
+	t.Logf("the test ran %d interleavings", len(all))
 }
 
-func checkInterleaving(
-	t *testing.T, d *database, name string, pair [2]transaction, order []int, plan string,
-) {
-	t.Helper()
-	d.primary.MustExec("DELETE FROM sessionsql.session")
-	ids := d.fill(t, 2, "1 minute") // both sessions are alive and due for a touch
-	var runners [2]*runner
-	for i := range runners {
-		runners[i] = newRunner(t, d, plan)
-	}
-	next := [2]int{}
-	for _, who := range order {
-		step := pair[who].steps[next[who]]
-		next[who]++
-		runners[who].run(step, ids)
-	}
-	for i, r := range runners {
-		for _, err := range r.finish() {
-			var pg *pgconn.PgError
-			if errors.As(err, &pg) && pg.Code == "40P01" {
-				t.Errorf("%s: deadlock in %s", name, pair[i].name)
-			} else {
-				t.Errorf("%s: %s: %v", name, pair[i].name, err)
-			}
+// A trial runs two transactions with one order of their steps and without some types of plan.
+type trial struct {
+	name  string
+	pair  pair
+	order []int
+	plan  string
+}
+
+// trials returns a trial for every order of the steps of each pair. The lost plans take turns.
+func trials(pairs []pair) (all []trial) {
+	for _, two := range pairs {
+		for _, order := range interleavings(len(two[0].steps), len(two[1].steps)) {
+			plan := lostPlans[len(all)%len(lostPlans)]
+			name := fmt.Sprintf("%s and %s, order %v, without %q", two[0].name, two[1].name, order, plan)
+			all = append(all, trial{name, two, order, plan})
 		}
 	}
+	return all
+}
 
-	did := func(what string) bool { return pair[0].name == what || pair[1].name == what }
+// run runs the trial with two live sessions that are due for a touch, and returns their ids.
+func (r trial) run(t *testing.T, d *database) []int64 {
+	t.Helper()
+	d.primary.MustExec("DELETE FROM sessionsql.session")
+	ids := d.fill(t, 2, "1 minute")
+	runners := [2]*runner{newRunner(t, d, r.plan), newRunner(t, d, r.plan)}
+	next := [2]int{}
+	for _, who := range r.order {
+		runners[who].run(r.pair[who].steps[next[who]], ids)
+		next[who]++
+	}
+	for i, each := range runners {
+		for _, err := range each.finish() {
+			t.Errorf("%s: %s: %v", r.name, r.pair[i].name, err)
+		}
+	}
+	return ids
+}
+
+// checkTrial runs a trial, and checks that sessions have ended only if a transaction ends them.
+func checkTrial(t *testing.T, d *database, r trial) {
+	t.Helper()
+	ids, name := r.run(t, d), r.name
+	did := func(verb string) bool { return r.pair[0].name == verb || r.pair[1].name == verb }
 	type row struct {
 		Alive   bool
 		Version int

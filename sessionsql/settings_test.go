@@ -409,21 +409,21 @@ func (g group) run(t testing.TB, d *database, pool *sqlx.DB) (o outcome) {
 	return o
 }
 
-// differences reports the lines that only one of two lists has.
-func differences(t *testing.T, what string, got, want []string) {
+// wantLines reports each line that is missing and each line too many.
+func wantLines(t *testing.T, name string, got, want []string) {
 	t.Helper()
 	for _, line := range got {
 		if !slices.Contains(want, line) {
-			t.Errorf("%s: only with the setting: %s", what, line)
+			t.Errorf("%s: got the line %s", name, line)
 		}
 	}
 	for _, line := range want {
 		if !slices.Contains(got, line) {
-			t.Errorf("%s: only without the setting: %s", what, line)
+			t.Errorf("%s: want the line %s", name, line)
 		}
 	}
 	if !t.Failed() && !slices.Equal(got, want) {
-		t.Errorf("%s: the order or the number differs: %q, %q", what, got, want)
+		t.Errorf("%s: the order or the number of lines differs: got %q, want %q", name, got, want)
 	}
 }
 
@@ -471,13 +471,13 @@ func TestTheBundleDoesTheSameUnderEverySetting(t *testing.T) {
 			pool := open(t, dsn)
 			if s.install {
 				installRoles(t, pool)
-				differences(t, "catalog", d.catalog(t), catalog)
+				wantLines(t, "catalog", d.catalog(t), catalog)
 			}
 			for _, g := range groups {
 				got := g.run(t, d, pool)
 				if s.refused != g.name {
-					differences(t, g.name, got.answers, want[g.name].answers)
-					differences(t, g.name, got.rows, want[g.name].rows)
+					wantLines(t, g.name, got.answers, want[g.name].answers)
+					wantLines(t, g.name, got.rows, want[g.name].rows)
 					continue
 				}
 				for _, answer := range got.answers {
@@ -485,7 +485,7 @@ func TestTheBundleDoesTheSameUnderEverySetting(t *testing.T) {
 						t.Errorf("the server does not refuse the call: %s", answer)
 					}
 				}
-				differences(t, g.name, got.rows, untouched)
+				wantLines(t, g.name, got.rows, untouched)
 			}
 			d.primary.MustExec("TRUNCATE sessionsql.session")
 			storeUnder(t, d, dsn)
