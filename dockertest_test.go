@@ -236,7 +236,7 @@ func installByPsql(t *testing.T, primary *dockertest.Resource) {
 	}
 }
 
-func TestContainers(t *testing.T) {
+func TestContainersServeSessions(t *testing.T) {
 	primaryDSN, replicaDSN, container := startContainers(t)
 	primary, replica := testkit.OpenPool(t, primaryDSN), testkit.OpenPool(t, replicaDSN)
 

@@ -10,7 +10,7 @@ import (
 )
 
 // A pooler or proxy determines which of pgx's protocol modes a program can use.
-func TestEveryExecMode(t *testing.T) {
+func TestStoreWorksInEveryExecMode(t *testing.T) {
 	for _, mode := range execModes {
 		t.Run(mode, func(t *testing.T) {
 			d := newDatabase(t)

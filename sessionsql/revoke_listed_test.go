@@ -139,7 +139,7 @@ func TestOwnRevokeListedIsNeverReadBackOlder(t *testing.T) {
 }
 
 // A session that ends while it waits to end another one ends nothing.
-func TestRevokeListedByASessionThatEndsMeanwhile(t *testing.T) {
+func TestRevokeListedByASessionThatEndsWhileItWaitsEndsNothing(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
 	mine, other := loginAs(t, store, "ann"), loginAs(t, store, "ann")

@@ -347,7 +347,7 @@ func TestRolesNeedNoSuperuser(t *testing.T) {
 }
 
 // Databases of one cluster share its roles and may install them at once.
-func TestRolesInManyDatabasesAtOnce(t *testing.T) {
+func TestRolesInstallInManyDatabasesAtOnce(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	var wait sync.WaitGroup
 	for range 4 {

@@ -60,7 +60,7 @@ func onOnePool(
 
 // A context may end around the moment of the answer. The call then returns the right session or the context's
 // error, and the connection serves the next caller.
-func TestContextsThatEndDuringStatements(t *testing.T) {
+func TestAContextThatEndsDuringAStatementCostsNoOtherCaller(t *testing.T) {
 	random := seeded(t)
 	onOnePool(t, newDatabase(t),
 		func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
@@ -100,7 +100,7 @@ func TestContextsThatEndDuringStatements(t *testing.T) {
 }
 
 // A caller leaves when its context ends, whether it waits for a lock or for the connection.
-func TestContextsThatEndWhileWaiting(t *testing.T) {
+func TestAWaitingCallerLeavesWhenItsContextEnds(t *testing.T) {
 	d := newDatabase(t)
 	onOnePool(t, d, func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
 		lock := d.primary.MustBegin()
@@ -133,7 +133,7 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 
 // Batches use another protocol on pgx's connections than on another driver's. On both, every caller gets the
 // right session.
-func TestBatchesOfEveryDriver(t *testing.T) {
+func TestBatchesAreRightWithEveryDriver(t *testing.T) {
 	onOnePool(t, newDatabase(t), func(t *testing.T, _ *sql.DB, store *sessionsql.Store, _ sessionsql.Token) {
 		tokens := make([]sessionsql.Token, 200)
 		for i := range tokens {

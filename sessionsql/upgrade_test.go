@@ -221,7 +221,7 @@ func (l *ledger) run(t *testing.T, d *database, do func()) {
 		l.longest)
 }
 
-func TestUpgradeUnderLoadBesideALongReader(t *testing.T) {
+func TestUpgradeUnderLoadBesideALongReaderDisturbsNobody(t *testing.T) {
 	for name, test := range map[string]struct {
 		roles   bool
 		install func(context.Context, sessionsql.DB) error

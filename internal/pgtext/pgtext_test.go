@@ -27,7 +27,7 @@ func parse[T any](t *testing.T, oid uint32, value driver.Valuer) []T {
 	return parsed
 }
 
-func TestArraysOfNumbers(t *testing.T) {
+func TestArraysOfNumbersKeepEveryValue(t *testing.T) {
 	ids := pgtext.IDs{1, -1, 0, 1<<63 - 1, -1 << 63}
 	if got := parse[int64](t, pgtype.Int8ArrayOID, ids); !slices.Equal(got, ids) {
 		t.Errorf("%v became %v", ids, got)
@@ -89,7 +89,7 @@ func TestPayloadsNeverPrintThemselves(t *testing.T) {
 	}
 }
 
-func TestPayloadScansText(t *testing.T) {
+func TestPayloadScansTextAndRefusesNull(t *testing.T) {
 	var p pgtext.Payload
 	for _, src := range []any{"text", []byte("text")} {
 		if err := sql.Scanner(&p).Scan(src); err != nil || p != "text" {

@@ -13,8 +13,8 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// TestSmoke runs every scenario on tiny tables, so that the benchmark keeps working. It checks no duration.
-func TestSmoke(t *testing.T) {
+// The tables are tiny, because this test checks no duration.
+func TestEveryScenarioRuns(t *testing.T) {
 	var out, progress bytes.Buffer
 	plots := t.TempDir()
 	err := command(t.Context(), []string{"--smoke", "--json", "--plots", plots}, &out, &progress)
@@ -75,7 +75,7 @@ func TestRaceInterleaves(t *testing.T) {
 	}
 }
 
-func TestInterleaved(t *testing.T) {
+func TestInterleavedPartsFitTheTurn(t *testing.T) {
 	for _, test := range []struct {
 		turn  turn
 		parts int
@@ -92,8 +92,8 @@ func TestInterleaved(t *testing.T) {
 	}
 }
 
-// TestPart checks that a part has at least one operation, because 0 means no bound.
-func TestPart(t *testing.T) {
+// A part has at least one operation, because 0 means no bound.
+func TestAPartHasAtLeastOneOperation(t *testing.T) {
 	if part := (turn{slice: time.Second, ops: 10, parts: 20}).part(); part.ops != 1 ||
 		part.slice != 50*time.Millisecond {
 		t.Errorf("the part is %+v", part)
@@ -106,8 +106,7 @@ func TestPart(t *testing.T) {
 	}
 }
 
-// TestPlotsFromReport draws the plots from the output of an earlier run.
-func TestPlotsFromReport(t *testing.T) {
+func TestPlotsAreDrawnFromAnEarlierReport(t *testing.T) {
 	report := &Report{Races: map[string][]Result{"lookup": {
 		{Contestant: "sessionsql", Callers: 64, Median: Sample{OpsPerS: 2, P99: 3}},
 		{Contestant: "rueidis", Callers: 64, Median: Sample{OpsPerS: 1, P99: 4}},

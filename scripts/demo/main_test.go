@@ -52,8 +52,8 @@ func good(t *testing.T, args ...string) map[string]float64 {
 	return got
 }
 
-// TestDemo runs the whole demonstration long enough to meet every timeout.
-func TestDemo(t *testing.T) {
+// The demonstration runs long enough to meet every timeout.
+func TestDemoFindsNothingWrong(t *testing.T) {
 	got := good(t, "--duration", "12s", "--users", "400")
 	for _, key := range []string{
 		"requests", "logins", "logouts", "reaped", "replica_share", "lookup_p50_ms", "lookup_p99_ms",
@@ -74,7 +74,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-func TestDemoWithoutCrash(t *testing.T) {
+func TestDemoWithoutCrashFindsNothingWrong(t *testing.T) {
 	got := good(t, "--no-crash", "--duration", "3s", "--users", "200")
 	for _, key := range []string{
 		"crash_writes_away_s", "crash_lookups_away_s", "crash_lost_in_window", "crash_failed_requests",
@@ -176,8 +176,8 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 	}
 }
 
-// TestSite checks the cookie's attributes and an outage of the database, which the users do not test.
-func TestSite(t *testing.T) {
+// The users of the demonstration test neither the cookie's attributes nor an outage of the database.
+func TestSiteProtectsItsCookieAndReportsAnOutage(t *testing.T) {
 	cluster := sessiontest.StartCluster(t, nil)
 	options := &sessionsql.Options{Logger: newScreen(t.Output()).logger()}
 	store := sessiontest.NewDatabase(t, cluster).Store(t, options)
@@ -221,7 +221,7 @@ func TestSite(t *testing.T) {
 	}
 }
 
-func TestFlags(t *testing.T) {
+func TestBadFlagsExitWithUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"--duration", "0s"}, {"--users", "0"}, {"--replica", "host=x"}, {
 			"--serve",

@@ -17,11 +17,11 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// TestStatusInBrowser opens /status in headless Chromium before and after the crash. It writes what the
-// browser shows in the end to the file that SESSIONSQL_SCREENSHOT names. This makes docs/status.png:
+// This test opens /status in headless Chromium before and after the crash. It writes the last picture to the
+// file that SESSIONSQL_SCREENSHOT names. This command makes docs/status.png:
 //
-//	SESSIONSQL_SCREENSHOT=$PWD/docs/status.png go test -count=1 -run StatusInBrowser ./scripts/demo
-func TestStatusInBrowser(t *testing.T) {
+//	SESSIONSQL_SCREENSHOT=$PWD/docs/status.png go test -count=1 -run InABrowser ./scripts/demo
+func TestStatusPageShowsTheCrashInABrowser(t *testing.T) {
 	b := newChromium(t)
 	b.dump("about:blank") // the first start reads from disk, which must not take the time before the crash
 
