@@ -154,7 +154,7 @@ func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 	var waiting, served sync.WaitGroup
 	waiting.Go(func() { _, _ = c.Do(context.Background(), hung) })
 	testkit.Eventually(t, "a worker is busy", func() bool { return c.busy() == 1 })
-	for i := range worthAWorker - 1 { // too few to start another worker
+	for i := range callsPerWorker - 1 { // too few to start another worker
 		served.Go(func() {
 			if got, err := c.Do(t.Context(), i); got != i || err != nil {
 				t.Errorf("%d was answered %d, %v", i, got, err)

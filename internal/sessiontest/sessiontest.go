@@ -107,7 +107,9 @@ func Quiet() *sessionsql.Options {
 }
 
 // OpenStore opens a Store that closes with the test. Nil means Quiet.
-func OpenStore(t testing.TB, primary string, replicas []string, options *sessionsql.Options) *sessionsql.Store {
+func OpenStore(
+	t testing.TB, primary string, replicas []string, options *sessionsql.Options,
+) *sessionsql.Store {
 	t.Helper()
 	if options == nil {
 		options = Quiet()
