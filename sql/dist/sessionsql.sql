@@ -404,8 +404,8 @@ END IF;
 IF state.before_2 THEN
 EXECUTE $file$
 -- list_subject returns the label as well: rows of views/listed_session.sql. A function's result cannot be
--- replaced, so the function of 0.1.0 makes room for its successor. It is renamed and not dropped, because a call
--- of it that is under way finds it by number; migration 5 drops it.
+-- replaced, so the function of 0.1.0 makes room for its successor. It is renamed and not dropped, because a
+-- call of it that is under way finds it by number; migration 5 drops it.
 DO $listed$
 BEGIN
   IF to_regprocedure('sessionsql.list_subject(text)') IS NOT NULL THEN
@@ -742,38 +742,39 @@ COMMENT ON FUNCTION sessionsql.opens(bytea, bytea, bytea, timestamptz) IS
   'Whether a presented hash is the session''s current one, or its previous one within the grace of a rotate.';
 $file$;
 EXECUTE $file$
--- Whether insert may go on without asking check_insert what is wrong: the test that every good call passes.
--- An expression and not statements, so that it is inlined; BEGIN ATOMIC binds its operators, so that insert
--- needs no SET search_path, whose price at each call is measurable.
-CREATE OR REPLACE FUNCTION sessionsql.is_insertable(
+-- Whether insert must ask check_insert: false for every call that check_insert passes, as long as it has no
+-- cap. An expression and not statements, so that it is inlined; BEGIN ATOMIC binds its operators, so that
+-- insert needs no SET search_path, whose price at each call is measurable.
+CREATE OR REPLACE FUNCTION sessionsql.insert_needs_check(
   secret_hash bytea,
   payload text,
   idle_seconds double precision,
   lifetime_seconds double precision,
   subject text,
   max_sessions integer,
-  label text DEFAULT NULL
+  label text
 )
 RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
 BEGIN ATOMIC
   SELECT (
-    octet_length(is_insertable.secret_hash) = 32
-    AND is_insertable.payload IS NOT NULL
-    AND is_insertable.idle_seconds > 0 AND is_insertable.idle_seconds <= sessionsql.max_timeout()
+    octet_length(insert_needs_check.secret_hash) = 32
+    AND insert_needs_check.payload IS NOT NULL
+    AND insert_needs_check.idle_seconds > 0 AND insert_needs_check.idle_seconds <= sessionsql.max_timeout()
     AND COALESCE(
-      is_insertable.lifetime_seconds > 0 AND is_insertable.lifetime_seconds <= sessionsql.max_timeout(),
+      insert_needs_check.lifetime_seconds > 0
+        AND insert_needs_check.lifetime_seconds <= sessionsql.max_timeout(),
       true
     )
-    AND COALESCE(octet_length(is_insertable.subject) <= sessionsql.max_subject_bytes(), true)
-    AND COALESCE(octet_length(is_insertable.label) <= sessionsql.max_label_bytes(), true)
-    AND is_insertable.max_sessions IS NULL
-  ) IS TRUE;
+    AND COALESCE(octet_length(insert_needs_check.subject) <= sessionsql.max_subject_bytes(), true)
+    AND COALESCE(octet_length(insert_needs_check.label) <= sessionsql.max_label_bytes(), true)
+    AND insert_needs_check.max_sessions IS NULL
+  ) IS NOT TRUE;
 END;
 
 COMMENT ON FUNCTION
-  sessionsql.is_insertable(bytea, text, double precision, double precision, text, integer, text) IS
-  'Whether a session without a cap can be inserted with these values; check_insert says why not.';
+  sessionsql.insert_needs_check(bytea, text, double precision, double precision, text, integer, text) IS
+  'Whether check_insert must look at these values: a cap is given, or one of them is to be refused.';
 $file$;
 EXECUTE $file$
 -- Bad input to insert and insert_batch, refused by name before it reaches the table, whose own errors would
@@ -966,7 +967,7 @@ DECLARE
   deadline pg_catalog.timestamptz;
   new_id bigint;
 BEGIN
-  IF NOT sessionsql.is_insertable(
+  IF sessionsql.insert_needs_check(
     insert.secret_hash, insert.payload, idle_seconds, lifetime_seconds, insert.subject, insert.max_sessions,
     insert.label
   ) THEN
@@ -1043,7 +1044,7 @@ BEGIN
     insert_batch.subjects,
     insert_batch.labels
   ) AS n (secret_hash, payload, idle, lifetime, subject, label)
-  WHERE NOT sessionsql.is_insertable(n.secret_hash, n.payload, n.idle, n.lifetime, n.subject, NULL, n.label);
+  WHERE sessionsql.insert_needs_check(n.secret_hash, n.payload, n.idle, n.lifetime, n.subject, NULL, n.label);
 
   PERFORM sessionsql.commit_asynchronously(insert_batch.durable);
 
@@ -1805,9 +1806,32 @@ COMMENT ON FUNCTION sessionsql.token_hash(text) IS
   'SHA-256 of the secret in a token; null when it is malformed.';
 $file$;
 EXECUTE $file$
+-- A secret of 128 bits of the server's strong randomness, which is what gen_random_uuid uses. A UUID has 6
+-- fixed bits; hashing two of them leaves none.
+CREATE OR REPLACE FUNCTION sessionsql.new_secret()
+RETURNS bytea
+LANGUAGE sql VOLATILE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
+BEGIN ATOMIC
+  SELECT substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16);
+END;
+
+COMMENT ON FUNCTION sessionsql.new_secret() IS 'A random secret of 16 bytes, which is stored nowhere.';
+$file$;
+EXECUTE $file$
+-- The token of an id and its secret: base64url over both, 32 characters without padding. token_id and
+-- token_hash take it apart.
+CREATE OR REPLACE FUNCTION sessionsql.token_from(id bigint, secret bytea)
+RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
+BEGIN ATOMIC
+  SELECT translate(encode(int8send(token_from.id) || token_from.secret, 'base64'), '+/', '-_');
+END;
+
+COMMENT ON FUNCTION sessionsql.token_from(bigint, bytea) IS 'The token of an id and its secret.';
+$file$;
+EXECUTE $file$
 -- insert, for clients that have only SQL: makes the secret here, and returns the whole token; Go's open it
--- too. The secret is 128 bits of the server's strong randomness (what gen_random_uuid uses), and is stored
--- nowhere.
+-- too.
 --
 -- The token is in the result and nowhere else; but a client that sends it back in SQL text
 -- (find_session('...')) has it in the server's log wherever statements are logged: send it as a parameter,
@@ -1818,7 +1842,7 @@ CREATE OR REPLACE FUNCTION sessionsql.new_session(
   lifetime interval DEFAULT NULL,
   subject text DEFAULT NULL,
   durable boolean DEFAULT false,
-  max_sessions integer DEFAULT NULL,
+  max_sessions bigint DEFAULT NULL,
   label text DEFAULT NULL
 )
 RETURNS text
@@ -1826,10 +1850,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  -- A UUID has 6 fixed bits; hashing two of them leaves none.
-  secret CONSTANT bytea := substr(
-    sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16
-  );
+  secret CONSTANT bytea := sessionsql.new_secret();
   id CONSTANT bigint := sessionsql.insert(
     secret_hash => sha256(secret),
     payload => new_session.payload,
@@ -1837,16 +1858,72 @@ DECLARE
     lifetime => new_session.lifetime,
     subject => new_session.subject,
     durable => new_session.durable,
-    max_sessions => new_session.max_sessions,
+    max_sessions => new_session.max_sessions::integer,
     label => new_session.label
   );
 BEGIN
-  RETURN translate(encode(int8send(id) || secret, 'base64'), '+/', '-_');
+  RETURN sessionsql.token_from(id, secret);
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.new_session(text, interval, interval, text, boolean, integer, text) IS
+COMMENT ON FUNCTION sessionsql.new_session(text, interval, interval, text, boolean, bigint, text) IS
   'Inserts a session and returns its token, for clients that have only SQL.';
+
+-- The same for drivers that send a number of seconds. The idle timeout has no default here, because a call
+-- without it would fit several functions.
+CREATE OR REPLACE FUNCTION sessionsql.new_session(
+  payload text,
+  idle_timeout double precision,
+  lifetime double precision DEFAULT NULL,
+  subject text DEFAULT NULL,
+  durable boolean DEFAULT false,
+  max_sessions bigint DEFAULT NULL,
+  label text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.new_session(
+    new_session.payload,
+    make_interval(secs => new_session.idle_timeout),
+    make_interval(secs => new_session.lifetime),
+    new_session.subject,
+    new_session.durable,
+    new_session.max_sessions,
+    new_session.label
+  );
+END;
+
+COMMENT ON FUNCTION
+  sessionsql.new_session(text, double precision, double precision, text, boolean, bigint, text) IS
+  'Inserts a session and returns its token; both timeouts in seconds.';
+
+-- The same for drivers that declare a string as text: '30 minutes', or '1800' for seconds.
+CREATE OR REPLACE FUNCTION sessionsql.new_session(
+  payload text,
+  idle_timeout text,
+  lifetime text DEFAULT NULL,
+  subject text DEFAULT NULL,
+  durable boolean DEFAULT false,
+  max_sessions bigint DEFAULT NULL,
+  label text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.new_session(
+    new_session.payload,
+    new_session.idle_timeout::interval,
+    new_session.lifetime::interval,
+    new_session.subject,
+    new_session.durable,
+    new_session.max_sessions,
+    new_session.label
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.new_session(text, text, text, text, boolean, bigint, text) IS
+  'Inserts a session and returns its token; both timeouts as text, an interval or seconds.';
 $file$;
 EXECUTE $file$
 -- lookup, for clients that have only SQL: the live session that a token opens; no row for any other,
@@ -1871,6 +1948,154 @@ COMMENT ON FUNCTION sessionsql.find_session(text) IS
   'The live session that a token opens; no row when there is none. For clients that have only SQL.';
 $file$;
 EXECUTE $file$
+-- find_session that keeps the session alive, for clients that have only SQL: a web page calls it once per
+-- request. It writes only when touch_batch would extend the expiry: at most once every third of the idle
+-- timeout.
+--
+-- Promises: never waits for a row, because touch_batch leaves out what another transaction has locked. On a
+-- replica, and in a transaction that is read only, it finds the session and does not keep it alive. Commits
+-- asynchronously unless durable, and only where it writes.
+CREATE OR REPLACE FUNCTION sessionsql.use_session(token text, durable boolean DEFAULT false)
+RETURNS SETOF sessionsql.live_session
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  presented_id CONSTANT bigint := sessionsql.token_id(use_session.token);
+  presented_hash CONSTANT bytea := sessionsql.token_hash(use_session.token);
+BEGIN
+  IF NOT current_setting('transaction_read_only')::boolean AND EXISTS (
+    SELECT
+    FROM sessionsql.session AS s
+    WHERE s.id = presented_id
+      AND sessionsql.opens(presented_hash, s.secret_hash, s.previous_hash, s.previous_until)
+      AND sessionsql.is_due(s.expires_at, s.idle_seconds, s.deadline)
+  ) THEN
+    PERFORM sessionsql.touch_batch(ARRAY[presented_id], use_session.durable);
+  END IF;
+
+  RETURN QUERY
+    SELECT
+      o.id,
+      o.payload,
+      o.version,
+      o.subject,
+      o.expires_in
+    FROM sessionsql.open_session(presented_id, presented_hash) AS o;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.use_session(text, boolean) IS
+  'The live session that a token opens, kept alive; no row when there is none.';
+$file$;
+EXECUTE $file$
+-- update_payload, for clients that have only SQL: writes the payload of the session that a token opens.
+-- Returns the new version, 0 on a conflict, -1 when there is no such live session. An expected version that no
+-- session can have is a conflict.
+CREATE OR REPLACE FUNCTION sessionsql.save_session(
+  token text,
+  payload text,
+  expected_version bigint DEFAULT NULL,
+  durable boolean DEFAULT false
+)
+RETURNS integer
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.update_payload(
+    sessionsql.token_id(save_session.token),
+    sessionsql.token_hash(save_session.token),
+    save_session.payload,
+    CASE
+      WHEN save_session.expected_version BETWEEN 1 AND 2147483647 THEN save_session.expected_version::integer
+      WHEN save_session.expected_version IS NOT NULL THEN 0
+    END,
+    save_session.durable
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.save_session(text, text, bigint, boolean) IS
+  'Writes the payload of the session that a token opens. Returns the new version, 0 on a conflict, -1 when '
+  'there is no such live session.';
+$file$;
+EXECUTE $file$
+-- rotate, for clients that have only SQL: gives the session that a token opens a new secret, made here, and
+-- returns the new token; null when there is no such live session, or when another request was first and the
+-- presented token is the previous one. At login, pass the subject, and grace => '0'.
+CREATE OR REPLACE FUNCTION sessionsql.renew_session(
+  token text,
+  subject text DEFAULT NULL,
+  grace interval DEFAULT '10 seconds',
+  max_sessions bigint DEFAULT NULL
+)
+RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  id CONSTANT bigint := sessionsql.token_id(renew_session.token);
+  secret CONSTANT bytea := sessionsql.new_secret();
+BEGIN
+  IF sessionsql.rotate(
+    id => id,
+    secret_hash => sessionsql.token_hash(renew_session.token),
+    new_secret_hash => sha256(secret),
+    grace => renew_session.grace,
+    subject => renew_session.subject,
+    max_sessions => renew_session.max_sessions::integer
+  ) THEN
+    RETURN sessionsql.token_from(id, secret);
+  END IF;
+  RETURN NULL;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.renew_session(text, text, interval, bigint) IS
+  'Gives a session a new token and returns it; null when there is none, or when another request was first. '
+  'Commits synchronously.';
+
+-- The same for drivers that send a number of seconds.
+CREATE OR REPLACE FUNCTION sessionsql.renew_session(
+  token text,
+  subject text,
+  grace double precision,
+  max_sessions bigint DEFAULT NULL
+)
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.renew_session(
+    renew_session.token,
+    renew_session.subject,
+    make_interval(secs => renew_session.grace),
+    renew_session.max_sessions
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.renew_session(text, text, double precision, bigint) IS
+  'Gives a session a new token and returns it; grace in seconds.';
+
+-- The same for drivers that declare a string as text: '10 seconds', or '10' for seconds.
+CREATE OR REPLACE FUNCTION sessionsql.renew_session(
+  token text,
+  subject text,
+  grace text,
+  max_sessions bigint DEFAULT NULL
+)
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.renew_session(
+    renew_session.token,
+    renew_session.subject,
+    renew_session.grace::interval,
+    renew_session.max_sessions
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.renew_session(text, text, text, bigint) IS
+  'Gives a session a new token and returns it; grace as text, an interval or seconds.';
+$file$;
+EXECUTE $file$
 -- revoke, for clients that have only SQL: ends the session that a token opens; returns whether there was one.
 CREATE OR REPLACE FUNCTION sessionsql.end_session(token text)
 RETURNS boolean
@@ -1881,6 +2106,54 @@ END;
 
 COMMENT ON FUNCTION sessionsql.end_session(text) IS
   'Ends the session that a token opens; returns whether there was one. Commits synchronously.';
+$file$;
+EXECUTE $file$
+-- list_subject, for clients that have only SQL: where the user of a token is logged in, newest first, and
+-- which row is the token's own. No row when the token opens nothing, or a session without a subject.
+CREATE OR REPLACE FUNCTION sessionsql.list_sessions(token text)
+RETURNS TABLE (
+  id bigint,
+  created_at timestamptz,
+  expires_in double precision,
+  label text,
+  is_current boolean
+)
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 10
+BEGIN ATOMIC
+  SELECT
+    l.id,
+    l.created_at,
+    l.expires_in,
+    l.label,
+    l.id = o.id AS is_current
+  FROM sessionsql.open_session(
+    sessionsql.token_id(list_sessions.token),
+    sessionsql.token_hash(list_sessions.token)
+  ) AS o
+  CROSS JOIN LATERAL sessionsql.list_subject(o.subject) AS l
+  ORDER BY l.created_at DESC, l.id DESC;
+END;
+
+COMMENT ON FUNCTION sessionsql.list_sessions(text) IS
+  'The live sessions of the subject whose token this is, newest first, without secrets and payload.';
+$file$;
+EXECUTE $file$
+-- revoke_listed, for clients that have only SQL: ends one other session out of the list that list_sessions
+-- shows; returns whether it was alive.
+CREATE OR REPLACE FUNCTION sessionsql.end_listed_session(token text, id bigint)
+RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.revoke_listed(
+    sessionsql.token_id(end_listed_session.token),
+    sessionsql.token_hash(end_listed_session.token),
+    end_listed_session.id
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.end_listed_session(text, bigint) IS
+  'Ends another session of the subject whose token this is; returns whether it was alive. Commits '
+  'synchronously.';
 $file$;
 IF state.before_3 THEN
 EXECUTE $file$
@@ -1899,7 +2172,6 @@ DROP FUNCTION IF EXISTS
   sessionsql.rotate(bigint, bytea, bytea, interval, text),
   sessionsql.reap(integer, integer),
   sessionsql.check_insert(bytea, text, double precision, double precision, text, integer),
-  sessionsql.is_insertable(bytea, text, double precision, double precision, text, integer),
   sessionsql.evict_subject(text, integer);
 
 INSERT INTO sessionsql.migration (id, name) VALUES (3, 'signatures');
@@ -2077,6 +2349,8 @@ ALTER FUNCTION sessionsql.revoke SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_listed SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_subject SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_subject SECURITY DEFINER;
+ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
+ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
 
@@ -2133,16 +2407,23 @@ GRANT EXECUTE ON FUNCTION sessionsql.version
 GRANT SELECT ON TABLE sessionsql.node
   TO sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 
--- What takes a secret's hash, or a token. find_session is lookup after token_id and token_hash, as the
--- caller.
+-- What takes a secret's hash, or a token. The verbs by token call the others as the caller, after token_id
+-- and token_hash.
 GRANT EXECUTE ON FUNCTION
   sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id,
-  sessionsql.token_hash
+  sessionsql.token_hash, sessionsql.list_sessions
   TO sessionsql_app, sessionsql_reader;
 GRANT EXECUTE ON FUNCTION
-  sessionsql.insert, sessionsql.insert_batch, sessionsql.new_session, sessionsql.update_payload,
-  sessionsql.update_payload_batch, sessionsql.rotate, sessionsql.revoke, sessionsql.revoke_listed,
-  sessionsql.end_session
+  sessionsql.insert, sessionsql.insert_batch, sessionsql.update_payload, sessionsql.update_payload_batch,
+  sessionsql.rotate, sessionsql.revoke, sessionsql.revoke_listed,
+  sessionsql.new_session(text, interval, interval, text, boolean, bigint, text),
+  sessionsql.new_session(text, double precision, double precision, text, boolean, bigint, text),
+  sessionsql.new_session(text, text, text, text, boolean, bigint, text),
+  sessionsql.renew_session(text, text, interval, bigint),
+  sessionsql.renew_session(text, text, double precision, bigint),
+  sessionsql.renew_session(text, text, text, bigint),
+  sessionsql.new_secret, sessionsql.token_from, sessionsql.use_session, sessionsql.save_session,
+  sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
 
 -- Ids alone, but sliding an expiry shows nothing and opens nothing.
@@ -2189,11 +2470,14 @@ $file$;
 END IF;
 IF state.before_5 THEN
 EXECUTE $file$
--- What migration 2 put aside. Go's Install commits migration 2 a while earlier, so that the calls that were
--- under way then have ended.
-DROP FUNCTION IF EXISTS sessionsql.list_subject_before(text);
+-- Calls of 0.1.0 need these functions until they end: a list_subject has found its own by number, and the
+-- bodies of insert and insert_batch find is_insertable by name. Go's Install commits the other migrations a
+-- while earlier, so that those calls have ended.
+DROP FUNCTION IF EXISTS
+  sessionsql.list_subject_before(text),
+  sessionsql.is_insertable(bytea, text, double precision, double precision, text, integer);
 
-INSERT INTO sessionsql.migration (id, name) VALUES (5, 'listed_before');
+INSERT INTO sessionsql.migration (id, name) VALUES (5, 'leftovers');
 $file$;
 END IF;
 END IF;
