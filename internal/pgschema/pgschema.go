@@ -2,7 +2,6 @@
 package pgschema
 
 import (
-	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -57,7 +56,7 @@ func Describe(ctx context.Context, pool interface {
 }
 
 // ErrNoDumper says that there is no pg_dump for these servers: those from npm come without.
-var ErrNoDumper = errors.New("pgschema: there is no pg_dump of these servers' version, or a later one, beside them or on the PATH")
+var ErrNoDumper = errors.New("pgschema: there is no pg_dump of these servers' major version beside them or on the PATH")
 
 // Dump returns what pg_dump prints. It returns ErrNoDumper.
 func Dump(ctx context.Context, dsn string, options ...string) (string, error) {
@@ -65,17 +64,16 @@ func Dump(ctx context.Context, dsn string, options ...string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	program, err := exec.LookPath(filepath.Join(dir, "pg_dump"))
-	if err != nil {
-		if program, err = exec.LookPath("pg_dump"); err != nil {
-			return "", ErrNoDumper
-		}
+	wanted, program := major(filepath.Join(dir, "postgres")), filepath.Join(dir, "pg_dump")
+	if major(program) != wanted {
+		program = "pg_dump"
+	}
+	if major(program) != wanted {
+		return "", ErrNoDumper
 	}
 	dump, err := exec.CommandContext(ctx, program, append(options, dsn)...).Output()
 	var failed *exec.ExitError
 	switch {
-	case errors.As(err, &failed) && bytes.Contains(failed.Stderr, []byte("server version mismatch")):
-		return "", ErrNoDumper
 	case errors.As(err, &failed):
 		return "", fmt.Errorf("pgschema: pg_dump: %w: %s", err, failed.Stderr)
 	case err != nil:
@@ -89,4 +87,12 @@ func Dump(ctx context.Context, dsn string, options ...string) (string, error) {
 		}
 	}
 	return kept.String(), nil
+}
+
+// major returns the digits of a program's major version, none where there is no such program.
+func major(program string) string {
+	text, _ := exec.Command(program, "--version").Output() // as in "pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)"
+	_, version, _ := strings.Cut(string(text), "(PostgreSQL) ")
+	version, _, _ = strings.Cut(version, ".")
+	return version
 }

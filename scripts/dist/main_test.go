@@ -29,8 +29,11 @@ const (
 	old      = "0.1.0"
 )
 
-// server has the extension among its files, in this version and in the old one.
-var server *pgcluster.Cluster
+// server has the extension among its files, in this version and in the old one; they are in the folder extensions.
+var (
+	server     *pgcluster.Cluster
+	extensions string
+)
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -63,7 +66,7 @@ func startServer(ctx context.Context, folder string) (*pgcluster.Cluster, error)
 	if err != nil {
 		return nil, err
 	}
-	extensions := filepath.Join(folder, "extension")
+	extensions = filepath.Join(folder, "extension")
 	if major, _ := strconv.Atoi(regexp.MustCompile(`\d+`).FindString(string(version))); major >= 18 {
 		options.Settings["extension_control_path"] = folder + ":$system"
 	} else if options.BinDir, extensions, err = copyServer(binaries, folder); err != nil {
