@@ -88,7 +88,8 @@ func TestOneFileInstallsWhatPsqlInstalls(t *testing.T) {
 		return cluster.Primary.DSN(name), connect(t, cluster.Primary.DSN(name))
 	}
 	dsn, pool := create("psql")
-	said, err := exec.Command("psql", "-qX1", "-v", "ON_ERROR_STOP=1", "-f", "install.sql", "-d", dsn).CombinedOutput()
+	psql := exec.Command("psql", "-qX1", "-v", "ON_ERROR_STOP=1", "-f", "install.sql", "-d", dsn)
+	said, err := psql.CombinedOutput()
 	if errors.Is(err, exec.ErrNotFound) {
 		t.Log("psql is missing: the ways are compared with what Go sends")
 		_, err = pool.Exec(bundle.Install())

@@ -29,8 +29,12 @@ const members = `
 
 // The relations whose rows pg_dump takes.
 const dumped = `
-	SELECT c.oid::regclass::text FROM pg_extension AS e CROSS JOIN unnest(e.extconfig, e.extcondition) AS c (oid, condition)
+	SELECT c.oid::regclass::text FROM pg_extension AS e
+	CROSS JOIN unnest(e.extconfig, e.extcondition) AS c (oid, condition)
 	WHERE e.extname = 'sessionsql' AND c.condition = '' ORDER BY 1`
+
+// The functions, with the transaction that wrote each.
+const written = "SELECT oid || ' ' || xmin FROM pg_proc WHERE pronamespace = 'sessionsql'::regnamespace"
 
 // Sessions with all that a client and the database know of them.
 const sessions = "SELECT to_jsonb(s)::text FROM sessionsql.session AS s ORDER BY s.id"
@@ -57,18 +61,25 @@ func compare(t *testing.T, what string, got, want []string) {
 func (d *database) sameAsCreated(t *testing.T) {
 	t.Helper()
 	created := newDatabase(t, create)
-	if got := get[string](t, d, "SELECT extversion FROM pg_extension WHERE extname = 'sessionsql'"); got != bundle.Version {
-		t.Errorf("the extension is of version %s", got)
+	version := get[string](t, d, "SELECT extversion FROM pg_extension WHERE extname = 'sessionsql'")
+	if version != bundle.Version {
+		t.Errorf("the extension is of version %s", version)
 	}
 	compare(t, "members", lines(t, d, members), lines(t, created, members))
 	compare(t, "dumped", lines(t, d, dumped), lines(t, created, dumped))
-	compare(t, "schema", must(pgschema.Describe(t.Context(), d))(t), must(pgschema.Describe(t.Context(), created))(t))
+	compare(t, "schema", d.schema(t), created.schema(t))
+}
+
+func (d *database) schema(t *testing.T) []string {
+	t.Helper()
+	return must(pgschema.Describe(t.Context(), d))(t)
 }
 
 func (d *database) store(t *testing.T) *sessionsql.Store {
 	t.Helper()
 	store := must(sessionsql.Open(t.Context(), d.dsn(), nil, &sessionsql.Options{
-		FlushInterval: 20 * time.Millisecond, ReapInterval: 20 * time.Millisecond, Logger: slog.New(slog.DiscardHandler),
+		FlushInterval: 20 * time.Millisecond, ReapInterval: 20 * time.Millisecond,
+		Logger: slog.New(slog.DiscardHandler),
 	}))(t)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -83,39 +94,49 @@ func (d *database) store(t *testing.T) *sessionsql.Store {
 // newToken makes a session and returns what opens it.
 func (d *database) newToken(t *testing.T, payload string) string {
 	t.Helper()
-	return get[string](t, d, "SELECT sessionsql.new_session($1, subject => 'subject', durable => true)", payload)
+	const made = "SELECT sessionsql.new_session($1, subject => 'subject', durable => true)"
+	return get[string](t, d, made, payload)
 }
 
 func (d *database) opens(t *testing.T, token, payload string) {
 	t.Helper()
-	if got := lines(t, d, "SELECT payload FROM sessionsql.find_session('"+token+"')"); len(got) != 1 || got[0] != payload {
+	got := lines(t, d, "SELECT payload FROM sessionsql.find_session('"+token+"')")
+	if len(got) != 1 || got[0] != payload {
 		t.Errorf("a session with payload %q is found as %q", payload, got)
 	}
 }
 
 func TestExtensionHoldsWhatAnInstallationHolds(t *testing.T) {
 	installed, d := newDatabase(t, bundle.Install()), newDatabase(t, create)
-	compare(t, "schema", must(pgschema.Describe(t.Context(), d))(t), must(pgschema.Describe(t.Context(), installed))(t))
+	compare(t, "schema", d.schema(t), installed.schema(t))
 
 	// Whatever is no member would be in each dump once more, and would stay behind.
-	if strays := lines(t, d, `
-		WITH objects AS (
-		  SELECT 'pg_class'::regclass AS catalog, c.oid FROM pg_class AS c
+	strays := lines(t, d, `
+		WITH objects (catalog, oid) AS (
+		  SELECT 'pg_namespace'::regclass, 'sessionsql'::regnamespace::oid
+		  UNION ALL
+		  SELECT 'pg_class'::regclass, c.oid FROM pg_class AS c
 		  WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind <> 'i'
 		  UNION ALL
-		  SELECT 'pg_proc'::regclass, p.oid FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace
+		  SELECT 'pg_proc'::regclass, p.oid FROM pg_proc AS p
+		  WHERE p.pronamespace = 'sessionsql'::regnamespace
 		  UNION ALL
-		  SELECT 'pg_type'::regclass, t.oid FROM pg_type AS t WHERE t.typnamespace = 'sessionsql'::regnamespace AND t.typtype = 'd'
+		  SELECT 'pg_type'::regclass, t.oid FROM pg_type AS t
+		  WHERE t.typnamespace = 'sessionsql'::regnamespace AND t.typtype = 'd'
 		)
 		SELECT pg_describe_object(o.catalog, o.oid, 0) FROM objects AS o
-		WHERE NOT EXISTS (SELECT FROM pg_depend AS d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e')`); len(strays) > 0 {
+		WHERE NOT EXISTS (
+		  SELECT FROM pg_depend AS d WHERE d.classid = o.catalog AND d.objid = o.oid AND d.deptype = 'e'
+		)`)
+	if len(strays) > 0 {
 		t.Errorf("no members: %v", strays)
 	}
 
 	// A dump holds the rows of each table that CREATE EXTENSION leaves empty, and none that it writes itself.
 	var empty []string
 	for _, table := range lines(t, d, `
-		SELECT c.oid::regclass::text FROM pg_class AS c WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'S')`) {
+		SELECT c.oid::regclass::text FROM pg_class AS c
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'S')`) {
 		if strings.HasSuffix(table, "_seq") || get[int](t, d, "SELECT count(*) FROM "+table) == 0 {
 			empty = append(empty, table)
 		}
@@ -125,11 +146,11 @@ func TestExtensionHoldsWhatAnInstallationHolds(t *testing.T) {
 
 func TestExtensionServesGo(t *testing.T) {
 	d := newDatabase(t, create)
-	before := lines(t, d, "SELECT xmin::text FROM pg_proc WHERE pronamespace = 'sessionsql'::regnamespace")
+	before := lines(t, d, written)
 	if err := sessionsql.Install(t.Context(), d.DB); err != nil {
 		t.Fatal(err)
 	}
-	compare(t, "functions", lines(t, d, "SELECT xmin::text FROM pg_proc WHERE pronamespace = 'sessionsql'::regnamespace"), before)
+	compare(t, "functions", lines(t, d, written), before)
 	store := d.store(t)
 	token := must(store.Insert(t.Context(), "payload", nil))(t)
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "payload" {
@@ -161,7 +182,8 @@ func (c *client) work(ctx context.Context, store *sessionsql.Store, pool *sqlx.D
 		payload := fmt.Sprint(name, i)
 		var token string
 		if i%2 == 0 { // with nothing but SQL
-			if err := pool.Get(&token, "SELECT sessionsql.new_session($1, subject => $2)", payload, name); err != nil {
+			err := pool.Get(&token, "SELECT sessionsql.new_session($1, subject => $2)", payload, name)
+			if err != nil {
 				return fmt.Errorf("new_session: %w", err)
 			}
 			if _, err := pool.Exec("SELECT * FROM sessionsql.reap()"); err != nil {
@@ -202,8 +224,8 @@ func (c *client) work(ctx context.Context, store *sessionsql.Store, pool *sqlx.D
 	return nil
 }
 
-// underLoad runs a statement while clients work and one transaction that has read the table is open. None of them may
-// notice, and no session may be lost.
+// underLoad runs a statement while clients work and a transaction that has read the table is open. No client
+// may notice, and no session may be lost.
 func (d *database) underLoad(t *testing.T, statement string) {
 	t.Helper()
 	store := d.store(t)
@@ -293,27 +315,30 @@ func TestAdoptionLeavesOtherObjectsAlone(t *testing.T) {
 		}
 	}
 	compare(t, "members", lines(t, d, members), lines(t, newDatabase(t, create), members))
-	d.MustExec("DROP VIEW sessionsql.my_view; DROP EXTENSION sessionsql")
-	get[int](t, d, "SELECT count(*) + sessionsql.my_function() FROM sessionsql.mine")
+	// They have to go first, or by a CASCADE that names them.
+	if _, err := d.Exec("DROP EXTENSION sessionsql"); sqlState(err) != "2BP01" {
+		t.Errorf("DROP EXTENSION beside objects of one's own: %v", err)
+	}
+	d.MustExec("DROP VIEW sessionsql.my_view; DROP TABLE sessionsql.mine; DROP FUNCTION sessionsql.my_function")
+	d.dropsAll(t)
 }
 
 func TestAdoptionKeepsRoles(t *testing.T) {
 	d := newDatabase(t, bundle.Install(), bundle.Roles())
 	token := d.newToken(t, "payload")
-	before := must(pgschema.Describe(t.Context(), d))(t)
+	before := d.schema(t)
 	d.MustExec(create)
-	compare(t, "schema", must(pgschema.Describe(t.Context(), d))(t), before)
+	compare(t, "schema", d.schema(t), before)
 	d.opens(t, token, "payload")
 	// And where roles.sql runs after it.
 	d = newDatabase(t, create, bundle.Roles())
-	compare(t, "schema", must(pgschema.Describe(t.Context(), d))(t), before)
+	compare(t, "schema", d.schema(t), before)
 	compare(t, "members", lines(t, d, members), lines(t, newDatabase(t, create), members))
 }
 
 func TestInstallationRefusesAnOlderExtension(t *testing.T) {
 	d := newDatabase(t, create+" VERSION '"+old+"'")
-	describe := "SELECT xmin::text || oid FROM pg_proc WHERE pronamespace = 'sessionsql'::regnamespace"
-	functions := lines(t, d, describe)
+	before := lines(t, d, written)
 	const cure = "run ALTER EXTENSION sessionsql UPDATE"
 	if err := sessionsql.Install(t.Context(), d.DB); err == nil || !strings.Contains(err.Error(), cure) {
 		t.Errorf("Install: %v", err)
@@ -321,7 +346,7 @@ func TestInstallationRefusesAnOlderExtension(t *testing.T) {
 	if _, err := d.Exec(bundle.Install()); err == nil || !strings.Contains(err.Error(), cure) {
 		t.Errorf("the file: %v", err)
 	}
-	compare(t, "functions", lines(t, d, describe), functions)
+	compare(t, "functions", lines(t, d, written), before)
 	d.store(t) // which it serves
 	d.MustExec(update)
 	if err := sessionsql.Install(t.Context(), d.DB); err != nil {
@@ -334,10 +359,12 @@ func TestExtensionRefusesASchemaOfSomebodyElse(t *testing.T) {
 		"CREATE SEQUENCE public.trapped; GRANT ALL ON SEQUENCE public.trapped TO mallory")
 	t.Cleanup(func() { d.MustExec("DROP OWNED BY mallory CASCADE; DROP ROLE mallory") })
 	connect(t, strings.Replace(d.dsn(), "postgres@", "mallory@", 1)).MustExec(`
-		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nextval('public.trapped')::text $$;
-		CREATE FUNCTION sessionsql.equal(name, text) RETURNS boolean LANGUAGE sql VOLATILE AS $$ SELECT nextval('public.trapped') > 0 $$;
+		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE
+		  AS $$ SELECT nextval('public.trapped')::text $$;
+		CREATE FUNCTION sessionsql.equal(name, text) RETURNS boolean LANGUAGE sql VOLATILE
+		  AS $$ SELECT nextval('public.trapped') > 0 $$;
 		CREATE OPERATOR sessionsql.= (FUNCTION = sessionsql.equal, LEFTARG = name, RIGHTARG = text);
-		CREATE FUNCTION sessionsql.to_regnamespace(unknown text) RETURNS regnamespace LANGUAGE sql VOLATILE
+		CREATE FUNCTION sessionsql.to_regnamespace(text) RETURNS regnamespace LANGUAGE sql VOLATILE
 		  AS $$ SELECT nextval('public.trapped')::regnamespace $$`)
 	if _, err := d.Exec(create); sqlState(err) != "42501" || !strings.Contains(err.Error(), "mallory") {
 		t.Errorf("CREATE EXTENSION: %v", err)
@@ -347,21 +374,28 @@ func TestExtensionRefusesASchemaOfSomebodyElse(t *testing.T) {
 	}
 }
 
-func TestDropExtensionLeavesAnEmptySchema(t *testing.T) {
-	d := newDatabase(t, bundle.Install(), create, "DROP EXTENSION sessionsql")
-	if left := lines(t, d, `
-		SELECT pg_describe_object(d.classid, d.objid, 0) FROM pg_depend AS d
-		WHERE d.refclassid = 'pg_namespace'::regclass AND d.refobjid = 'sessionsql'::regnamespace`); len(left) > 0 {
-		t.Errorf("DROP EXTENSION left %v", left)
+// dropsAll checks that nothing outlives the extension.
+func (d *database) dropsAll(t *testing.T) {
+	t.Helper()
+	d.MustExec("DROP EXTENSION sessionsql")
+	if get[bool](t, d, "SELECT to_regnamespace('sessionsql') IS NOT NULL") {
+		t.Error("DROP EXTENSION left the schema")
 	}
-	d.MustExec(create)
-	d.sameAsCreated(t)
-	d.MustExec("DROP SCHEMA sessionsql CASCADE")
-	d.MustExec(create)
-	d.sameAsCreated(t)
-	d.MustExec(bundle.Uninstall())
-	if get[bool](t, d, "SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'sessionsql')") {
-		t.Error("uninstall.sql left the extension")
+}
+
+func TestDropExtensionLeavesNothing(t *testing.T) {
+	for _, first := range [][]string{
+		{create},
+		{create + " VERSION '" + old + "'", update},
+		{bundle.Install(), create},
+	} {
+		d := newDatabase(t, first...)
+		d.dropsAll(t)
+		d.MustExec(create)
+		d.sameAsCreated(t)
+		if _, err := d.Exec(bundle.Uninstall()); sqlState(err) != "2BP01" {
+			t.Errorf("uninstall.sql tore an extension apart: %v", err)
+		}
 	}
 }
 
@@ -371,6 +405,9 @@ func TestDumpAndRestoreKeepSessions(t *testing.T) {
 		"updated": {create + " VERSION '" + old + "'", update},
 		"adopted": {bundle.Install(), create},
 		"roles":   {create, bundle.Roles()},
+		"another's": {"CREATE ROLE somebody; DO $$ BEGIN " +
+			"EXECUTE format('GRANT CREATE ON DATABASE %I TO somebody', current_database()); END $$",
+			"SET ROLE somebody; CREATE EXTENSION sessionsql; RESET ROLE"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDatabase(t, first...)
@@ -378,7 +415,8 @@ func TestDumpAndRestoreKeepSessions(t *testing.T) {
 			for i := range 100 {
 				tokens = append(tokens, d.newToken(t, fmt.Sprint("payload\t'\\\n", i)))
 			}
-			d.MustExec("SELECT * FROM sessionsql.rotate(sessionsql.token_id($1), sessionsql.token_hash($1), sha256('new'))", tokens[0])
+			d.MustExec("SELECT sessionsql.rotate("+
+				"sessionsql.token_id($1), sessionsql.token_hash($1), sha256('new'))", tokens[0])
 			dump, err := pgschema.Dump(t.Context(), d.dsn())
 			if err == pgschema.ErrNoDumper {
 				t.Skip(err)
@@ -399,7 +437,9 @@ func TestDumpAndRestoreKeepSessions(t *testing.T) {
 			if name == "roles" {
 				restored.MustExec(bundle.Roles()) // which a dump does not hold
 			}
-			compare(t, "schema", must(pgschema.Describe(t.Context(), restored))(t), must(pgschema.Describe(t.Context(), d))(t))
+			if name != "another's" { // whoever restores an extension owns it
+				compare(t, "schema", restored.schema(t), d.schema(t))
+			}
 			for i, token := range tokens {
 				restored.opens(t, token, fmt.Sprint("payload\t'\\\n", i))
 			}

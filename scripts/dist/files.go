@@ -37,16 +37,20 @@ func oneFile() string {
 	return render("onefile.sql", map[string]string{"Statement": bundle.Install()})
 }
 
-// files returns everything that is packaged, by its name in the output folder. older are the versions that the extension
-// updates from.
+// objects are what the bundle makes and an extension counts among its members by name.
+const objects = `(?m)^CREATE (?:OR REPLACE )?(?:TABLE|VIEW|DOMAIN|FUNCTION|PROCEDURE) sessionsql\.(\w+)`
+
+// files returns everything that is packaged, by its name in the output folder. The extension updates from the
+// older versions.
 func files(older []string) map[string]string {
+	const separator = ",\n        "
 	values := map[string]string{
 		"Comment":   comment,
 		"Version":   bundle.Version,
 		"Older":     literals(older, ", "),
 		"Statement": bundle.Install(),
-		"Objects":   literals(named(`(?m)^CREATE (?:OR REPLACE )?(?:TABLE|VIEW|DOMAIN|FUNCTION|PROCEDURE) sessionsql\.(\w+)`), ",\n        "),
-		"Tables":    literals(emptyTables(), ",\n        "),
+		"Objects":   literals(named(objects), separator),
+		"Tables":    literals(emptyTables(), separator),
 	}
 	values["Script"] = render("extension.sql", values)
 	made := map[string]string{
@@ -54,7 +58,8 @@ func files(older []string) map[string]string {
 		"sessionsql-pgtle.sql":                   render("pgtle.sql", values),
 	}
 	for _, from := range older {
-		made["sessionsql--"+from+"--"+bundle.Version+".sql"] = only("ALTER EXTENSION sessionsql UPDATE", values["Script"])
+		name := "sessionsql--" + from + "--" + bundle.Version + ".sql"
+		made[name] = only("ALTER EXTENSION sessionsql UPDATE", values["Script"])
 	}
 	for _, name := range []string{"sessionsql.control", "Makefile", "META.json"} {
 		made[name] = render(name, values)
@@ -76,8 +81,8 @@ func named(pattern string) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
-// emptyTables returns the tables that an installation leaves empty. Statements of its own begin in column one, those of
-// function bodies do not.
+// emptyTables returns the tables that an installation leaves empty. Its own statements begin in column one,
+// those of function bodies further right.
 func emptyTables() []string {
 	filled := named(`(?m)^INSERT INTO sessionsql\.(\w+)`)
 	return slices.DeleteFunc(named(`(?m)^CREATE TABLE sessionsql\.(\w+)`), func(table string) bool {
@@ -96,7 +101,8 @@ func literals(names []string, separator string) string {
 
 // olderVersions returns the releases that a changelog names before this one, in its order.
 func olderVersions(changelog string) (older []string) {
-	for _, heading := range regexp.MustCompile(`(?m)^## \[?(\d+\.\d+\.\d+)\b`).FindAllStringSubmatch(changelog, -1) {
+	headings := regexp.MustCompile(`(?m)^## \[?(\d+\.\d+\.\d+)\b`)
+	for _, heading := range headings.FindAllStringSubmatch(changelog, -1) {
 		if slices.Compare(numbers(heading[1]), numbers(bundle.Version)) < 0 {
 			older = append(older, heading[1])
 		}
@@ -112,8 +118,8 @@ func numbers(version string) (parts []int) {
 	return parts
 }
 
-// write packages the repository at root into a folder: the extension, ready for make install, and the archive of it
-// that PGXN takes. What the folder held before is left where it is not replaced.
+// write packages the repository at root into a folder: the extension, ready for make install, and its archive
+// for PGXN. It replaces files and removes none.
 func write(root, folder string) error {
 	changelog, err := os.ReadFile(filepath.Join(root, "CHANGELOG.md"))
 	if err != nil {
@@ -146,7 +152,8 @@ func write(root, folder string) error {
 	return nil
 }
 
-// archived returns files as a zip archive, in which they lie in one folder. The same files make the same archive.
+// archived returns files as a zip archive, in which they lie in one folder. The same files make the same
+// archive.
 func archived(folder string, files map[string]string) (string, error) {
 	var archive bytes.Buffer
 	writer := zip.NewWriter(&archive)

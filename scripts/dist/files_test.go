@@ -111,8 +111,11 @@ func TestArchiveIsWhatPGXNTakes(t *testing.T) {
 			t.Errorf("%s of META.json is %q", name, field.value)
 		}
 	}
-	if m.Version != bundle.Version || extension.Version != bundle.Version || !strings.HasPrefix(files["LICENSE"], "MIT") {
-		t.Errorf("META.json says version %s, %s, and license %s", m.Version, extension.Version, m.License)
+	if m.Version != bundle.Version || extension.Version != bundle.Version {
+		t.Errorf("META.json says version %s, %s", m.Version, extension.Version)
+	}
+	if !strings.HasPrefix(files["LICENSE"], "MIT") {
+		t.Errorf("META.json says license %s, and LICENSE another", m.License)
 	}
 	for _, name := range []string{extension.File, extension.Docfile, "sessionsql.control", "Makefile"} {
 		if files[name] == "" {
@@ -144,7 +147,8 @@ func TestMakeInstallCopiesTheExtension(t *testing.T) {
 	}
 	folder, _ := packaged(t)
 	target := t.TempDir()
-	if said, err := exec.Command("make", "-C", folder, "install", "PG_CONFIG="+config, "DESTDIR="+target).CombinedOutput(); err != nil {
+	install := exec.Command("make", "-C", folder, "install", "PG_CONFIG="+config, "DESTDIR="+target)
+	if said, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("make install: %v: %s", err, said)
 	}
 	share := strings.TrimSpace(string(must(exec.Command(config, "--sharedir").Output())(t)))
@@ -152,46 +156,59 @@ func TestMakeInstallCopiesTheExtension(t *testing.T) {
 	for _, path := range must(filepath.Glob(filepath.Join(target, share, "extension", "*")))(t) {
 		got = append(got, filepath.Base(path))
 	}
-	want := []string{"sessionsql--" + bundle.Version + ".sql", "sessionsql--" + old + "--" + bundle.Version + ".sql", "sessionsql.control"}
-	compare(t, "files", got, want)
+	compare(t, "files", got, append([]string{"sessionsql.control"}, scripts...))
 }
 
-// A server with pg_tle cannot be had here, so these functions note what they are called with.
+// scripts are the names of the extension's scripts.
+var scripts = []string{
+	"sessionsql--" + bundle.Version + ".sql",
+	"sessionsql--" + old + "--" + bundle.Version + ".sql",
+}
+
+// No package of pg_tle is at hand, so these functions stand in its place and note what they are called with.
 const recorder = `
 	CREATE SCHEMA pgtle;
 	CREATE TABLE pgtle.call (number serial, name text, arguments text[]);
 	CREATE FUNCTION pgtle.available_extensions(OUT name name, OUT default_version name, OUT comment text)
 	RETURNS SETOF record LANGUAGE sql AS $$
-	  SELECT c.arguments[1], c.arguments[2], c.arguments[3] FROM pgtle.call AS c WHERE c.name = 'install_extension'
+	  SELECT c.arguments[1], c.arguments[2], c.arguments[3] FROM pgtle.call AS c
+	  WHERE c.name = 'install_extension'
 	$$;
-	CREATE FUNCTION pgtle.install_extension(name text, version text, description text, ext text, requires text[] DEFAULT NULL)
+	CREATE FUNCTION pgtle.install_extension(
+	  name text, version text, description text, ext text, requires text[] DEFAULT NULL
+	)
 	RETURNS boolean LANGUAGE sql AS $$
-	  INSERT INTO pgtle.call (name, arguments) VALUES ('install_extension', ARRAY[name, version, description, ext]) RETURNING true
+	  INSERT INTO pgtle.call (name, arguments)
+	  VALUES ('install_extension', ARRAY[name, version, description, ext]) RETURNING true
 	$$;
 	CREATE FUNCTION pgtle.install_extension_version_sql(name text, version text, ext text)
 	RETURNS boolean LANGUAGE sql AS $$
-	  INSERT INTO pgtle.call (name, arguments) VALUES ('install_extension_version_sql', ARRAY[name, version, ext]) RETURNING true
+	  INSERT INTO pgtle.call (name, arguments)
+	  VALUES ('install_extension_version_sql', ARRAY[name, version, ext]) RETURNING true
 	$$;
 	CREATE FUNCTION pgtle.set_default_version(name text, version text)
 	RETURNS boolean LANGUAGE sql AS $$
-	  INSERT INTO pgtle.call (name, arguments) VALUES ('set_default_version', ARRAY[name, version]) RETURNING true
+	  INSERT INTO pgtle.call (name, arguments)
+	  VALUES ('set_default_version', ARRAY[name, version]) RETURNING true
 	$$;
 	CREATE FUNCTION pgtle.install_update_path(name text, fromvers text, tovers text, ext text)
 	RETURNS boolean LANGUAGE sql AS $$
-	  INSERT INTO pgtle.call (name, arguments) VALUES ('install_update_path', ARRAY[name, fromvers, tovers, ext]) RETURNING true
+	  INSERT INTO pgtle.call (name, arguments)
+	  VALUES ('install_update_path', ARRAY[name, fromvers, tovers, ext]) RETURNING true
 	$$`
 
 func TestPgTleIsGivenTheExtension(t *testing.T) {
 	made := files([]string{old})
 	d := newDatabase(t, recorder, made["sessionsql-pgtle.sql"], made["sessionsql-pgtle.sql"])
 	script := get[string](t, d, "SELECT arguments[4] FROM pgtle.call WHERE name = 'install_extension'")
-	for _, name := range []string{"sessionsql--" + bundle.Version + ".sql", "sessionsql--" + old + "--" + bundle.Version + ".sql"} {
+	for _, name := range scripts {
 		if _, text, _ := strings.Cut(made[name], "\n"); strings.TrimSpace(text) != strings.TrimSpace(script) {
 			t.Errorf("pg_tle is given another script than %s", name)
 		}
 	}
 	version := bundle.Version
-	compare(t, "calls", lines(t, d, "SELECT concat_ws(' ', c.number, c.name, array_to_string(c.arguments, ' ')) FROM pgtle.call AS c"), []string{
+	calls := lines(t, d, "SELECT concat_ws(' ', number, name, array_to_string(arguments, ' ')) FROM pgtle.call")
+	compare(t, "calls", calls, []string{
 		"1 install_extension sessionsql " + version + " " + comment + " " + script,
 		"2 install_update_path sessionsql " + old + " " + version + " " + script,
 		"3 install_extension_version_sql sessionsql " + version + " " + script,
@@ -203,8 +220,8 @@ func TestPgTleIsGivenTheExtension(t *testing.T) {
 	}
 }
 
-// pg_tle names no schema for an extension: the script finds none, and the extension itself is in another one.
-func TestExtensionWithoutASchemaOfItsOwn(t *testing.T) {
+// pg_tle names no schema for an extension: the extension itself is then in another one.
+func TestExtensionWithoutASchemaInItsControlFile(t *testing.T) {
 	control := filepath.Join(extensions, "sessionsql.control")
 	before := must(os.ReadFile(control))(t)
 	t.Cleanup(func() {
@@ -212,7 +229,7 @@ func TestExtensionWithoutASchemaOfItsOwn(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	without := strings.Replace(string(before), "schema = sessionsql\n", "", 1)
+	without := strings.Replace(string(before), "schema = pg_catalog\n", "", 1)
 	if without == string(before) {
 		t.Fatal("the control file names no schema")
 	}
@@ -223,18 +240,16 @@ func TestExtensionWithoutASchemaOfItsOwn(t *testing.T) {
 		d := newDatabase(t, statements...)
 		compare(t, "dumped", lines(t, d, dumped), []string{"sessionsql.session", "sessionsql.session_id_seq"})
 		d.opens(t, d.newToken(t, "payload"), "payload")
-		d.MustExec("DROP EXTENSION sessionsql")
-		if left := lines(t, d, `
-			SELECT c.relname FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = 'sessionsql'`); len(left) > 0 {
-			t.Errorf("DROP EXTENSION left %v", left)
-		}
+		d.dropsAll(t)
 	}
 }
 
 func TestUpdatesComeFromEachOlderRelease(t *testing.T) {
 	for changelog, want := range map[string][]string{
-		"# Changelog\n\n## 0.2.0 (unreleased)\n\n## 0.1.0 (unreleased)\n":                             {"0.1.0"},
-		"## [Unreleased]\n\n## [99.0.0] - 2030-01-01\n## [0.1.9] - 2026-01-01\n## [0.1.0]\n### 0.0.1": {"0.1.9", "0.1.0"},
+		"# Changelog\n\n## 0.2.0 (unreleased)\n\n## 0.1.0 (unreleased)\n": {"0.1.0"},
+		"## [Unreleased]\n\n## [99.0.0] - 2030-01-01\n## [0.1.9] - 2026-01-01\n## [0.1.0]\n### 0.0.1": {
+			"0.1.9", "0.1.0",
+		},
 		"": nil,
 	} {
 		if got := olderVersions(changelog); !slices.Equal(got, want) {

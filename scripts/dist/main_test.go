@@ -29,7 +29,8 @@ const (
 	old      = "0.1.0"
 )
 
-// server has the extension among its files, in this version and in the old one; they are in the folder extensions.
+// server has the extension among its files, in this version and in the old one; they are in the folder
+// extensions.
 var (
 	server     *pgcluster.Cluster
 	extensions string
@@ -51,8 +52,8 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// startServer starts a server that finds the extension. Since 18 a setting names further folders for that; an older
-// server has a single one, beside its programs, so it runs from a copy of them in folder.
+// startServer starts a server that finds the extension. Since 18 a setting names further folders for that. An
+// older server looks in one place, beside its programs, so it runs from a copy of them in folder.
 func startServer(ctx context.Context, folder string) (*pgcluster.Cluster, error) {
 	if err := os.Chmod(folder, 0o755); err != nil { // for the user that runs the server
 		return nil, err
@@ -67,7 +68,8 @@ func startServer(ctx context.Context, folder string) (*pgcluster.Cluster, error)
 		return nil, err
 	}
 	extensions = filepath.Join(folder, "extension")
-	if major, _ := strconv.Atoi(regexp.MustCompile(`\d+`).FindString(string(version))); major >= 18 {
+	major, _ := strconv.Atoi(regexp.MustCompile(`\d+`).FindString(string(version)))
+	if major >= 18 {
 		options.Settings["extension_control_path"] = folder + ":$system"
 	} else if options.BinDir, extensions, err = copyServer(binaries, folder); err != nil {
 		return nil, err
@@ -79,7 +81,8 @@ func startServer(ctx context.Context, folder string) (*pgcluster.Cluster, error)
 	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(filepath.Join(extensions, "sessionsql--"+old+".sql"), []byte(script), 0o644); err != nil {
+	path := filepath.Join(extensions, "sessionsql--"+old+".sql")
+	if err := os.WriteFile(path, []byte(script), 0o644); err != nil {
 		return nil, err
 	}
 	return pgcluster.Start(ctx, options)
@@ -88,17 +91,13 @@ func startServer(ctx context.Context, folder string) (*pgcluster.Cluster, error)
 // oldScript is the bundle of the old version as an extension of that time would have had it.
 func oldScript() (string, error) {
 	text, err := os.ReadFile(testdata + "bundle-" + old + "-3068df4.sql")
-	const schema = "CREATE SCHEMA IF NOT EXISTS sessionsql;\n"
-	if err == nil && strings.Count(string(text), schema) != 1 {
-		err = errors.New("the old bundle does not create its schema in the line that is expected")
-	}
-	return strings.Replace(string(text), schema, "", 1) +
+	return string(text) +
 		"SELECT pg_catalog.pg_extension_config_dump('sessionsql.session', '');\n" +
 		"SELECT pg_catalog.pg_extension_config_dump('sessionsql.session_id_seq', '');\n", err
 }
 
-// copyServer mirrors a server by links into folder, its programs excepted, which find all other files from where they
-// are themselves. It returns the new folders of the programs and of extensions.
+// copyServer mirrors a server by links into folder. It copies the programs, because they find all other files
+// from where they lie. It returns the new folders of the programs and of extensions.
 func copyServer(binaries, folder string) (programs, extensions string, err error) {
 	account, err := pgcluster.ServerCredential()
 	if err != nil {
@@ -142,8 +141,7 @@ func copyServer(binaries, folder string) (programs, extensions string, err error
 	return programs, filepath.Join(folder, strings.TrimPrefix(system, top)), nil
 }
 
-// mirror makes links in folder to everything in source, with folders in place of those that lead to one of real, and of
-// those themselves.
+// mirror makes links in folder to everything in source, but folders where those lead to one of real.
 func mirror(source, folder string, real ...string) error {
 	entries, err := os.ReadDir(source)
 	if err == nil {

@@ -146,7 +146,9 @@ FROM (
     current_setting('sessionsql.roles')::boolean AS roles
 ) AS s
 ) AS q;
-IF state.due AND NOT state.fresh AND NOT state.before_2 THEN PERFORM pg_catalog.pg_sleep(0.25); END IF;
+IF state.due AND NOT state.fresh AND NOT state.before_2 THEN
+PERFORM pg_catalog.pg_sleep(0.25);
+END IF;
 IF state.due THEN
 IF state.bare THEN
 EXECUTE $file$

@@ -15,10 +15,18 @@ BEGIN
   FOR object IN
     WITH objects AS (
       SELECT
-        'pg_class'::regclass AS catalog,
+        'pg_namespace'::regclass AS catalog,
+        n.oid,
+        n.nspname AS name,
+        'SCHEMA ' || n.nspname AS object
+      FROM pg_namespace AS n
+      WHERE n.nspname = 'sessionsql'
+      UNION ALL
+      SELECT
+        'pg_class'::regclass,
         c.oid,
-        c.relname AS name,
-        CASE c.relkind WHEN 'v' THEN 'VIEW ' ELSE 'TABLE ' END || c.oid::regclass AS object
+        c.relname,
+        CASE c.relkind WHEN 'v' THEN 'VIEW ' ELSE 'TABLE ' END || c.oid::regclass
       FROM pg_class AS c
       WHERE c.relnamespace = to_regnamespace('sessionsql')
         AND c.relkind IN ('r', 'v')
@@ -42,6 +50,7 @@ BEGIN
     SELECT o.object
     FROM objects AS o
     WHERE o.name = ANY (ARRAY[
+        'sessionsql',
         {{.Objects}}
       ])
       AND NOT EXISTS (
