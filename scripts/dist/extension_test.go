@@ -280,18 +280,19 @@ func TestUpdateUnderLoad(t *testing.T) {
 	d.sameAsCreated(t)
 }
 
+// oldFile is a file of the old version.
+func oldFile(t *testing.T, name string) string {
+	t.Helper()
+	return string(must(os.ReadFile(oldPath(name)))(t))
+}
+
 func TestAdoptionUnderLoad(t *testing.T) {
 	for version, install := range map[string]string{
-		old:            string(must(os.ReadFile(testdata + "bundle-" + old + "-3068df4.sql"))(t)),
+		old:            oldFile(t, "bundle"),
 		bundle.Version: bundle.Install(),
 	} {
 		t.Run(version, func(t *testing.T) {
-			d := newDatabase(t)
-			tx := d.MustBegin() // an old bundle leaves its settings in the connection
-			tx.MustExec(install)
-			if err := tx.Commit(); err != nil {
-				t.Fatal(err)
-			}
+			d := newDatabase(t, "BEGIN; "+install+"; COMMIT")
 			token := d.newToken(t, "before")
 			before := lines(t, d, sessions)
 			d.underLoad(t, create)
@@ -324,16 +325,18 @@ func TestAdoptionLeavesOtherObjectsAlone(t *testing.T) {
 }
 
 func TestAdoptionKeepsRoles(t *testing.T) {
-	d := newDatabase(t, bundle.Install(), bundle.Roles())
-	token := d.newToken(t, "payload")
-	before := d.schema(t)
-	d.MustExec(create)
-	compare(t, "schema", d.schema(t), before)
-	d.opens(t, token, "payload")
-	// And where roles.sql runs after it.
-	d = newDatabase(t, create, bundle.Roles())
-	compare(t, "schema", d.schema(t), before)
-	compare(t, "members", lines(t, d, members), lines(t, newDatabase(t, create), members))
+	want := newDatabase(t, create, bundle.Roles())
+	for name, statements := range map[string]string{
+		bundle.Version: bundle.Install() + bundle.Roles(),
+		old:            oldFile(t, "bundle") + oldFile(t, "roles"),
+	} {
+		d := newDatabase(t, "BEGIN; "+statements+"; COMMIT")
+		token := d.newToken(t, "payload")
+		d.MustExec(create)
+		compare(t, "schema, from "+name, d.schema(t), want.schema(t))
+		compare(t, "members, from "+name, lines(t, d, members), lines(t, want, members))
+		d.opens(t, token, "payload")
+	}
 }
 
 func TestInstallationRefusesAnOlderExtension(t *testing.T) {
@@ -360,12 +363,7 @@ func TestExtensionRefusesASchemaOfSomebodyElse(t *testing.T) {
 	t.Cleanup(func() { d.MustExec("DROP OWNED BY mallory CASCADE; DROP ROLE mallory") })
 	connect(t, strings.Replace(d.dsn(), "postgres@", "mallory@", 1)).MustExec(`
 		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE
-		  AS $$ SELECT nextval('public.trapped')::text $$;
-		CREATE FUNCTION sessionsql.equal(name, text) RETURNS boolean LANGUAGE sql VOLATILE
-		  AS $$ SELECT nextval('public.trapped') > 0 $$;
-		CREATE OPERATOR sessionsql.= (FUNCTION = sessionsql.equal, LEFTARG = name, RIGHTARG = text);
-		CREATE FUNCTION sessionsql.to_regnamespace(text) RETURNS regnamespace LANGUAGE sql VOLATILE
-		  AS $$ SELECT nextval('public.trapped')::regnamespace $$`)
+		  AS $$ SELECT nextval('public.trapped')::text $$`)
 	if _, err := d.Exec(create); sqlState(err) != "42501" || !strings.Contains(err.Error(), "mallory") {
 		t.Errorf("CREATE EXTENSION: %v", err)
 	}

@@ -220,7 +220,7 @@ func TestPgTleIsGivenTheExtension(t *testing.T) {
 	}
 }
 
-// pg_tle names no schema for an extension: the extension itself is then in another one.
+// pg_tle names no schema for an extension. The script then begins with the search_path of whoever creates it.
 func TestExtensionWithoutASchemaInItsControlFile(t *testing.T) {
 	control := filepath.Join(extensions, "sessionsql.control")
 	before := must(os.ReadFile(control))(t)
@@ -236,8 +236,16 @@ func TestExtensionWithoutASchemaInItsControlFile(t *testing.T) {
 	if err := os.WriteFile(control, []byte(without), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	for _, statements := range [][]string{{create}, {bundle.Install(), create}} {
+	const trap = `
+		CREATE SEQUENCE public.trapped;
+		CREATE FUNCTION public.trap(text, regclass) RETURNS text LANGUAGE sql
+		  AS $$ SELECT nextval('public.trapped')::text $$;
+		CREATE OPERATOR public.|| (FUNCTION = public.trap, LEFTARG = text, RIGHTARG = regclass)`
+	for _, statements := range [][]string{{trap, create}, {trap, bundle.Install(), create}} {
 		d := newDatabase(t, statements...)
+		if get[bool](t, d, "SELECT is_called FROM public.trapped") {
+			t.Error("an operator of the schema public ran")
+		}
 		compare(t, "dumped", lines(t, d, dumped), []string{"sessionsql.session", "sessionsql.session_id_seq"})
 		d.opens(t, d.newToken(t, "payload"), "payload")
 		d.dropsAll(t)

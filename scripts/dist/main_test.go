@@ -24,10 +24,14 @@ import (
 )
 
 const (
-	root     = "../.."
-	testdata = root + "/sessionsql/testdata/"
-	old      = "0.1.0"
+	root = "../.."
+	old  = "0.1.0"
 )
+
+// oldPath is where the old version's "bundle" or "roles" lies.
+func oldPath(name string) string {
+	return root + "/sessionsql/testdata/" + name + "-" + old + "-3068df4.sql"
+}
 
 // server has the extension among its files, in this version and in the old one; they are in the folder
 // extensions.
@@ -90,7 +94,7 @@ func startServer(ctx context.Context, folder string) (*pgcluster.Cluster, error)
 
 // oldScript is the bundle of the old version as an extension of that time would have had it.
 func oldScript() (string, error) {
-	text, err := os.ReadFile(testdata + "bundle-" + old + "-3068df4.sql")
+	text, err := os.ReadFile(oldPath("bundle"))
 	return string(text) +
 		"SELECT pg_catalog.pg_extension_config_dump('sessionsql.session', '');\n" +
 		"SELECT pg_catalog.pg_extension_config_dump('sessionsql.session_id_seq', '');\n", err

@@ -1,7 +1,7 @@
 -- One script for every way to this version: a new extension, an update from an older one, and the adoption of
 -- a bundle that was installed without one. scripts/dist.sh writes it.
 
--- From here on no name is looked up in the schema of the extension.
+-- From here on no name is looked up in a schema of others.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 -- The bundle's objects that are no part of the extension become one, or PostgreSQL would not let this script
