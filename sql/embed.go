@@ -42,7 +42,7 @@ func UpgradeSteps() []string {
 	const upgradesOnly = "IF state.fresh OR NOT state.due THEN RETURN; END IF;\n"
 	manifest := read("install.sql")
 	tables, _, _ := strings.Cut(manifest, `\if :sessionsql_before_2`)
-	last := strings.NewReplacer("\\ir functions/version.sql\n", "", "\\ir migrations/005_listed_before.sql\n", "")
+	last := strings.NewReplacer("\\ir functions/version.sql\n", "", "\\ir migrations/005_leftovers.sql\n", "")
 	return []string{
 		block(tables+"\\endif\n\\ir end.sql\n", upgradesOnly),
 		block(last.Replace(manifest), upgradesOnly),

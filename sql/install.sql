@@ -66,7 +66,7 @@ FROM (
 \ir functions/is_due.sql
 \ir functions/opens_at.sql
 \ir functions/opens.sql
-\ir functions/is_insertable.sql
+\ir functions/insert_needs_check.sql
 \ir functions/check_insert.sql
 \ir functions/lock_excess.sql
 \ir functions/end_excess.sql
@@ -89,9 +89,16 @@ FROM (
 \ir functions/reap_all.sql
 \ir functions/token_id.sql
 \ir functions/token_hash.sql
+\ir functions/new_secret.sql
+\ir functions/token_from.sql
 \ir functions/new_session.sql
 \ir functions/find_session.sql
+\ir functions/use_session.sql
+\ir functions/save_session.sql
+\ir functions/renew_session.sql
 \ir functions/end_session.sql
+\ir functions/list_sessions.sql
+\ir functions/end_listed_session.sql
 \if :sessionsql_before_3
 \ir migrations/003_signatures.sql
 \endif
@@ -104,7 +111,7 @@ FROM (
 \ir migrations/004_timeline.sql
 \endif
 \if :sessionsql_before_5
-\ir migrations/005_listed_before.sql
+\ir migrations/005_leftovers.sql
 \endif
 \endif
 \ir end.sql

@@ -148,6 +148,8 @@ ALTER FUNCTION sessionsql.revoke SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_listed SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_subject SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_subject SECURITY DEFINER;
+ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
+ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
 
@@ -204,16 +206,23 @@ GRANT EXECUTE ON FUNCTION sessionsql.version
 GRANT SELECT ON TABLE sessionsql.node
   TO sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 
--- What takes a secret's hash, or a token. find_session is lookup after token_id and token_hash, as the
--- caller.
+-- What takes a secret's hash, or a token. The verbs by token call the others as the caller, after token_id
+-- and token_hash.
 GRANT EXECUTE ON FUNCTION
   sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id,
-  sessionsql.token_hash
+  sessionsql.token_hash, sessionsql.list_sessions
   TO sessionsql_app, sessionsql_reader;
 GRANT EXECUTE ON FUNCTION
-  sessionsql.insert, sessionsql.insert_batch, sessionsql.new_session, sessionsql.update_payload,
-  sessionsql.update_payload_batch, sessionsql.rotate, sessionsql.revoke, sessionsql.revoke_listed,
-  sessionsql.end_session
+  sessionsql.insert, sessionsql.insert_batch, sessionsql.update_payload, sessionsql.update_payload_batch,
+  sessionsql.rotate, sessionsql.revoke, sessionsql.revoke_listed,
+  sessionsql.new_session(text, interval, interval, text, boolean, bigint, text),
+  sessionsql.new_session(text, double precision, double precision, text, boolean, bigint, text),
+  sessionsql.new_session(text, text, text, text, boolean, bigint, text),
+  sessionsql.renew_session(text, text, interval, bigint),
+  sessionsql.renew_session(text, text, double precision, bigint),
+  sessionsql.renew_session(text, text, text, bigint),
+  sessionsql.new_secret, sessionsql.token_from, sessionsql.use_session, sessionsql.save_session,
+  sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
 
 -- Ids alone, but sliding an expiry shows nothing and opens nothing.

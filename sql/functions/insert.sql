@@ -35,7 +35,7 @@ DECLARE
   deadline pg_catalog.timestamptz;
   new_id bigint;
 BEGIN
-  IF NOT sessionsql.is_insertable(
+  IF sessionsql.insert_needs_check(
     insert.secret_hash, insert.payload, idle_seconds, lifetime_seconds, insert.subject, insert.max_sessions,
     insert.label
   ) THEN

@@ -36,7 +36,7 @@ BEGIN
     insert_batch.subjects,
     insert_batch.labels
   ) AS n (secret_hash, payload, idle, lifetime, subject, label)
-  WHERE NOT sessionsql.is_insertable(n.secret_hash, n.payload, n.idle, n.lifetime, n.subject, NULL, n.label);
+  WHERE sessionsql.insert_needs_check(n.secret_hash, n.payload, n.idle, n.lifetime, n.subject, NULL, n.label);
 
   PERFORM sessionsql.commit_asynchronously(insert_batch.durable);
 

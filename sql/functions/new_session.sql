@@ -1,6 +1,5 @@
 -- insert, for clients that have only SQL: makes the secret here, and returns the whole token; Go's open it
--- too. The secret is 128 bits of the server's strong randomness (what gen_random_uuid uses), and is stored
--- nowhere.
+-- too.
 --
 -- The token is in the result and nowhere else; but a client that sends it back in SQL text
 -- (find_session('...')) has it in the server's log wherever statements are logged: send it as a parameter,
@@ -11,7 +10,7 @@ CREATE OR REPLACE FUNCTION sessionsql.new_session(
   lifetime interval DEFAULT NULL,
   subject text DEFAULT NULL,
   durable boolean DEFAULT false,
-  max_sessions integer DEFAULT NULL,
+  max_sessions bigint DEFAULT NULL,
   label text DEFAULT NULL
 )
 RETURNS text
@@ -19,10 +18,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  -- A UUID has 6 fixed bits; hashing two of them leaves none.
-  secret CONSTANT bytea := substr(
-    sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16
-  );
+  secret CONSTANT bytea := sessionsql.new_secret();
   id CONSTANT bigint := sessionsql.insert(
     secret_hash => sha256(secret),
     payload => new_session.payload,
@@ -30,13 +26,69 @@ DECLARE
     lifetime => new_session.lifetime,
     subject => new_session.subject,
     durable => new_session.durable,
-    max_sessions => new_session.max_sessions,
+    max_sessions => new_session.max_sessions::integer,
     label => new_session.label
   );
 BEGIN
-  RETURN translate(encode(int8send(id) || secret, 'base64'), '+/', '-_');
+  RETURN sessionsql.token_from(id, secret);
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.new_session(text, interval, interval, text, boolean, integer, text) IS
+COMMENT ON FUNCTION sessionsql.new_session(text, interval, interval, text, boolean, bigint, text) IS
   'Inserts a session and returns its token, for clients that have only SQL.';
+
+-- The same for drivers that send a number of seconds. The idle timeout has no default here, because a call
+-- without it would fit several functions.
+CREATE OR REPLACE FUNCTION sessionsql.new_session(
+  payload text,
+  idle_timeout double precision,
+  lifetime double precision DEFAULT NULL,
+  subject text DEFAULT NULL,
+  durable boolean DEFAULT false,
+  max_sessions bigint DEFAULT NULL,
+  label text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.new_session(
+    new_session.payload,
+    make_interval(secs => new_session.idle_timeout),
+    make_interval(secs => new_session.lifetime),
+    new_session.subject,
+    new_session.durable,
+    new_session.max_sessions,
+    new_session.label
+  );
+END;
+
+COMMENT ON FUNCTION
+  sessionsql.new_session(text, double precision, double precision, text, boolean, bigint, text) IS
+  'Inserts a session and returns its token; both timeouts in seconds.';
+
+-- The same for drivers that declare a string as text: '30 minutes', or '1800' for seconds.
+CREATE OR REPLACE FUNCTION sessionsql.new_session(
+  payload text,
+  idle_timeout text,
+  lifetime text DEFAULT NULL,
+  subject text DEFAULT NULL,
+  durable boolean DEFAULT false,
+  max_sessions bigint DEFAULT NULL,
+  label text DEFAULT NULL
+)
+RETURNS text
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.new_session(
+    new_session.payload,
+    new_session.idle_timeout::interval,
+    new_session.lifetime::interval,
+    new_session.subject,
+    new_session.durable,
+    new_session.max_sessions,
+    new_session.label
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.new_session(text, text, text, text, boolean, bigint, text) IS
+  'Inserts a session and returns its token; both timeouts as text, an interval or seconds.';

@@ -13,7 +13,6 @@ DROP FUNCTION IF EXISTS
   sessionsql.rotate(bigint, bytea, bytea, interval, text),
   sessionsql.reap(integer, integer),
   sessionsql.check_insert(bytea, text, double precision, double precision, text, integer),
-  sessionsql.is_insertable(bytea, text, double precision, double precision, text, integer),
   sessionsql.evict_subject(text, integer);
 
 INSERT INTO sessionsql.migration (id, name) VALUES (3, 'signatures');
