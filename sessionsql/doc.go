@@ -2,54 +2,36 @@
 // replicated. Every operation is a function in the schema sessionsql (folder sql of this module); this package composes them
 // over one primary and any number of read replicas.
 //
-// A whole program:
+// A whole program, on a database in which [Install] has run:
 //
 //	package main
 //
 //	import (
 //		"context"
-//		"database/sql"
-//		"errors"
 //		"fmt"
-//		"log"
 //		"os"
 //
-//		_ "github.com/jackc/pgx/v5/stdlib"
 //		"github.com/sessionsql/postgres/sessionsql"
 //	)
 //
 //	func main() {
 //		ctx := context.Background()
-//		primary, err := sql.Open("pgx", os.Getenv("DATABASE_URL"))
-//		if err != nil {
-//			log.Fatal(err)
-//		}
-//		if err := sessionsql.Install(ctx, primary); err != nil { // once; idempotent
-//			log.Fatal(err)
-//		}
-//		store, err := sessionsql.OpenDB(primary, nil, nil)
-//		if err != nil {
-//			log.Fatal(err)
-//		}
+//		store := must(sessionsql.Open(ctx, os.Getenv("DATABASE_URL"), nil, nil)) // nil: replicas, options
 //		defer store.Close(ctx)
+//		login := &sessionsql.RotateOptions{Subject: "user:7"}
+//		token := must(store.Insert(ctx, `{"cart": [1]}`, nil))       // string(token) goes into the cookie
+//		token = must(store.Rotate(ctx, token, login))                // at login: a new secret, and an owner
+//		sess := must(store.Lookup(ctx, token))                       // kept alive by that; ErrNoSession: log in
+//		must(store.Update(ctx, token, `{"cart": []}`, sess.Version)) // ErrConflict: somebody else wrote
+//		ended := must(store.RevokeSubject(ctx, "user:7", ""))        // logged out everywhere
+//		fmt.Println(sess.Payload, ended)                             // Output: {"cart": [1]} 1
+//	}
 //
-//		token, err := store.Insert(ctx, `{"user": 7}`, nil) // string(token) goes into the cookie
+//	func must[T any](value T, err error) T {
 //		if err != nil {
-//			log.Fatal(err)
+//			panic(err)
 //		}
-//		sess, err := store.Lookup(ctx, token) // and is kept alive by that
-//		if err != nil {
-//			log.Fatal(err)
-//		}
-//		fmt.Println(sess.Payload)
-//		if _, err := store.Update(ctx, token, `{"user": 7, "cart": [1]}`, sess.Version); err != nil {
-//			log.Fatal(err)
-//		}
-//		if err := store.Revoke(ctx, token); err != nil {
-//			log.Fatal(err)
-//		}
-//		_, err = store.Lookup(ctx, token)
-//		fmt.Println(errors.Is(err, sessionsql.ErrNoSession))
+//		return value
 //	}
 //
 // # What is promised
