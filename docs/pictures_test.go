@@ -36,7 +36,7 @@ for (const font of ["serif", "monospace"]) {
     const place = document.body.appendChild(document.createElement("div"))
     place.attachShadow({mode: "open"}).append(template.content.cloneNode(true)) // its style is its own
     const svg = place.shadowRoot.querySelector("svg"), texts = [...svg.querySelectorAll("text")]
-    const say = (text, words) => problems.push(template.id + ", " + font + ": " + text.textContent + " " + words)
+    const say = (text, words) => problems.push([template.id, font, text.textContent, words].join(", "))
     for (const text of texts) text.style.fontFamily = font
     labels += texts.length
     texts.forEach((text, i) => {
@@ -44,7 +44,8 @@ for (const font of ["serif", "monospace"]) {
       middle.right = middle.left
       middle.bottom = middle.top
       if (own.width < 1) say(text, "is not drawn")
-      for (const other of texts.slice(i + 1)) if (meet(own, box(other))) say(text, "overlaps " + other.textContent)
+      for (const other of texts.slice(i + 1))
+        if (meet(own, box(other))) say(text, "overlaps " + other.textContent)
       const under = [...svg.querySelectorAll("rect")].filter(rect => within(middle, box(rect))).pop()
       if (!under || !within(own, box(under))) say(text, "leaves its box")
       else if (contrast(fill(text), fill(under)) < 4.5) say(text, "can hardly be read")
@@ -56,8 +57,8 @@ for (const [id, value] of Object.entries({problems: problems.join("\n"), widths,
   document.getElementById(id).textContent = value
 `
 
-// TestPicturesLookTheSameWithAnyFont draws every picture with two fonts of different widths, for light and dark
-// pages. No label may overlap another, leave its box or be hard to read.
+// TestPicturesLookTheSameWithAnyFont draws every picture with two fonts of different widths, for light and
+// for dark pages. No label may overlap another, leave its box or be hard to read.
 func TestPicturesLookTheSameWithAnyFont(t *testing.T) {
 	b := chromium.New(t)
 	pictures, err := filepath.Glob(filepath.Join(root, "docs", "*.svg"))

@@ -48,7 +48,7 @@ func New(t testing.TB) *Browser {
 	return &Browser{t, program, profile}
 }
 
-// Run starts the browser with further arguments and returns what it prints. It fails the test when the browser
+// Run starts the browser with further arguments and returns what it prints. The test fails when the browser
 // fails or takes longer than a minute.
 func (b *Browser) Run(args ...string) string {
 	b.t.Helper()

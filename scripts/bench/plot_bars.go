@@ -54,7 +54,8 @@ func (b bars) draw(s *svg, left, top float64) {
 			class = "bar ours"
 		}
 		s.text(left+barNames-8, y+13, end, "", one.Contestant)
-		s.add(`<rect x="%v" y="%v" width="%v" height="%v" class="%s"/>`, left+barNames, y+2, length, barRow-6.0, class)
+		s.add(`<rect x="%v" y="%v" width="%v" height="%v" class="%s"/>`,
+			left+barNames, y+2, length, barRow-6.0, class)
 		thousands := strconv.FormatFloat(one.Median.OpsPerS/1000, 'f', 1, 64)
 		s.text(left+barNames+length+6, y+13, start, "", thousands)
 	}

@@ -34,10 +34,13 @@ type lines struct {
 
 // p99Panels are p99 against the number of callers.
 func p99Panels(r *Report) (panels []panel) {
-	for _, each := range []struct{ scenario, title string }{{"lookup", "Lookups"}, {"insert", "New sessions"}} {
-		p := lines{title: each.title + ": 99 of 100 are faster", x: "callers at the same time", y: "ms", logarithmic: true}
+	titles := []struct{ scenario, title string }{{"lookup", "Lookups"}, {"insert", "New sessions"}}
+	for _, each := range titles {
+		title := each.title + ": 99 of 100 are faster"
+		p := lines{title: title, x: "callers at the same time", y: "ms", logarithmic: true}
 		for _, one := range r.Races[each.scenario] {
-			p.add(one.Contestant, point{float64(one.Callers), one.Median.P99 / 1000}, strconv.Itoa(one.Callers))
+			at := point{float64(one.Callers), one.Median.P99 / 1000}
+			p.add(one.Contestant, at, strconv.Itoa(one.Callers))
 		}
 		p.curves = slices.DeleteFunc(p.curves, func(l line) bool { return len(l.points) < 2 })
 		if len(p.curves) > 0 {
@@ -47,14 +50,17 @@ func p99Panels(r *Report) (panels []panel) {
 	return panels
 }
 
-// reapPanels are what one call of each way of reaping costs as the table grows: with one row in twenty expired,
-// and with none.
+// reapPanels show the cost of one call of each way of reaping as the table grows: with one row in twenty
+// expired, and with none.
 func reapPanels(r *Report) (panels []panel) {
 	states := []struct {
 		title string
 		holds func(Reap) bool
 	}{
-		{fmt.Sprintf("Reaping: 1 row in %d is expired", expiredShare), func(one Reap) bool { return one.Expired > 0 }},
+		{
+			fmt.Sprintf("Reaping: 1 row in %d is expired", expiredShare),
+			func(one Reap) bool { return one.Expired > 0 },
+		},
 		{"Reaping: no row is expired", func(one Reap) bool { return one.Expired == 0 }},
 	}
 	for _, state := range states {
@@ -86,7 +92,8 @@ func steadyPanels(r *Report) []panel {
 	if len(r.Steady) == 0 {
 		return nil
 	}
-	p := lines{title: fmt.Sprintf("Table size, %s live sessions come and go", inWords(r.Steady[0].Live)), x: "minutes", y: "MB"}
+	title := fmt.Sprintf("Table size, %s live sessions come and go", inWords(r.Steady[0].Live))
+	p := lines{title: title, x: "minutes", y: "MB"}
 	longest := 0.0
 	for i, variant := range r.Steady {
 		table, live := line{name: variant.Contestant}, line{name: "live rows", dashed: true}
@@ -247,8 +254,8 @@ func (p lines) axes() (across, up axis) {
 	return across, up
 }
 
-// spread returns where to write each line's name: at its end, but no two on top of each other, between top and
-// bottom.
+// spread returns where to write each line's name: at its end, but no two on top of each other, and between
+// top and bottom.
 func spread(ends []float64, top, bottom float64) []float64 {
 	order := make([]int, len(ends))
 	for i := range ends {

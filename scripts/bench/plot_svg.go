@@ -8,11 +8,12 @@ import (
 	"unicode/utf8"
 )
 
-// style colours a plot for light and for dark pages. The colours of lines are those that people who do not see
-// all colours can tell apart (Okabe and Ito); ours is blue and thick.
+// style colours a plot for light and for dark pages. Lines have the colours of Okabe and Ito, which people
+// who do not see all colours can tell apart; ours is blue and thick.
 const style = `
-svg { font-family: sans-serif; font-size: 12px; --page: #fff; --ink: #24292f; --faint: #59636e; --rule: #d8dee4;
-  --ours: #0072b2; --peer: #afb8c1; --0: #d55e00; --1: #009e73; --2: #b5568f; --3: #b87d00; --4: #3a8fc4;
+svg { font-family: sans-serif; font-size: 12px; --page: #fff; --ink: #24292f; --faint: #59636e;
+  --rule: #d8dee4; --ours: #0072b2; --peer: #afb8c1; --0: #d55e00; --1: #009e73;
+  --2: #b5568f; --3: #b87d00; --4: #3a8fc4;
   --5: #7a7a7a; --6: #000 }
 @media (prefers-color-scheme: dark) {
   svg { --page: #161b22; --ink: #e6edf3; --faint: #9198a1; --rule: #30363d; --ours: #56b4e9; --peer: #57606a;
@@ -21,7 +22,8 @@ svg { font-family: sans-serif; font-size: 12px; --page: #fff; --ink: #24292f; --
 .page { fill: var(--page) } text { fill: var(--ink) } .title { font-size: 14px; font-weight: bold }
 .faint { fill: var(--faint) } .bar { fill: var(--peer) } .bar.ours { fill: var(--ours) }
 .rule { stroke: var(--rule) } .line { fill: none; stroke: currentColor; stroke-width: 1.5 }
-.line.ours { stroke-width: 3 } .dot { fill: currentColor } .lead { stroke: currentColor; stroke-dasharray: 2 2 }
+.line.ours { stroke-width: 3 } .dot { fill: currentColor }
+.lead { stroke: currentColor; stroke-dasharray: 2 2 }
 `
 
 const (
@@ -43,8 +45,9 @@ type svg struct{ body bytes.Buffer }
 // document returns the whole file.
 func (s *svg) document(width, height float64, label string) []byte {
 	var page bytes.Buffer
-	fmt.Fprintf(&page, `<svg xmlns="http://www.w3.org/2000/svg" width="%g" height="%g" viewBox="0 0 %[1]g %[2]g" `+
-		`role="img" aria-label="%s">`+"\n<style>%s</style>\n", width, height, html.EscapeString(label), style)
+	fmt.Fprintf(&page, `<svg xmlns="http://www.w3.org/2000/svg" width="%[1]g" height="%[2]g" `+
+		`viewBox="0 0 %[1]g %[2]g" role="img" aria-label="%[3]s">`+"\n<style>%[4]s</style>\n",
+		width, height, html.EscapeString(label), style)
 	fmt.Fprintf(&page, `<rect class="page" width="%g" height="%g" rx="6"/>`+"\n", width, height)
 	page.Write(s.body.Bytes())
 	page.WriteString("</svg>\n")
