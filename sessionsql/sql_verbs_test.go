@@ -143,7 +143,7 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 	}
 
 	// Logging in: the anonymous token is nobody's any more.
-	token := call("sessionsql.renew_session($1, 'ann', '0')", anonymous)
+	token := call("sessionsql.renew_session($1, 'ann')", anonymous)
 	if used := d.use(t, d.primary, sessionsql.Token(token)); len(used) != 1 || *used[0].Subject != "ann" {
 		t.Fatalf("after renew_session: %+v", used)
 	}

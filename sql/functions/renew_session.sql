@@ -1,10 +1,12 @@
--- rotate, for clients that have only SQL: gives the session that a token opens a new secret, made here, and
--- returns the new token; null when there is no such live session, or when another request was first and the
--- presented token is the previous one. At login, pass the subject, and grace => '0'.
+-- This is rotate for clients that have only SQL. The server makes the new secret. Null means that the token
+-- opens no live session, or that another request rotated first and this token is the previous one.
+--
+-- The grace defaults to 10 seconds, and to none with a subject, because a login must leave the anonymous
+-- token dead: somebody may have planted it (session fixation; OWASP ASVS 5.0, 7.2.4).
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text DEFAULT NULL,
-  grace interval DEFAULT '10 seconds',
+  grace interval DEFAULT NULL,
   max_sessions bigint DEFAULT NULL
 )
 RETURNS text
@@ -19,7 +21,10 @@ BEGIN
     id => id,
     secret_hash => sessionsql.token_hash(renew_session.token),
     new_secret_hash => sha256(secret),
-    grace => renew_session.grace,
+    grace => COALESCE(
+      renew_session.grace,
+      CASE WHEN renew_session.subject IS NULL THEN interval '10 seconds' ELSE interval '0' END
+    ),
     subject => renew_session.subject,
     max_sessions => renew_session.max_sessions::integer
   ) THEN
@@ -30,10 +35,9 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.renew_session(text, text, interval, bigint) IS
-  'Gives a session a new token and returns it; null when there is none, or when another request was first. '
-  'Commits synchronously.';
+  'Rotates the secret of a session and returns the new token, or null. Commits synchronously.';
 
--- The same for drivers that send a number of seconds.
+-- This overload is for drivers that send a number of seconds.
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text,
@@ -52,9 +56,9 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.renew_session(text, text, double precision, bigint) IS
-  'Gives a session a new token and returns it; grace in seconds.';
+  'Rotates the secret of a session and returns the new token, or null; the grace is seconds.';
 
--- The same for drivers that declare a string as text: '10 seconds', or '10' for seconds.
+-- This overload is for drivers that declare a string as text, such as '10 seconds', or '10' for seconds.
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text,
@@ -73,4 +77,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.renew_session(text, text, text, bigint) IS
-  'Gives a session a new token and returns it; grace as text, an interval or seconds.';
+  'Rotates the secret of a session and returns the new token, or null; the grace is text.';
