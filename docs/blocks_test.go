@@ -22,12 +22,27 @@ import (
 
 // run says how blocks of each tag are run. A block that cannot run has the tag "text".
 var run = map[string]func(*testing.T, *server, document, block){
-	"text": nil,
-	"sql":  nil, // all of a document together, because later ones use what earlier ones make
-	"sh":   runShell,
-	"go":   runGo,
-	"json": parseJSON,
-	"ini":  applySettings,
+	"text":       nil,
+	"sql":        nil, // all of a document together, because later ones use what earlier ones make
+	"sh":         runShell,
+	"go":         runGo,
+	"json":       parseJSON,
+	"ini":        applySettings,
+	"python":     checkExcerpt,
+	"javascript": checkExcerpt,
+	"php":        checkExcerpt,
+	"ruby":       checkExcerpt,
+	"java":       checkExcerpt,
+}
+
+// examples are the files that run as tests, and from which documents may show a part.
+var examples = map[string][]string{
+	"go":         {"sessionsql/example*_test.go", "adapters/*/example*_test.go", "examples/go/*.go"},
+	"python":     {"examples/python/*.py"},
+	"javascript": {"examples/javascript/*.js"},
+	"php":        {"examples/php/*.php"},
+	"ruby":       {"examples/ruby/*.rb"},
+	"java":       {"examples/java/*.java"},
 }
 
 // TestBlocksRun runs the code of every document.
@@ -40,6 +55,7 @@ func TestBlocksRun(t *testing.T) {
 				counts[b.tag]++
 				do, known := run[b.tag]
 				switch {
+				case b.runner != "": // TestNamedTestsExist looks for it
 				case !known:
 					t.Errorf("line %d: no rule to run blocks of the tag %q", b.line, b.tag)
 				case do != nil:
@@ -124,7 +140,7 @@ func program(t *testing.T, name string) string {
 func runSQL(t *testing.T, s *server, d document) {
 	var script strings.Builder
 	for _, b := range d.blocks {
-		if b.tag == "sql" {
+		if b.tag == "sql" && b.runner == "" {
 			fmt.Fprintf(&script, "\\echo line %d\n%s", b.line, b.text)
 		}
 	}
@@ -249,11 +265,9 @@ func applySettings(t *testing.T, s *server, _ document, b block) {
 }
 
 // runGo runs a whole program; a part of one stands in an Example, which runs as a test.
-func runGo(t *testing.T, s *server, _ document, b block) {
+func runGo(t *testing.T, s *server, d document, b block) {
 	if !strings.HasPrefix(b.text, "package main\n") {
-		if !isExcerpt(t, b.text) {
-			t.Error("it is no whole program and stands in no Example")
-		}
+		checkExcerpt(t, s, d, b)
 		return
 	}
 	folder := consumer(t, b.text)
@@ -270,10 +284,8 @@ func runGo(t *testing.T, s *server, _ document, b block) {
 	}
 }
 
-// isExcerpt tells whether these lines stand one after the other in a file of examples; their indentation may
-// differ.
-func isExcerpt(t *testing.T, text string) bool {
-	t.Helper()
+// checkExcerpt looks for a block's lines in the examples, one after the other; their indentation may differ.
+func checkExcerpt(t *testing.T, _ *server, _ document, b block) {
 	plain := func(text string) string {
 		var lines strings.Builder
 		for line := range strings.Lines(text) {
@@ -281,18 +293,18 @@ func isExcerpt(t *testing.T, text string) bool {
 		}
 		return lines.String()
 	}
-	var files []string
-	patterns := []string{"sessionsql/example*_test.go", "adapters/*/example*_test.go", "examples/go/*.go"}
-	for _, pattern := range patterns {
-		found, err := filepath.Glob(filepath.Join(root, pattern))
+	for _, pattern := range examples[b.tag] {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
 		must(t, err)
-		files = append(files, found...)
+		for _, path := range paths {
+			source, err := os.ReadFile(path)
+			must(t, err)
+			if strings.Contains("\n"+plain(string(source)), "\n"+plain(b.text)) {
+				return
+			}
+		}
 	}
-	return slices.ContainsFunc(files, func(path string) bool {
-		source, err := os.ReadFile(path)
-		must(t, err)
-		return strings.Contains("\n"+plain(string(source)), "\n"+plain(text))
-	})
+	t.Errorf("it is no whole program, and no example has these lines: %q", examples[b.tag])
 }
 
 // consumer makes a module of a program that uses this one, as somebody elsewhere would. It returns its

@@ -24,9 +24,10 @@ type document struct {
 
 // A block is the code between two fences.
 type block struct {
-	tag  string // the word after the fence, which says how the block is run
-	text string
-	line int // of its first line in the document
+	tag    string // the word after the fence, which says how the block is run
+	runner string // the test that runs it in another package, as the comment before the block says
+	text   string
+	line   int // of its first line in the document
 }
 
 // documents reads all Markdown files that a user is led to.
@@ -58,7 +59,10 @@ func read(t *testing.T, path string) document {
 	return d
 }
 
-var fence = regexp.MustCompile("^( *)```([^`]*)$")
+var (
+	fence     = regexp.MustCompile("^( *)```([^`]*)$")
+	elsewhere = regexp.MustCompile(`^ *<!-- run by (Test\w+) -->$`)
+)
 
 // blocksOf takes a document's code out of it. Code that is indented and not fenced has no tag, so it is an
 // error.
@@ -71,6 +75,9 @@ func blocksOf(text string) (blocks []block, err error) {
 		case open == nil && found != nil:
 			indent = found[1]
 			open = &block{tag: strings.TrimSpace(found[2]), line: i + 2}
+			if named := elsewhere.FindStringSubmatch(before); named != nil {
+				open.runner = named[1]
+			}
 		case open != nil && found != nil && strings.TrimSpace(found[2]) == "":
 			blocks = append(blocks, *open)
 			open = nil
