@@ -50,9 +50,11 @@ func TestBlocksRun(t *testing.T) {
 	s := startServer(t)
 	counts := map[string]int{}
 	for _, d := range documents(t) {
+		for _, b := range d.blocks {
+			counts[b.tag]++
+		}
 		t.Run(d.path, func(t *testing.T) {
 			for _, b := range d.blocks {
-				counts[b.tag]++
 				do, known := run[b.tag]
 				switch {
 				case b.runner != "": // TestNamedTestsExist looks for it
@@ -151,9 +153,18 @@ func runSQL(t *testing.T, s *server, d document) {
 		command := exec.CommandContext(t.Context(), program(t, "psql"),
 			"--no-psqlrc", "--set=ON_ERROR_STOP=1", s.database(t))
 		command.Stdin, command.Dir = strings.NewReader(script.String()), root
-		out, err := command.CombinedOutput()
-		t.Logf("%s", out)
+		var out, complaints strings.Builder
+		command.Stdout, command.Stderr = &out, &complaints
+		err := command.Run()
+		t.Logf("%s%s", &out, &complaints)
 		must(t, err)
+		if strings.Contains(complaints.String(), `\`) {
+			t.Error("psql does not understand one of its own commands")
+		}
+		if want := regexp.MustCompile(`(?s)\{"cart": \[1\]\} \|       1\n.* 2\n.* t\n`); d.path == "README.md" &&
+			!want.MatchString(out.String()) {
+			t.Errorf("it does not print what matches %s", want)
+		}
 	})
 }
 
