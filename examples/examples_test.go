@@ -127,17 +127,17 @@ func useKeepsAlive(t *testing.T, s *site) {
 
 func lateSaveIsAConflict(t *testing.T, s *site) {
 	b := s.visitor(t, "first")
-	b.want(200, "/note", "note", "second", "version", "1")
-	b.want(409, "/note", "note", "late", "version", "1")
-	b.want(409, "/note", "note", "early", "version", "3")
-	if got := b.session(); got.Note != "second" || got.Version != 2 {
-		t.Errorf("%+v", got)
+	version := b.session().Version
+	b.want(200, "/note", "note", "second", "version", fmt.Sprint(version))
+	for _, other := range []int{0, version, version + 2} {
+		b.want(409, "/note", "note", "late", "version", fmt.Sprint(other))
 	}
+	b.mustHave(session{Note: "second", Version: version + 1})
 	statuses := make(chan int, 8)
 	var wait sync.WaitGroup
 	for i := range cap(statuses) {
 		wait.Go(func() {
-			status, _ := b.post("/note", "note", fmt.Sprint("racer ", i), "version", "2")
+			status, _ := b.post("/note", "note", fmt.Sprint("racer ", i), "version", fmt.Sprint(version+1))
 			statuses <- status
 		})
 	}
@@ -146,7 +146,7 @@ func lateSaveIsAConflict(t *testing.T, s *site) {
 	for range cap(statuses) {
 		counts[<-statuses]++
 	}
-	if counts[200] != 1 || counts[409] != cap(statuses)-1 || b.session().Version != 3 {
+	if counts[200] != 1 || counts[409] != cap(statuses)-1 || b.session().Version != version+2 {
 		t.Errorf("statuses of a race: %v; then %+v", counts, b.session())
 	}
 }
@@ -171,10 +171,10 @@ func oldTokenDies(t *testing.T, s *site) {
 
 func loginRotates(t *testing.T, s *site) {
 	b := s.visitor(t, "cart")
-	before := b.copy()
+	before, version := b.copy(), b.session().Version
 	b.want(401, "/login", "user", "")
 	b.want(200, "/login", "user", s.user("ann"))
-	b.mustHave(session{Subject: s.user("ann"), Note: "cart", Version: 1})
+	b.mustHave(session{Subject: s.user("ann"), Note: "cart", Version: version})
 	before.mustHave(session{})
 	before.want(401, "/note", "note", "late", "version", "1")
 	before.mustListNothing()
@@ -219,7 +219,7 @@ func plantedCookieOpensNothing(t *testing.T, s *site) {
 
 func loginOverAnothersSession(t *testing.T, s *site) {
 	b := s.loggedIn(t, "ann", "Firefox")
-	b.want(200, "/note", "note", "ann's", "version", "1")
+	b.save("ann's")
 	ann := b.copy()
 	b.want(200, "/login", "user", s.user("bob"))
 	if got := b.session(); got.Subject != s.user("bob") || got.Note != "" {
@@ -272,13 +272,14 @@ func logoutEndsOne(t *testing.T, s *site) {
 func logoutEverywhereEndsAll(t *testing.T, s *site) {
 	desk, phone, bob := s.loggedIn(t, "ann", "Firefox"), s.loggedIn(t, "ann", "Phone"), s.loggedIn(t, "bob", "Safari")
 	visitor := s.visitor(t, "x")
+	kept := visitor.session()
 	old := desk.copy()
 	desk.want(200, "/logout-everywhere")
 	old.mustHave(session{})
 	phone.mustHave(session{})
 	bob.mustBe("bob")
 	visitor.post("/logout-everywhere")
-	visitor.mustHave(session{Note: "x", Version: 1})
+	visitor.mustHave(kept)
 	if n := get[int](t, "SELECT count(*) FROM sessionsql.list_subject($1)", s.user("ann")); n != 0 {
 		t.Errorf("%d sessions are left", n)
 	}
@@ -320,7 +321,7 @@ func otherSitesAreRefused(t *testing.T, s *site) {
 	}
 	for _, header := range []string{"Sec-Fetch-Site: same-origin", "Origin: https://127.0.0.1:" + s.port} {
 		b.header = header
-		b.want(200, "/note", "note", "own", "version", fmt.Sprint(b.session().Version))
+		b.save("own " + header)
 	}
 	b.mustBe("ann")
 }
@@ -338,7 +339,7 @@ func getChangesNothing(t *testing.T, s *site) {
 func noInputBreaks(t *testing.T, s *site) {
 	b := s.loggedIn(t, "ann", "\xff\xfe agent "+strings.Repeat("é", 400))
 	for _, note := range []string{"a+b c&d=e;f%20", "<b>&\"'\\\n\t\u2028", "grüße 😀", strings.Repeat("long ", 10_000), " ", ""} {
-		b.want(200, "/note", "note", note, "version", fmt.Sprint(b.session().Version))
+		b.save(note)
 		if got := b.session().Note; got != note {
 			t.Errorf("%.30q came back as %.30q", note, got)
 		}
@@ -351,10 +352,16 @@ func noInputBreaks(t *testing.T, s *site) {
 			t.Errorf("a note by %q: %d", form, status)
 		}
 	}
-	for _, form := range []string{"", "user", "user=%00", "user=%ff", "user=" + strings.Repeat("u", 2000)} {
+	for _, form := range []string{"", "user", "user=%00", "user=%ff", "user[]=x", "user=" + strings.Repeat("u", 2000)} {
 		if status, _ := s.browser(t, "Firefox").send("POST", "/login", form); status >= 500 {
 			t.Errorf("a login by %.20q: %d", form, status)
 		}
+	}
+	// A driver of C may end a text at its first NUL byte: the program checks one name, and logs in another.
+	liar := s.browser(t, "Firefox")
+	liar.send("POST", "/login", "user="+s.user("ann")+"%00x")
+	if got := liar.session(); got.Subject != "" {
+		t.Errorf("a name with a NUL byte in it logs in %q", got.Subject)
 	}
 	b.mustBe("ann")
 }
@@ -398,5 +405,4 @@ func plainHTTP(t *testing.T, s *site) {
 	if b.cookie.Name != "session" || b.cookie.Secure || !b.cookie.HttpOnly {
 		t.Errorf("%+v", b.cookie)
 	}
-	b.mustHave(session{Note: "x", Version: 1})
 }
