@@ -49,7 +49,7 @@ func main() {
 	log.Fatal(http.ListenAndServe("127.0.0.1:"+cmp.Or(os.Getenv("PORT"), "8080"), handler))
 }
 
-// answer looks the session up, which keeps it alive, and does what the visitor asks for.
+// answer looks the session up and does what the visitor asks for.
 func answer(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	token := sessionsql.Token("") // opens nothing
@@ -57,7 +57,7 @@ func answer(w http.ResponseWriter, r *http.Request) {
 		token = sessionsql.Token(sent.Value)
 	}
 	result, next := any(nil), token
-	sess, err := store.Lookup(r.Context(), token)
+	sess, err := store.Lookup(r.Context(), token) // which keeps it alive
 	if err == nil || errors.Is(err, sessionsql.ErrNoSession) {
 		result, next, err = do(r, token, sess)
 	}
@@ -65,11 +65,10 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 		if next != token {
 			sent := cookie
-			if sent.Value = string(next); next == "" {
-				sent.MaxAge = -1 // delete it
-			}
+			sent.Value, sent.MaxAge = string(next), min(0, len(next)-1) // -1, for an empty one, deletes it
 			http.SetCookie(w, &sent)
 		}
+		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(result)
 	case errors.Is(err, sessionsql.ErrNoSession), errors.Is(err, sessionsql.ErrOptions): // none, or nobody's
 		http.Error(w, "log in", http.StatusUnauthorized)
@@ -95,7 +94,8 @@ func do(r *http.Request, token sessionsql.Token, s sessionsql.Session) (any, ses
 		if version == 0 && s.Version == 0 {
 			return begin(r, r.FormValue("note"), "")
 		}
-		next, err := store.Update(r.Context(), token, r.FormValue("note"), int32(version))
+		expected := int32(cmp.Or(version, 1<<31-1)) // A page without a session conflicts with one that has one.
+		next, err := store.Update(r.Context(), token, r.FormValue("note"), expected)
 		return map[string]int32{"version": next}, token, err
 	case "POST /login":
 		return login(r, token, s)

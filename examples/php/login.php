@@ -142,5 +142,6 @@ try {
     [$status, $answer] = $refused ? [400, 'not a form of this page'] : [503, 'try again'];
 }
 http_response_code($status);
+header('Content-Type: application/json');
 header('Cache-Control: no-store');
 echo json_encode($answer, JSON_INVALID_UTF8_SUBSTITUTE);
