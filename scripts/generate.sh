@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Rewrites what is generated, db/ and the version in sql/begin.sql, from sql/; needs Go and no database.
+# Rewrites what is generated, db/, sql/dist/ and the version in sql/begin.sql, from sql/; needs Go and no database.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-}" in -h | --help) sed -n '2s/^# //p' "$0" && exit 0 ;; esac
@@ -14,3 +14,5 @@ rm sql/begin.sql.before # which is for sed of other systems
 CGO_ENABLED=0 go -C scripts/tools tool sqlc version >/dev/null
 rm -f db/*.go db/native/*.go
 CGO_ENABLED=0 go tool -modfile=scripts/tools/go.mod sqlc generate
+
+go run ./scripts/dist -file sql/dist/sessionsql.sql

@@ -264,7 +264,7 @@ func TestVerbsByTokenTakeWhatDriversSend(t *testing.T) {
 		"sessionsql.new_session('p', -1)":                                             "22023",
 		"sessionsql.new_session('p', 'soon')":                                         "22007",
 		"sessionsql.new_session('p', 'NaN'::float8)":                                  "22008",
-		"sessionsql.new_session('p', 1e300)":                                          "22008",
+		"sessionsql.new_session('p', 3155760001)":                                     "22023",
 		"sessionsql.new_session('p', subject => 's', max_sessions => 3000000000)":     "22003",
 		"sessionsql.new_session('p', subject => 's', max_sessions => 0)":              "22023",
 		"sessionsql.renew_session('" + token + "', NULL, 3601)":                       "22023",

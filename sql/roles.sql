@@ -170,7 +170,7 @@ BEGIN
       pg_get_function_result(p.oid) AS result,
       substring(
         pg_get_function_sqlbody(p.oid)
-        FROM '^BEGIN ATOMIC[[:space:]]+(SELECT[[:space:]][^;]*;)[[:space:]]*END$'
+        FROM '^BEGIN ATOMIC[^A-Z]+(SELECT[^;]*;)[^A-Z]*END$'
       ) AS statement
     FROM pg_proc AS p
     WHERE p.oid IN ('sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc)
