@@ -1,5 +1,5 @@
-// Package examples_test drives the web login of each language over HTTP. They have the same pages, so one script
-// serves them all.
+// Package examples_test drives the web login of each language over HTTP. They have the same pages, so one
+// script serves them all.
 package examples_test
 
 import (
@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -81,7 +83,9 @@ func TestWebLogins(t *testing.T) {
 				pool.MustExec("DELETE FROM sessionsql.session")
 				t.Run(step.promise, func(t *testing.T) { step.check(t, s) })
 			}
-			t.Run("PLAIN_HTTP leaves the cookie insecure", func(t *testing.T) { plainHTTP(t, l.start(t, dir, "PLAIN_HTTP=1")) })
+			t.Run("PLAIN_HTTP leaves the cookie insecure", func(t *testing.T) {
+				plainHTTP(t, l.start(t, dir, "PLAIN_HTTP=1"))
+			})
 		})
 	}
 }
@@ -101,9 +105,11 @@ func visitorGetsNoSession(t *testing.T, s *site) {
 
 func cookieIsOutOfReach(t *testing.T, s *site) {
 	b := s.visitor(t, "x")
-	if !b.cookie.HttpOnly || !b.cookie.Secure || b.cookie.SameSite != http.SameSiteLaxMode || b.cookie.Path != "/" ||
-		b.cookie.Domain != "" || b.cookie.Name != "__Host-session" || !b.cookie.Expires.IsZero() || b.cookie.MaxAge != 0 {
-		t.Errorf("%+v", b.cookie)
+	got, want := *b.cookie, http.Cookie{
+		Name: "__Host-session", Path: "/", Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	if got.Value, got.Raw = "", ""; !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
 	}
 }
 
@@ -234,7 +240,8 @@ func listEndsOneOther(t *testing.T, s *site) {
 	var labels []string
 	for _, listed := range desk.list() {
 		labels = append(labels, listed.Label)
-		if listed.Current != (listed.ID == fmt.Sprint(desk.id())) || time.Since(listed.CreatedAt).Abs() > time.Hour {
+		current := listed.ID == fmt.Sprint(desk.id())
+		if listed.Current != current || time.Since(listed.CreatedAt).Abs() > time.Hour {
 			t.Errorf("%+v", listed)
 		}
 	}
@@ -242,8 +249,8 @@ func listEndsOneOther(t *testing.T, s *site) {
 		t.Errorf("listed: %q, want the newest first", labels)
 	}
 	for name, id := range map[string]string{
-		"another user's": fmt.Sprint(bob.id()), "its own": fmt.Sprint(desk.id()), "no": "", "a word for an": "x' OR true--",
-		"too large an": "99999999999999999999",
+		"another user's": fmt.Sprint(bob.id()), "its own": fmt.Sprint(desk.id()), "no": "",
+		"a word for an": "x' OR true--", "too large an": "99999999999999999999",
 	} {
 		if status, _ := desk.post("/sessions/end", "id", id); status != 400 && status != 401 {
 			t.Errorf("%s id: %d", name, status)
@@ -270,7 +277,8 @@ func logoutEndsOne(t *testing.T, s *site) {
 }
 
 func logoutEverywhereEndsAll(t *testing.T, s *site) {
-	desk, phone, bob := s.loggedIn(t, "ann", "Firefox"), s.loggedIn(t, "ann", "Phone"), s.loggedIn(t, "bob", "Safari")
+	desk, phone := s.loggedIn(t, "ann", "Firefox"), s.loggedIn(t, "ann", "Phone")
+	bob := s.loggedIn(t, "bob", "Safari")
 	visitor := s.visitor(t, "x")
 	kept := visitor.session()
 	old := desk.copy()
@@ -306,15 +314,19 @@ func expiredIsGone(t *testing.T, s *site) {
 	b.mustBe("ann")
 }
 
+// actions are the pages that change something.
+var actions = []string{"/note", "/login", "/renew", "/logout", "/logout-everywhere", "/sessions/end"}
+
 func otherSitesAreRefused(t *testing.T, s *site) {
 	b := s.loggedIn(t, "ann", "Firefox")
 	for _, header := range []string{
-		"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: https://example.com", "Origin: null",
-		"Origin: https://example.com:" + s.port,
+		"Sec-Fetch-Site: cross-site", "Sec-Fetch-Site: same-site", "Origin: null",
+		"Origin: https://example.com", "Origin: https://example.com:" + s.port,
 	} {
 		b.header = header
-		for _, page := range []string{"/note", "/login", "/renew", "/logout", "/logout-everywhere", "/sessions/end"} {
-			if status, _ := b.post(page, "user", s.user("mallory"), "note", "x", "version", "1"); status != 403 {
+		for _, page := range actions {
+			status, _ := b.post(page, "user", s.user("mallory"), "note", "x", "version", "1")
+			if status != 403 {
 				t.Errorf("%s, %s: %d", header, page, status)
 			}
 		}
@@ -328,7 +340,7 @@ func otherSitesAreRefused(t *testing.T, s *site) {
 
 func getChangesNothing(t *testing.T, s *site) {
 	b := s.loggedIn(t, "ann", "Firefox")
-	for _, page := range []string{"/note", "/login", "/renew", "/logout", "/logout-everywhere", "/sessions/end", "/nothing"} {
+	for _, page := range append(slices.Clone(actions), "/nothing") {
 		if status, _ := b.send("GET", page+"?user=bob&note=x&version=1", ""); status != 404 && status != 405 {
 			t.Errorf("GET %s: %d", page, status)
 		}
@@ -338,21 +350,26 @@ func getChangesNothing(t *testing.T, s *site) {
 
 func noInputBreaks(t *testing.T, s *site) {
 	b := s.loggedIn(t, "ann", "\xff\xfe agent "+strings.Repeat("é", 400))
-	for _, note := range []string{"a+b c&d=e;f%20", "<b>&\"'\\\n\t\u2028", "grüße 😀", strings.Repeat("long ", 10_000), " ", ""} {
+	for _, note := range []string{
+		"a+b c&d=e;f%20", "<b>&\"'\\\n\t\u2028", "grüße 😀", strings.Repeat("long ", 10_000), " ", "",
+	} {
 		b.save(note)
 		if got := b.session().Note; got != note {
 			t.Errorf("%.30q came back as %.30q", note, got)
 		}
 	}
 	for _, form := range []string{
-		"note=%00&version=7", "note=%ff&version=7", "note=%&version=7", "note=x", "note=x&version=", "note=x&version=-1",
-		"note=x&version=x", "note=x&version=99999999999", "version=7&version=8", "&&&=&%00=%00", "",
+		"note=%00&version=7", "note=%ff&version=7", "note=%&version=7", "note=x", "note=x&version=",
+		"note=x&version=-1", "note=x&version=x", "note=x&version=99999999999", "version=7&version=8",
+		"&&&=&%00=%00", "",
 	} {
 		if status, _ := b.send("POST", "/note", form); status >= 500 {
 			t.Errorf("a note by %q: %d", form, status)
 		}
 	}
-	for _, form := range []string{"", "user", "user=%00", "user=%ff", "user[]=x", "user=" + strings.Repeat("u", 2000)} {
+	for _, form := range []string{
+		"", "user", "user=%00", "user=%ff", "user[]=x", "user=" + strings.Repeat("u", 2000),
+	} {
 		if status, _ := s.browser(t, "Firefox").send("POST", "/login", form); status >= 500 {
 			t.Errorf("a login by %.20q: %d", form, status)
 		}
@@ -378,7 +395,10 @@ func outageLogsNobodyOut(t *testing.T, s *site) {
 		b.want(503, page, "user", s.user("bob"), "note", "x", "version", "1")
 	}
 	must(t, cluster.Primary.Start(t.Context()))
-	eventually(t, "answers again", func() bool { status, _ := b.send("GET", "/session", ""); return status == 200 })
+	eventually(t, "answers again", func() bool {
+		status, _ := b.send("GET", "/session", "")
+		return status == 200
+	})
 	b.mustHave(session{Subject: s.user("ann"), Version: 1})
 }
 

@@ -97,7 +97,8 @@ func (b *browser) token() string {
 // send sends a form and returns the answer.
 func (b *browser) send(method, page, form string) (status int, body string) {
 	b.t.Helper()
-	request, err := http.NewRequestWithContext(b.t.Context(), method, "http://127.0.0.1:"+b.site.port+page, strings.NewReader(form))
+	address := "http://127.0.0.1:" + b.site.port + page
+	request, err := http.NewRequestWithContext(b.t.Context(), method, address, strings.NewReader(form))
 	must(b.t, err)
 	request.Header.Set("User-Agent", b.agent)
 	if method == "POST" {
@@ -211,7 +212,8 @@ func (b *browser) mustBe(name string) {
 // mustListNothing is for whom the program may answer with an empty list or with a refusal.
 func (b *browser) mustListNothing() {
 	b.t.Helper()
-	if status, body := b.send("GET", "/sessions", ""); status != 401 && (status != 200 || strings.TrimSpace(body) != "[]") {
+	status, body := b.send("GET", "/sessions", "")
+	if status != 401 && (status != 200 || strings.TrimSpace(body) != "[]") {
 		b.t.Errorf("GET /sessions: %d: %s", status, body)
 	}
 }
@@ -233,7 +235,10 @@ func (b *browser) row(column string) string {
 
 func (b *browser) left() float64 {
 	b.t.Helper()
-	return get[float64](b.t, "SELECT date_part('epoch', expires_at - now()) FROM sessionsql.session WHERE id = $1", b.id())
+	left := b.row("date_part('epoch', expires_at - now())::text")
+	seconds, err := strconv.ParseFloat(left, 64)
+	must(b.t, err)
+	return seconds
 }
 
 // setExpiry moves the end of the session, so that no test waits for it.

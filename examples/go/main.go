@@ -1,4 +1,4 @@
-// A web login on PostgreSQL, in Go with net/http. It finds the database as psql does (PGHOST, PGDATABASE ...);
+// A web login on PostgreSQL, in Go with net/http. It finds the database as psql does (PGHOST ...);
 // PORT is 8080, IDLE_TIMEOUT 1800 seconds. Behind TLS leave PLAIN_HTTP out: the cookie is then Secure.
 //
 //	PLAIN_HTTP=1 go run ./examples/go    # in the root of this module; then open http://localhost:8080
@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log"
 	"net/http"
 	"os"
@@ -82,24 +83,23 @@ func answer(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// do returns the answer, and the token that the browser has from now on. Where there is no session, s is empty.
+// do returns the answer, and the token that the browser has from now on. Without a session, s is empty.
 func do(r *http.Request, token sessionsql.Token, s sessionsql.Session) (any, sessionsql.Token, error) {
 	switch r.Pattern {
 	case "GET /session":
 		return map[string]any{
-			"subject": s.Subject, "note": s.Payload, "version": s.Version, "expires_in": s.ExpiresIn.Seconds(),
+			"note": s.Payload, "version": s.Version, "subject": s.Subject, "expires_in": s.ExpiresIn.Seconds(),
 		}, token, nil
-	case "POST /note": // A visitor's first one begins a session; later ones name the version that they change.
-		version, _ := strconv.ParseUint(r.FormValue("version"), 10, 31)
+	case "POST /note": // The first one begins a session. Later ones name the version that they change.
+		version, _ := strconv.ParseUint(r.FormValue("version"), 10, 31) // 0: the page had no session
 		if version == 0 && s.Version == 0 {
 			return begin(r, r.FormValue("note"), "")
 		}
-		expected := int32(cmp.Or(version, 1<<31-1)) // A page without a session conflicts with one that has one.
-		next, err := store.Update(r.Context(), token, r.FormValue("note"), expected)
+		next, err := store.Update(r.Context(), token, r.FormValue("note"), int32(cmp.Or(version, 1<<31-1)))
 		return map[string]int32{"version": next}, token, err
 	case "POST /login":
 		return login(r, token, s)
-	case "POST /renew": // After a change of rights, say. The old token is good for 10 s, for requests under way.
+	case "POST /renew": // As after a change of rights. The old token is good for 10 s, for what is under way.
 		next, err := store.Rotate(r.Context(), token, nil)
 		if errors.Is(err, sessionsql.ErrRotated) {
 			return nil, token, nil // by another request, which sets the cookie
@@ -115,7 +115,7 @@ func do(r *http.Request, token sessionsql.Token, s sessionsql.Session) (any, ses
 		sessions, err := store.ListSubject(r.Context(), s.Subject, token)
 		for _, o := range sessions {
 			rows = append(rows, map[string]any{ // JavaScript would round an id that is a number.
-				"id": strconv.FormatInt(o.ID, 10), "label": o.Label, "current": o.Current, "created_at": o.CreatedAt,
+				"id": fmt.Sprint(o.ID), "label": o.Label, "created_at": o.CreatedAt, "current": o.Current,
 			})
 		}
 		return rows, token, err

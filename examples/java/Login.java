@@ -1,6 +1,5 @@
 // A web login on PostgreSQL, in Java with JDBC. It finds the database as psql does (PGHOST, PGDATABASE ...);
 // PORT is 8080, IDLE_TIMEOUT 1800 seconds. Behind TLS leave PLAIN_HTTP out: the cookie is then Secure.
-//
 //     apt-get install default-jdk-headless libpostgresql-jdbc-java    # then open http://localhost:8080
 //     PLAIN_HTTP=1 java -cp /usr/share/java/postgresql.jar examples/java/Login.java
 
@@ -18,9 +17,11 @@ public class Login {
     static final Map<String, String> ENV = System.getenv();
     static final boolean PLAIN_HTTP = ENV.containsKey("PLAIN_HTTP");
     static final String COOKIE = PLAIN_HTTP ? "session" : "__Host-session"; // so prefixed, from no other host
+    static final String ATTRIBUTES = "; Path=/; HttpOnly; SameSite=Lax" + (PLAIN_HTTP ? "" : "; Secure");
     // stringtype: strings go as what the server takes them for, so '1800' is an interval and '7' a number.
     static final String DATABASE = "jdbc:postgresql://" + ENV.getOrDefault("PGHOST", "localhost") + ":"
         + ENV.getOrDefault("PGPORT", "5432") + "/" + ENV.get("PGDATABASE") + "?stringtype=unspecified";
+    static final String IDLE_TIMEOUT = ENV.getOrDefault("IDLE_TIMEOUT", "1800");
 
     final Map<String, String> form = new HashMap<>();
     HttpExchange exchange;
@@ -40,8 +41,8 @@ public class Login {
                 var statement = connection.prepareStatement(sql)) {
             for (int i = 0; i < parameters.length; i++) statement.setString(i + 1, parameters[i]);
             ResultSet row = statement.executeQuery();
-            int columns = row.getMetaData().getColumnCount();
-            return row.next() ? new String[] {row.getString(1), row.getString(columns)} : null;
+            int last = row.getMetaData().getColumnCount();
+            return row.next() ? new String[] {row.getString(1), row.getString(last)} : null;
         }
     }
 
@@ -54,7 +55,7 @@ public class Login {
             answer = "200 " + act(exchange.getRequestMethod() + " " + exchange.getRequestURI().getPath());
         } catch (IllegalStateException refused) {
             answer = refused.getMessage();
-        } catch (SQLException | IllegalArgumentException error) { // 22: a NUL byte, say, or an id that is no number
+        } catch (SQLException | IllegalArgumentException error) { // 22: such as a NUL byte, or a bad id
             boolean bad = !(error instanceof SQLException e) || e.getSQLState().startsWith("22");
             System.err.println(error.getMessage());
             answer = bad ? "400 not a form of this page" : "503 try again"; // The cookie stays.
@@ -81,7 +82,7 @@ public class Login {
             form.put(URLDecoder.decode(pair[0], UTF_8), URLDecoder.decode(pair[1], UTF_8));
         }
         return switch (page) {
-            case "GET /session" -> found != null ? found[1] : "{\"note\":\"\",\"version\":0,\"expires_in\":0}";
+            case "GET /session" -> found == null ? "{\"note\": \"\", \"version\": 0}" : found[1];
             case "POST /note" -> save(found, form.getOrDefault("note", ""), form.getOrDefault("version", ""));
             case "POST /login" -> login(form.getOrDefault("user", ""));
             // After a change of rights, say. Null where another request was first, which sets the cookie.
@@ -92,8 +93,9 @@ public class Login {
             case "GET /sessions" -> query("SELECT coalesce(json_agg(json_build_object("
                 + "'id', id::text, 'label', label, 'created_at', created_at, 'current', is_current)), '[]')"
                 + " FROM sessionsql.list_sessions(?)", token)[0];
-            case "POST /sessions/end" -> query("SELECT sessionsql.end_listed_session(?, ?)", token, form.get("id"))[0]
-                .equals("t") ? "null" : refuse("401 no such session of yours"); // another one of the same user
+            case "POST /sessions/end" -> "t".equals( // one other session of the same user
+                query("SELECT sessionsql.end_listed_session(?, ?)", token, form.get("id"))[0])
+                ? "null" : refuse("401 no such session of yours");
             default -> refuse("404 no such page");
         };
     }
@@ -119,8 +121,7 @@ public class Login {
 
     String begin(String note, String subject) throws SQLException {
         String sql = "SELECT sessionsql.new_session(?, ?, subject => ?, label => left(?, 100))";
-        String idle = ENV.getOrDefault("IDLE_TIMEOUT", "1800");
-        setCookie(query(sql, note, idle, subject, header("User-Agent"))[0]);
+        setCookie(query(sql, note, IDLE_TIMEOUT, subject, header("User-Agent"))[0]);
         return "{\"version\":1}";
     }
 
@@ -131,9 +132,8 @@ public class Login {
 
     String setCookie(String value) {
         if (value == null) return "null";
-        String attributes = "; Path=/; HttpOnly; SameSite=Lax" + (PLAIN_HTTP ? "" : "; Secure");
-        if (value.isEmpty()) attributes += "; Max-Age=0";
-        exchange.getResponseHeaders().set("Set-Cookie", COOKIE + "=" + value + attributes);
+        exchange.getResponseHeaders().set("Set-Cookie",
+            COOKIE + "=" + value + ATTRIBUTES + (value.isEmpty() ? "; Max-Age=0" : ""));
         return "null";
     }
 

@@ -1,5 +1,5 @@
-// A web login on PostgreSQL, in JavaScript with pg and Express. It finds the database as psql does (PGHOST ...);
-// PORT is 8080, IDLE_TIMEOUT 1800 seconds. Behind TLS leave PLAIN_HTTP out: the cookie is then Secure.
+// A web login on PostgreSQL, in JavaScript with pg and Express. It finds the database as psql does (PGHOST
+// ...); PORT is 8080, IDLE_TIMEOUT 1800 seconds. Behind TLS leave PLAIN_HTTP out: the cookie is then Secure.
 //
 //     npm --prefix examples/javascript ci
 //     PLAIN_HTTP=1 node examples/javascript/login.js    # and open http://localhost:8080
@@ -12,8 +12,8 @@ const { PLAIN_HTTP, PORT = '8080', IDLE_TIMEOUT = '1800' } = process.env
 const COOKIE = PLAIN_HTTP ? 'session' : '__Host-session' // with this prefix, from no other host
 const ATTRIBUTES = { path: '/', httpOnly: true, sameSite: 'lax', secure: !PLAIN_HTTP }
 
-// pool.query takes a connection for one statement, which commits by itself: a logout holds when it returns, and
-// keepalive locks no row while a page is made.
+// pool.query takes a connection for one statement, which commits by itself: a logout holds when it returns,
+// and keepalive locks no row while a page is made.
 const pool = new pg.Pool({ connectionTimeoutMillis: 2000 })
 pool.on('error', error => console.error(error.message)) // an idle connection that broke
 
@@ -51,7 +51,8 @@ async function begin(request, response, note, subject) {
 }
 
 const app = express()
-app.get('/', (request, response) => response.sendFile(fileURLToPath(new URL('../index.html', import.meta.url))))
+const page = fileURLToPath(new URL('../index.html', import.meta.url))
+app.get('/', (request, response) => response.sendFile(page))
 app.use(refuseOtherSites, express.urlencoded({ limit: '1mb' }), useSession)
 
 app.get('/session', ({ session }, response) => {
@@ -90,7 +91,7 @@ app.post('/login', async (request, response) => {
 // After a change of rights, say. The old token is good for 10 s more, for requests under way.
 app.post('/renew', async (request, response) => {
   const token = await value('SELECT sessionsql.renew_session($1)', request.token)
-  if (token) response.cookie(COOKIE, token, ATTRIBUTES) // else another request was first, which sets the cookie
+  if (token) response.cookie(COOKIE, token, ATTRIBUTES) // else another request was first, and sets it
   response.json(null)
 })
 
@@ -106,8 +107,8 @@ app.post('/logout-everywhere', async ({ session }, response) => {
 })
 
 app.get('/sessions', async (request, response) => {
-  const sessions = await rows('SELECT * FROM sessionsql.list_sessions($1)', request.token)
-  response.json(sessions.map(({ id, label, created_at, is_current }) => ({ id, label, created_at, current: is_current })))
+  const columns = 'id, label, created_at, is_current AS current'
+  response.json(await rows(`SELECT ${columns} FROM sessionsql.list_sessions($1)`, request.token))
 })
 
 // Ends one other session of the same user. pg sends and returns an id, which has 64 bits, as a string.
@@ -120,7 +121,7 @@ app.post('/sessions/end', async (request, response) => {
 
 app.use((error, request, response, next) => {
   if (error.status) return response.status(error.status).send(error.message)
-  if (error.code?.startsWith('22')) return response.status(400).send('not a form of this page') // a NUL byte, say
+  if (error.code?.startsWith('22')) return response.status(400).send('not a form of this page') // a NUL byte
   console.error(error.message) // This says nothing about the session: the cookie stays.
   response.status(503).send('try again')
 })

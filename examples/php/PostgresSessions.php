@@ -5,9 +5,9 @@ declare(strict_types=1);
 /**
  * Keeps $_SESSION in PostgreSQL; the id that PHP puts into the cookie is the token. Copy this file.
  *
- * It needs session.use_strict_mode, by which PHP drops a cookie that opens no session, and it leaves the deletion of
- * expired rows to cron: CALL sessionsql.reap_all(). PHP's own handler locks a session for the whole of a request.
- * This one lets requests run side by side, and the later of two writes fails: see $version.
+ * It needs session.use_strict_mode, by which PHP drops a cookie that opens no session, and it leaves the
+ * deletion of expired rows to cron: CALL sessionsql.reap_all(). PHP's own handler locks a session while a
+ * request lasts. This one lets requests run side by side, and the later of two writes fails: see $version.
  */
 final class PostgresSessions implements
     SessionHandlerInterface, SessionIdInterface, SessionUpdateTimestampHandlerInterface
@@ -15,7 +15,7 @@ final class PostgresSessions implements
     /** The live session that the token opened, as use_session returned it. */
     public ?object $session = null;
 
-    /** The version that the next write expects; after it the new one, 0 on a conflict, -1 if the session is gone. */
+    /** The version that the next write expects; then the new one, 0 for a conflict, -1 for no session. */
     public int $version = 0;
 
     /** Whose the next new session is. */
@@ -27,7 +27,7 @@ final class PostgresSessions implements
     /** The connection must send parameters apart from the text: PDO::ATTR_EMULATE_PREPARES is false. */
     public function __construct(private PDO $db, private string $idleTimeout) {}
 
-    /** Runs one statement, which commits by itself. A token is a parameter, never in the text, which servers log. */
+    /** Runs a statement, which commits by itself. A token is a parameter, never in the logged text. */
     public function query(string $sql, int|string|null ...$parameters): PDOStatement
     {
         $statement = $this->db->prepare($sql);
@@ -41,7 +41,8 @@ final class PostgresSessions implements
         if ($id === $this->created) {
             return false; // PHP asks whether somebody has its new id already.
         }
-        $this->session ??= $this->query('SELECT * FROM sessionsql.use_session(?)', $id)->fetchObject() ?: null;
+        $use = 'SELECT * FROM sessionsql.use_session(?)';
+        $this->session ??= $this->query($use, $id)->fetchObject() ?: null;
         $this->version = $this->session->version ?? 0;
         return $this->session !== null;
     }
@@ -51,7 +52,8 @@ final class PostgresSessions implements
         $new = 'SELECT sessionsql.new_session(?, ?, subject => ?, label => ?)';
         $label = substr(preg_replace('/[^ -~]/', '?', $_SERVER['HTTP_USER_AGENT'] ?? ''), 0, 200);
         $this->session = null;
-        return $this->created = $this->query($new, '', $this->idleTimeout, $this->subject, $label)->fetchColumn();
+        $this->created = $this->query($new, '', $this->idleTimeout, $this->subject, $label)->fetchColumn();
+        return $this->created;
     }
 
     public function read(string $id): string
@@ -60,7 +62,7 @@ final class PostgresSessions implements
         return $this->data = $this->validateId($id) ? base64_decode($this->session->payload) : '';
     }
 
-    /** Writes base64, because what PHP serializes may hold NUL bytes, and PDO ends a text at the first of them. */
+    /** Writes base64, because what PHP serializes may hold NUL bytes, and PDO ends a text at the first. */
     public function write(string $id, string $data): bool
     {
         if ($data !== $this->data) { // PHP writes an empty $_SESSION in any case.
@@ -71,8 +73,9 @@ final class PostgresSessions implements
     }
 
     /**
-     * Gives the session a new token, as session_regenerate_id() does, but in the same row. Returns false where there
-     * is no session, or where another request was first, which sets the cookie. At login, pass the user and '0 s'.
+     * Gives the session a new token, as session_regenerate_id() does, but in the same row. Returns false if
+     * there is none, or where another request was first, which sets the cookie. At login, pass the user and
+     * a grace of '0 s'.
      */
     public function renew(?string $subject = null, string $grace = '10 s'): bool
     {

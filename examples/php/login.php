@@ -80,13 +80,13 @@ function logoutEverywhere(PostgresSessions $sessions): array
 
 function sessions(PostgresSessions $sessions): array
 {
-    $rows = $sessions->query('SELECT * FROM sessionsql.list_sessions(?)', session_id())->fetchAll(PDO::FETCH_OBJ);
+    $list = 'SELECT * FROM sessionsql.list_sessions(?)';
     return [200, array_map(fn ($row) => [
         'id' => (string) $row->id, // JavaScript would round a number
         'label' => $row->label,
         'created_at' => (new DateTime($row->created_at))->format(DATE_ATOM),
         'current' => $row->is_current,
-    ], $rows)];
+    ], $sessions->query($list, session_id())->fetchAll(PDO::FETCH_OBJ))];
 }
 
 /** Ends one other session of the same user. */
@@ -127,7 +127,8 @@ session_name($plainHTTP ? 'session' : '__Host-session'); // with this prefix, fr
 session_set_cookie_params(['path' => '/', 'secure' => !$plainHTTP, 'httponly' => true, 'samesite' => 'Lax']);
 ini_set('session.use_strict_mode', '1');
 try {
-    $db = new PDO('pgsql:', null, null, [PDO::ATTR_EMULATE_PREPARES => false, PDO::PGSQL_ATTR_DISABLE_PREPARES => true]);
+    $options = [PDO::ATTR_EMULATE_PREPARES => false, PDO::PGSQL_ATTR_DISABLE_PREPARES => true];
+    $db = new PDO('pgsql:', null, null, $options);
     $sessions = new PostgresSessions($db, getenv('IDLE_TIMEOUT') ?: '1800');
     session_set_save_handler($sessions);
     if ($sessions->validateId((string) filter_input(INPUT_COOKIE, session_name()))) {
@@ -138,7 +139,7 @@ try {
     session_write_close();
 } catch (PDOException $error) { // It says nothing about the session: the cookie stays.
     error_log($error->getMessage());
-    $refused = str_starts_with((string) $error->getCode(), '22'); // a NUL byte, say, or an id that is no number
+    $refused = str_starts_with((string) $error->getCode(), '22'); // such as an id that is no number
     [$status, $answer] = $refused ? [400, 'not a form of this page'] : [503, 'try again'];
 }
 http_response_code($status);

@@ -76,7 +76,7 @@ class Visit(BaseHTTPRequestHandler):
 
     def send(self, status, result):
         page = isinstance(result, str)
-        body = (result if page else json.dumps(result)).encode()
+        body = (result if page else json.dumps(result, default=lambda time: time.isoformat())).encode()
         self.send_response(status)
         self.send_header("Content-Type", "text/html" if page else "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -129,10 +129,9 @@ class Visit(BaseHTTPRequestHandler):
             self.new_token = ""
 
     def list(self):
-        return [
-            {"id": str(r.id), "label": r.label, "created_at": r.created_at.isoformat(), "current": r.is_current}
-            for r in query("SELECT * FROM sessionsql.list_sessions(%s)", self.token)
-        ]
+        columns = "id::text, label, created_at, is_current AS current"
+        rows = query(f"SELECT {columns} FROM sessionsql.list_sessions(%s)", self.token)
+        return [row._asdict() for row in rows]
 
     def end(self):
         """Ends one other session of the same user."""
