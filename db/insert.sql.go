@@ -34,7 +34,8 @@ type InsertParams struct {
 	MaxSessions     sql.NullInt32
 }
 
-// What 0.1.0 serves too, so that programs and bundles of different versions run side by side.
+// Insert names only parameters that 0.1.0 has, so that programs and bundles of different versions run side by
+// side.
 func (q *Queries) Insert(ctx context.Context, db DBTX, arg InsertParams) (int64, error) {
 	row := db.QueryRowContext(ctx, insert,
 		arg.SecretHash,

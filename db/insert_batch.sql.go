@@ -30,7 +30,7 @@ type InsertBatchParams struct {
 	Subjects        pgtext.Subjects
 }
 
-// What 0.1.0 serves too; see insert.
+// InsertBatch names only parameters that 0.1.0 has, for the reason in Insert.
 func (q *Queries) InsertBatch(ctx context.Context, db DBTX, arg InsertBatchParams) ([]NewSessionID, error) {
 	rows, err := db.QueryContext(ctx, insertBatch,
 		arg.SecretHashes,

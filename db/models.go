@@ -11,25 +11,25 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// The state of the session table in one cheap row.
+// State of the session table in one cheap row.
 type Health struct {
-	// Rows by the last vacuum or analyze, expired ones included.
+	// Rows as of the last vacuum or analyze, expired ones included.
 	EstimatedRows int64
-	// Bytes of the table with its TOAST table.
+	// Bytes of the table and its TOAST table.
 	HeapBytes int64
-	// Bytes of its indexes.
+	// Bytes of the table's indexes.
 	IndexBytes int64
 	// Row versions that vacuum has yet to remove; null on a replica.
 	DeadTuples sql.NullInt64
-	// Share of updates that touched no index, 0 to 1; watch below 0.99. Null on a replica.
+	// Share of updates that changed no index, 0 to 1; watch below 0.99. Null on a replica.
 	HotRatio sql.NullFloat64
-	// When autovacuum last finished here; null when never, and on a replica.
+	// End of the last autovacuum; null if there was none, and on a replica.
 	LastAutovacuum sql.NullTime
-	// Transactions since the oldest snapshot that holds vacuum back anywhere on the server; null on a replica.
+	// Transactions since the oldest snapshot that holds back vacuum on this server; null on a replica.
 	OldestXminAge sql.NullInt64
-	// Earliest expires_at that the reaper met in its last whole lap; null when none was expired.
+	// Earliest expires_at that the reaper met in its last whole lap; null if none was expired.
 	OldestExpired sql.NullTime
-	// When the reaper last ended a lap; null when never.
+	// Time at which the reaper last ended a lap; null if never.
 	LastLapEndedAt sql.NullTime
 	// Transactions since the table was last frozen.
 	WraparoundAge int64
@@ -43,7 +43,7 @@ type ListedSession struct {
 	CreatedAt time.Time
 	// Seconds left, by the server's clock.
 	ExpiresIn float64
-	// What its user tells it apart by; null when none was given.
+	// Name by which a user tells their sessions apart; null if none was given.
 	Label sql.NullString
 }
 
@@ -77,15 +77,15 @@ type Node struct {
 	WalPosition int64
 	// Bytes of WAL on disk (primary) or replayed (replica).
 	FlushedPosition int64
-	// Timeline that a primary writes on; 0 on a replica.
+	// Timeline on which a primary writes; 0 on a replica.
 	Timeline int32
-	// Timeline that was last noted, as far as this server knows.
+	// Last noted timeline, as visible on this server.
 	NotedTimeline int32
-	// The same on a primary and all its replicas, and on no other.
+	// Number of the cluster, which a primary shares with all its replicas and no other server.
 	SystemIdentifier int64
-	// When the server was started, in seconds since 1970: no two have it the same.
+	// Start of the server, in seconds since 1970; differs between any two servers.
 	StartedAt float64
-	// Seconds since 1970 by the server's clock.
+	// The server's clock, in seconds since 1970.
 	Clock float64
 }
 

@@ -13,7 +13,7 @@ const inRecovery = `-- name: InRecovery :one
 SELECT pg_catalog.pg_is_in_recovery() AS in_recovery
 `
 
-// Needs no bundle, and so no version of it.
+// InRecovery works without a bundle.
 func (q *Queries) InRecovery(ctx context.Context, db DBTX) (bool, error) {
 	row := db.QueryRowContext(ctx, inRecovery)
 	var in_recovery bool

@@ -28,7 +28,7 @@ type RotateParams struct {
 	Subject       sql.NullString
 }
 
-// What 0.1.0 serves too; see insert.
+// Rotate names only parameters that 0.1.0 has, for the reason in Insert.
 func (q *Queries) Rotate(ctx context.Context, db DBTX, arg RotateParams) (bool, error) {
 	row := db.QueryRowContext(ctx, rotate,
 		arg.ID,

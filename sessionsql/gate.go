@@ -2,26 +2,26 @@ package sessionsql
 
 import "sync"
 
-// gate counts calls under way, and lets none in once it is shut. (A WaitGroup alone may not be added to while it is waited
-// for.)
+// A gate counts the calls under way, and lets none in once it is shut. It guards its WaitGroup, because calls
+// of Add and Wait may not race.
 type gate struct {
 	mu     sync.RWMutex
 	closed bool
-	inside sync.WaitGroup
+	calls  sync.WaitGroup
 }
 
-// enter reports whether the caller may go on; if so, it calls leave at the end.
+// enter reports whether the caller may go on. If so, the caller calls leave at its end.
 func (g *gate) enter() bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if g.closed {
 		return false
 	}
-	g.inside.Add(1)
+	g.calls.Add(1)
 	return true
 }
 
-func (g *gate) leave() { g.inside.Done() }
+func (g *gate) leave() { g.calls.Done() }
 
 // shut lets no further call in, and reports whether it was the first to do so.
 func (g *gate) shut() bool {
@@ -32,4 +32,4 @@ func (g *gate) shut() bool {
 	return first
 }
 
-func (g *gate) wait() { g.inside.Wait() }
+func (g *gate) wait() { g.calls.Wait() }

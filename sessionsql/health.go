@@ -7,22 +7,22 @@ import (
 	"github.com/sessionsql/postgres/db"
 )
 
-// Health is the state of the session table on the primary: one cheap row, for a dashboard and for the engineer at 3 a.m.
+// Health is the state of the session table on the primary. It is cheap to read, because no row is counted.
 type Health struct {
-	EstimatedRows  int64        // by the last vacuum or analyze, expired ones included
-	HeapBytes      int64        // of the table with its TOAST table
-	IndexBytes     int64        // of its indexes
-	DeadTuples     int64        // row versions that vacuum has yet to remove
+	EstimatedRows  int64        // of the last vacuum or analyze, expired sessions included
+	HeapBytes      int64        // the table with its TOAST table
+	IndexBytes     int64        // all indexes of the table
+	DeadTuples     int64        // row versions that vacuum has not removed yet
 	HotRatio       float64      // share of updates that touched no index, 0 to 1; watch below 0.99
-	LastAutovacuum sql.NullTime // when autovacuum last finished here
+	LastAutovacuum sql.NullTime // when autovacuum last finished on this table
 	OldestXminAge  int64        // transactions since the oldest snapshot that holds vacuum back
 	OldestExpired  sql.NullTime // earliest expiry that the reaper met in its last whole lap
 	LastLapEndedAt sql.NullTime // when the reaper last ended a lap
 	WraparoundAge  int64        // transactions since the table was last frozen
 }
 
-// Health returns the view sessionsql.health of the primary. With roles.sql it takes sessionsql_monitor. It returns
-// ErrUnavailable.
+// Health reads the view sessionsql.health on the primary. With roles.sql it needs the role
+// sessionsql_monitor. It returns ErrUnavailable.
 func (s *Store) Health(ctx context.Context) (Health, error) {
 	if !s.calls.enter() {
 		return Health{}, ErrClosed
@@ -34,7 +34,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		return err
 	})
 	if err != nil {
-		return Health{}, s.failed("health", err)
+		return Health{}, s.countError("health", err)
 	}
 	return Health{
 		EstimatedRows:  row.EstimatedRows,

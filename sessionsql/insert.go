@@ -4,22 +4,20 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/internal/pgtext"
-	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// InsertOptions is what one session has of its own. The zero value of each field means the Store's.
+// InsertOptions says how one session differs from the Store's options; nil is the same as the zero value.
 type InsertOptions struct {
-	// Subject is whose session this is, a user's id say, at most 1024 bytes. Defaults to nobody's: an anonymous session.
+	// Subject is the owner of the session, such as a user's id, at most 1024 bytes. Defaults to none, which
+	// makes an anonymous session.
 	Subject string
 
-	// Label is what a user tells their sessions apart by in a list ("Firefox on Linux"), at most 256 bytes. It comes back
-	// from ListSubject and from no lookup. Defaults to none.
+	// Label tells a user's sessions apart in a list ("Firefox on Linux"), at most 256 bytes. ListSubject
+	// returns it, and a lookup does not. Defaults to none.
 	Label string
 
 	// IdleTimeout is this session's idle timeout ("remember me"). Defaults to [Options.IdleTimeout].
@@ -28,46 +26,44 @@ type InsertOptions struct {
 	// Lifetime is this session's absolute timeout; NoLifetime is none. Defaults to [Options.Lifetime].
 	Lifetime time.Duration
 
-	// MaxSessions is how many live sessions the subject may have, this one included: the oldest beyond it are ended, in the
-	// same statement. It needs a Subject. Such an insert shares no round trip. OWASP ASVS 5.0, 7.1.2.
-	//
-	// Defaults to no cap.
+	// MaxSessions bounds the live sessions of the subject, this one included. The same statement ends the
+	// oldest ones beyond it. It needs a Subject. Such an insert shares no round trip. OWASP ASVS 5.0, 7.1.2.
+	// Defaults to 0, no cap.
 	MaxSessions int32
 }
 
 // NoLifetime gives a session no absolute timeout, in a Store that has one.
 const NoLifetime time.Duration = -1
 
-// newSession is what an insert sends, but for the secret itself.
 type newSession struct {
-	hash     hash
-	payload  string
-	idle     float64         // seconds
-	lifetime sql.NullFloat64 // seconds
-	subject  sql.NullString
-	label    string // empty for none
-	max      sql.NullInt32
+	hash            hash
+	payload         string
+	idleSeconds     float64
+	lifetimeSeconds sql.NullFloat64
+	subject         sql.NullString
+	label           string // empty for none
+	maxSessions     sql.NullInt32
 }
 
-// Insert makes a new session and returns the token that opens it. Nil options are the same as the zero value.
+// Insert makes a new session and returns the token that opens it.
 //
-// The commit is asynchronous: a crash of the server within about half a second may lose the session, whole, and its token
-// then opens nothing. Concurrent calls share round trips.
+// The commit is asynchronous, so a crash of the server within about half a second may lose the session; its
+// token then opens nothing. Concurrent calls share round trips.
 //
 // It returns a *[PayloadError] or ErrOptions for bad input, and ErrUnavailable.
 func (s *Store) Insert(ctx context.Context, payload string, options *InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (int64, error) {
-		if session.max.Valid {
-			defer s.recent.markSubject(session.subject.String) // it may have ended others
+		if session.maxSessions.Valid {
+			defer s.recent.markSubject(session.subject.String) // because it may have ended others
 			return s.insertOne(ctx, session)
 		}
 		return s.inserts.Do(ctx, session)
 	})
 }
 
-// InsertTx is Insert within the caller's transaction: the session exists when, and only when, tx commits, as durable as
-// tx is. The Store does not see the commit, so sessions that MaxSessions ended may be read from a replica for up to
-// [Options.MaxReplicaLag]. MaxSessions needs a tx of isolation level read committed.
+// InsertTx is Insert within the caller's transaction. The session exists if tx commits, and is as durable as
+// tx. The Store does not see the commit, so sessions that MaxSessions ended may be read from a replica for up
+// to [Options.MaxReplicaLag]. MaxSessions needs a tx of isolation level read committed.
 func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options *InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (int64, error) {
 		id, err := s.sendInsert(ctx, tx, session, true)
@@ -76,7 +72,9 @@ func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options *In
 }
 
 // insert checks the input and makes the secret; send inserts the row and returns its id.
-func (s *Store) insert(payload string, options *InsertOptions, send func(newSession) (int64, error)) (Token, error) {
+func (s *Store) insert(
+	payload string, options *InsertOptions, send func(newSession) (int64, error),
+) (Token, error) {
 	session, err := s.newSession(payload, options)
 	if err != nil {
 		return "", err
@@ -89,7 +87,7 @@ func (s *Store) insert(payload string, options *InsertOptions, send func(newSess
 	defer s.calls.leave()
 	id, err := send(session)
 	if err != nil {
-		return "", s.failed("insert", err)
+		return "", s.countError("insert", err)
 	}
 	s.stats.inserts.Add(1)
 	return secret.token(id), nil
@@ -111,62 +109,25 @@ func (s *Store) newSession(payload string, options *InsertOptions) (newSession, 
 	if err := checkSubject(own.Subject); err != nil {
 		return newSession{}, fmt.Errorf("sessionsql: insert: %w", err)
 	}
-	if err := checkText("label", own.Label, bundle.MaxLabelBytes); err != nil {
+	if err := checkLabel(own.Label); err != nil {
 		return newSession{}, fmt.Errorf("sessionsql: insert: %w", err)
 	}
-	if err := checkCap(own.MaxSessions, own.Subject); err != nil {
+	if err := checkMaxSessions(own.MaxSessions, own.Subject); err != nil {
 		return newSession{}, fmt.Errorf("sessionsql: insert: %w", err)
 	}
 	if err := s.checkPayload(payload); err != nil {
 		return newSession{}, err
 	}
 	return newSession{
-		payload:  payload,
-		idle:     idle.Seconds(),
-		lifetime: sql.NullFloat64{Float64: lifetime.Seconds(), Valid: lifetime != 0},
-		subject:  nullString(own.Subject),
-		label:    own.Label,
-		max:      sql.NullInt32{Int32: own.MaxSessions, Valid: own.MaxSessions != 0},
+		payload:         payload,
+		idleSeconds:     idle.Seconds(),
+		lifetimeSeconds: nullSeconds(lifetime),
+		subject:         nullString(own.Subject),
+		label:           own.Label,
+		maxSessions:     sql.NullInt32{Int32: own.MaxSessions, Valid: own.MaxSessions != 0},
 	}, nil
 }
 
-// checkPayload refuses what PostgreSQL text cannot hold, before anything is sent.
-func (s *Store) checkPayload(payload string) error {
-	reason := ""
-	switch {
-	case len(payload) > s.options.MaxPayloadBytes:
-		reason = "is too large"
-	case strings.IndexByte(payload, 0) >= 0:
-		reason = "contains a NUL byte"
-	case !utf8.ValidString(payload):
-		reason = "is not valid UTF-8"
-	default:
-		return nil
-	}
-	return &PayloadError{Reason: reason, Size: len(payload), Max: s.options.MaxPayloadBytes}
-}
-
-func checkSubject(subject string) error { return checkText("subject", subject, bundle.MaxSubjectBytes) }
-
-// checkText refuses what the column of this name does not take, without repeating it.
-func checkText(name, text string, maxBytes int64) error {
-	if int64(len(text)) > maxBytes || strings.IndexByte(text, 0) >= 0 || !utf8.ValidString(text) {
-		return fmt.Errorf("%w: a %s must be UTF-8 without NUL, at most %d bytes", ErrOptions, name, maxBytes)
-	}
-	return nil
-}
-
-func checkCap(maxSessions int32, subject string) error {
-	if maxSessions < 0 || maxSessions > 0 && subject == "" {
-		return fmt.Errorf("%w: MaxSessions must be positive, and needs a Subject", ErrOptions)
-	}
-	return nil
-}
-
-// nullString is null for an empty text.
-func nullString(text string) sql.NullString { return sql.NullString{String: text, Valid: text != ""} }
-
-// insertOne is a lone insert.
 func (s *Store) insertOne(ctx context.Context, session newSession) (int64, error) {
 	var id int64
 	err := s.primary.write(ctx, "insert", func(ctx context.Context, on Tx) (err error) {
@@ -176,16 +137,16 @@ func (s *Store) insertOne(ctx context.Context, session newSession) (int64, error
 	return id, err
 }
 
-// sendInsert sends one session. Without a label it sends what an older bundle understands as well.
+// sendInsert sends one session. Without a label it uses the signature that older bundles have too.
 func (s *Store) sendInsert(ctx context.Context, on Tx, session newSession, durable bool) (int64, error) {
 	params := db.InsertParams{
 		SecretHash:      session.hash[:],
 		Payload:         pgtext.Payload(session.payload),
-		IdleSeconds:     session.idle,
-		LifetimeSeconds: session.lifetime,
+		IdleSeconds:     session.idleSeconds,
+		LifetimeSeconds: session.lifetimeSeconds,
 		Subject:         session.subject,
 		Durable:         durable,
-		MaxSessions:     session.max,
+		MaxSessions:     session.maxSessions,
 	}
 	if session.label == "" {
 		return s.queries.Insert(ctx, on, params)

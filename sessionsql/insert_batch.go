@@ -9,26 +9,27 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// insertMany inserts what callers gathered, in one statement. It is all or nothing: when the server refuses the batch, each
-// session is tried apart, so that the one that is at fault fails alone. When the server did not answer, nobody knows whether
-// it committed, and nothing is sent twice.
+// insertMany inserts a batch in one statement. When the server refuses the batch, it has inserted none, so
+// each caller tries alone, and only the faulty session fails. When the server does not answer, it may have
+// committed, so nothing is sent twice.
 func (s *Store) insertMany(ctx context.Context, calls []*coalesce.Call[newSession, int64]) {
 	var params db.InsertBatchParams
 	var labels pgtext.Subjects
 	labelled := false
-	for _, each := range calls {
-		session := &each.Question
+	for _, call := range calls {
+		session := &call.Question
 		params.SecretHashes = append(params.SecretHashes, session.hash)
 		params.Payloads = append(params.Payloads, session.payload)
-		params.IdleSeconds = append(params.IdleSeconds, sql.NullFloat64{Float64: session.idle, Valid: true})
-		params.LifetimeSeconds = append(params.LifetimeSeconds, session.lifetime)
+		idle := sql.NullFloat64{Float64: session.idleSeconds, Valid: true}
+		params.IdleSeconds = append(params.IdleSeconds, idle)
+		params.LifetimeSeconds = append(params.LifetimeSeconds, session.lifetimeSeconds)
 		params.Subjects = append(params.Subjects, session.subject)
 		labels = append(labels, nullString(session.label))
 		labelled = labelled || session.label != ""
 	}
 	var rows []db.NewSessionID
 	err := s.primary.write(ctx, "insert", func(ctx context.Context, on Tx) (err error) {
-		if !labelled { // which an older bundle understands as well
+		if !labelled { // older bundles have this signature too
 			rows, err = s.queries.InsertBatch(ctx, on, params)
 			return err
 		}
@@ -43,8 +44,8 @@ func (s *Store) insertMany(ctx context.Context, calls []*coalesce.Call[newSessio
 		return err
 	})
 	if refused(err) {
-		for _, each := range calls {
-			each.Err = coalesce.ErrAlone
+		for _, call := range calls {
+			call.Err = coalesce.ErrAlone
 		}
 		return
 	}
@@ -52,11 +53,11 @@ func (s *Store) insertMany(ctx context.Context, calls []*coalesce.Call[newSessio
 	for _, row := range rows {
 		ids[hash(row.SecretHash)] = row.ID
 	}
-	for _, each := range calls {
-		id, inserted := ids[each.Question.hash]
-		each.Answer, each.Err = id, err
+	for _, call := range calls {
+		id, inserted := ids[call.Question.hash]
+		call.Answer, call.Err = id, err
 		if err == nil && !inserted {
-			each.Err = &Error{Op: "insert", Node: s.primary.name, detail: "the server returned no id"}
+			call.Err = &Error{Op: "insert", Node: s.primary.name, detail: "the server returned no id"}
 		}
 	}
 }

@@ -9,26 +9,32 @@ import (
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// installTimeout bounds how long Install tries again for a caller whose context has no deadline.
-const installTimeout = time.Minute
+const (
+	// installTimeout bounds how long Install waits for its locks.
+	installTimeout = time.Minute
 
-// Install installs the SQL bundle that this package embeds, or upgrades an older one: in a few
-// transactions, one after the other. It is idempotent, safe to call from many programs at once, and never
-// touches a session. Where this version is installed it takes no lock and writes nothing. Where a newer one is
-// installed it changes nothing either, and returns nil if that one serves this program.
+	// lockPause lets others work between two attempts to get a lock, as long as an attempt makes them wait.
+	lockPause = 250 * time.Millisecond
+)
+
+// Install installs the SQL bundle that this package embeds, or upgrades an older one, in a few transactions.
+// It is idempotent, safe to call from many programs at once, and changes no session. If this version is
+// installed, Install takes no lock and writes nothing. If a newer one is installed, Install changes nothing,
+// and returns nil if that version serves this program.
 //
-// An upgrade runs while other programs use the bundle. What it cannot do beside a long transaction it tries again, for a
-// minute or until ctx ends; meanwhile nobody waits for it longer than a fraction of a second.
+// An upgrade runs while other programs use the bundle. A long transaction may hold a lock that the upgrade
+// needs. Then Install tries again, for a minute or until ctx ends, and each attempt delays other programs by
+// a quarter of a second at most.
 //
-// It runs the same files as psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql, with roles.sql where that has run before, and
-// needs the right to create a schema in the database, nothing more. It returns a *[VersionError], ErrUnavailable or
-// ErrReadOnly.
+// Install runs the same files as psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql, and roles.sql if that has run
+// before. It needs no other right than to create a schema in the database. It returns a *[VersionError],
+// ErrUnavailable or ErrReadOnly.
 func Install(ctx context.Context, primary DB) error {
 	n := &node{name: nodeName(0), db: primary}
 	for begin := time.Now(); ; {
 		var err error
 		for _, step := range append(bundle.UpgradeSteps(), bundle.Install()) {
-			if err = n.install(ctx, step); err != nil {
+			if err = n.installStep(ctx, step); err != nil {
 				break
 			}
 		}
@@ -41,7 +47,7 @@ func Install(ctx context.Context, primary DB) error {
 			if err != nil {
 				return databaseError(ctx, "install", n, err)
 			}
-			return checkVersion(installed)
+			return checkBundleVersion(installed)
 		case refused.SQLState != "55P03", time.Since(begin) > installTimeout: // lock_timeout
 			return err
 		}
@@ -55,11 +61,7 @@ func Install(ctx context.Context, primary DB) error {
 	}
 }
 
-// lockPause is how long an upgrade lets others work before it asks for its locks again: as long as it made them wait.
-const lockPause = 250 * time.Millisecond
-
-// install runs one statement in a transaction of its own.
-func (n *node) install(ctx context.Context, statement string) error {
+func (n *node) installStep(ctx context.Context, statement string) error {
 	tx, err := n.db.BeginTx(ctx, nil)
 	if err != nil {
 		return databaseError(ctx, "install", n, err)

@@ -8,30 +8,31 @@ import (
 	"github.com/sessionsql/postgres/db"
 )
 
-// A SubjectSession is one place where a user is logged in.
+// A SubjectSession is one live session in the list of its user.
 type SubjectSession struct {
 	// ID is the number of the session's row; it opens nothing.
 	ID int64
 
-	// Label is what the session was inserted with; empty for none.
+	// Label is the label that the session was inserted with; empty for none.
 	Label string
 
-	// Current says that it is the session that the token given to ListSubject opens.
+	// Current says that the token given to ListSubject opens this session.
 	Current bool
 
 	// CreatedAt is when the session was inserted, by the server's clock.
 	CreatedAt time.Time
 
-	// ExpiresIn is what is left of it, by the server's clock.
+	// ExpiresIn is the time that the session has left, by the server's clock.
 	ExpiresIn time.Duration
 }
 
-// ListSubject returns the live sessions of a user, newest first, from the primary, and marks the one that current opens; an
-// empty current marks none. [Store.RevokeListed] ends one of them. OWASP ASVS 5.0, 7.5.2.
+// ListSubject returns the live sessions of a user from the primary, newest first. It marks the session that
+// current opens; an empty current marks none. [Store.RevokeListed] ends one of them. OWASP ASVS 5.0, 7.5.2.
 //
-// It returns ErrNoSession when current opens no session of this subject, ErrOptions for an empty subject, or ErrUnavailable.
+// It returns ErrNoSession when current opens no session of this subject, ErrOptions for an empty subject, or
+// ErrUnavailable.
 func (s *Store) ListSubject(ctx context.Context, subject string, current Token) ([]SubjectSession, error) {
-	if err := needSubject(subject); err != nil {
+	if err := requireSubject(subject); err != nil {
 		return nil, fmt.Errorf("sessionsql: list subject: %w", err)
 	}
 	if !s.calls.enter() {
@@ -42,7 +43,7 @@ func (s *Store) ListSubject(ctx context.Context, subject string, current Token) 
 	if current != "" {
 		id, err := s.idOf(ctx, subject, current)
 		if err != nil {
-			return nil, s.failed("list subject", err)
+			return nil, s.countError("list subject", err)
 		}
 		currentID = id
 	}
@@ -52,7 +53,7 @@ func (s *Store) ListSubject(ctx context.Context, subject string, current Token) 
 		return err
 	})
 	if err != nil {
-		return nil, s.failed("list subject", err)
+		return nil, s.countError("list subject", err)
 	}
 	sessions := make([]SubjectSession, len(rows))
 	for i, row := range rows {
@@ -66,5 +67,3 @@ func (s *Store) ListSubject(ctx context.Context, subject string, current Token) 
 	}
 	return sessions, nil
 }
-
-func fromSeconds(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }

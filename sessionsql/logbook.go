@@ -7,88 +7,86 @@ import (
 	"time"
 )
 
-// A logbook writes a Store's log lines, one for each change of state. A server that comes and goes every
-// second would fill the log, so lines are rationed: past the ration a condition waits, and its next line
-// tells how many changes it stands for. Whoever looks at a server calls note, so a waiting condition is told
-// within one look of its turn.
-type logbook struct {
-	log *slog.Logger
-
-	mu      sync.Mutex
-	whole   time.Time    // when the ration is whole again
-	waiting []*condition // those with changes that no line tells of, in the order in which they began to wait
-}
-
-// A Store writes so many lines at once, and then one in each interval: 18 in any minute at most.
 const (
+	// A Store writes this many lines at once, and then one in each interval: 18 in any minute at most. A
+	// server that comes and goes would otherwise fill the log.
 	lineBurst    = 8
 	lineInterval = 6 * time.Second
 )
 
-// A condition is whether a server, or something in the background, works.
-type condition struct {
-	worse, better string // the texts of its lines
-	node          string // which server; empty for what runs in the background
+// A logbook writes a Store's log lines, one for each change of a condition. When there are more changes than
+// it may write lines, a condition waits, and its next line says how many changes it stands for. Every probe
+// calls note, so a waiting line is written within one probe interval after its turn.
+type logbook struct {
+	logger *slog.Logger
 
-	err     error     // why it does not work; nil while it does
-	since   time.Time // when that last changed
-	told    time.Time // since, as of the last line
-	changes int       // how many changes no line tells of
+	mu      sync.Mutex
+	fullAt  time.Time    // when a whole burst may be written again
+	waiting []*condition // the oldest first
 }
 
-// A line is one of the log.
+// A condition is whether a server or a background loop works.
+type condition struct {
+	bad, good string // the texts of its lines
+	node      string // empty for a background loop
+
+	err       error     // nil while it works
+	since     time.Time // when it last changed
+	lastSince time.Time // since, as of the last line
+	changes   int       // since the last line
+}
+
 type line struct {
 	level slog.Level
 	text  string
 	attrs []slog.Attr
 }
 
-// note takes down how a condition is, nil for well, and writes what the ration allows. The Logger is called
-// without the mutex, because it may be slow, and may use the Store.
+// note records the state of a condition, and writes the lines that are due. A nil error says that it works.
+// The Logger is called without the mutex, because it may be slow and may use the Store.
 func (b *logbook) note(c *condition, err error) {
-	for _, l := range b.lines(c, err) {
-		b.log.LogAttrs(context.Background(), l.level, l.text, l.attrs...)
+	for _, l := range b.linesDue(c, err) {
+		b.logger.LogAttrs(context.Background(), l.level, l.text, l.attrs...)
 	}
 }
 
-func (b *logbook) lines(c *condition, err error) (lines []line) {
+func (b *logbook) linesDue(c *condition, err error) (lines []line) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	at := time.Now()
+	now := time.Now()
 	if (err == nil) != (c.err == nil) {
-		if c.since = at; c.changes == 0 {
+		if c.since = now; c.changes == 0 {
 			b.waiting = append(b.waiting, c)
 		}
 		c.changes++
 	}
 	c.err = err
-	if b.whole.Before(at) {
-		b.whole = at
+	if b.fullAt.Before(now) {
+		b.fullAt = now
 	}
-	for len(b.waiting) > 0 && b.whole.Sub(at) <= (lineBurst-1)*lineInterval {
-		b.whole = b.whole.Add(lineInterval)
+	for len(b.waiting) > 0 && b.fullAt.Sub(now) <= (lineBurst-1)*lineInterval {
+		b.fullAt = b.fullAt.Add(lineInterval)
 		lines = append(lines, b.waiting[0].line())
 		b.waiting = b.waiting[1:]
 	}
 	return lines
 }
 
-// line returns the line that tells of a condition as it is now.
 func (c *condition) line() line {
-	l := line{level: slog.LevelInfo, text: "sessionsql: " + c.better}
+	l := line{level: slog.LevelInfo, text: "sessionsql: " + c.good}
 	if c.node != "" {
 		l.attrs = append(l.attrs, slog.String("node", c.node))
 	}
 	switch {
 	case c.err != nil:
-		l.level, l.text = slog.LevelWarn, "sessionsql: "+c.worse
+		l.level, l.text = slog.LevelWarn, "sessionsql: "+c.bad
 		l.attrs = append(l.attrs, slog.Any("err", c.err))
-	case !c.told.IsZero():
-		l.attrs = append(l.attrs, slog.Duration("after", c.since.Sub(c.told)))
+	case !c.lastSince.IsZero():
+		l.attrs = append(l.attrs, slog.Duration("after", c.since.Sub(c.lastSince)))
 	}
 	if c.changes > 1 {
 		l.attrs = append(l.attrs, slog.Int("changes", c.changes))
 	}
-	c.told, c.changes = c.since, 0
+	c.lastSince, c.changes = c.since, 0
 	return l
 }

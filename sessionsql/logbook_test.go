@@ -44,9 +44,9 @@ func watched(t *testing.T, replicas int) ([]*node, *told) {
 
 func see(n *node, up bool) {
 	if up {
-		n.become(nodeState{usable: true})
+		n.setState(nodeState{usable: true})
 	} else {
-		n.become(nodeState{err: ErrUnavailable})
+		n.setState(nodeState{err: ErrUnavailable})
 	}
 }
 

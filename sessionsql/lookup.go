@@ -12,53 +12,56 @@ import (
 	"github.com/sessionsql/postgres/db"
 )
 
-// A Session is what Lookup returns. Formatted with any verb it does not show the payload.
+// A Session is a live session, as Lookup returns it. No verb of package fmt prints its payload.
 type Session struct {
-	// Payload is what the application keeps.
+	// Payload is the text that the application keeps in the session.
 	Payload string
 
 	// Version counts payload writes, from 1; give it to Update.
 	Version int32
 
-	// Subject is whose session this is; empty for an anonymous one.
+	// Subject is the owner of the session; empty for an anonymous one.
 	Subject string
 
-	// ExpiresIn is what was left of the session, by the server's clock, before this lookup kept it alive.
+	// ExpiresIn is the time that the session had left before this lookup touched it, by the server's clock.
 	ExpiresIn time.Duration
 }
 
-// Format implements [fmt.Formatter]: every verb prints the same, without payload and subject.
+// Format implements [fmt.Formatter]. Every verb prints the same text, without payload and subject.
 func (s Session) Format(f fmt.State, _ rune) {
-	_, _ = io.WriteString(f, fmt.Sprintf("sessionsql.Session(version %d, %d bytes redacted)", s.Version, len(s.Payload)))
+	text := fmt.Sprintf("sessionsql.Session(version %d, %d bytes redacted)", s.Version, len(s.Payload))
+	_, _ = io.WriteString(f, text)
 }
 
-// LogValue implements [slog.LogValuer], for handlers that marshal what they are given.
+// LogValue implements [slog.LogValuer], because a handler may marshal its values instead of formatting them.
 func (s Session) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
 
-// Lookup returns the live session that a token opens, and keeps it alive: the next flush extends its expiry (see
+// Lookup returns the live session that a token opens, and touches it. The next flush extends its expiry (see
 // [Options.FlushInterval]); a session about to expire is extended at once.
 //
-// It reads from a replica where there is one that is up to date; what a replica does not have is asked again on the primary.
-// What this Store has written is never read back older than written. Concurrent calls share round trips.
+// Lookup reads from a replica that is up to date, if there is one. The primary answers when the replica has
+// no such session, and when this Store has written the session so lately that the replica may hold the older
+// row. Concurrent calls share round trips.
 //
 // It returns ErrNoSession, for a malformed token without a round trip, or ErrUnavailable.
 func (s *Store) Lookup(ctx context.Context, token Token) (Session, error) {
-	return s.lookup(ctx, token, s.keepAlive)
+	return s.lookup(ctx, token, s.touch)
 }
 
-// Peek is Lookup without keeping the session alive, for what is no use of it: a page that polls, a count of unread mail.
+// Peek is Lookup without the touch, for a request that is no use of the session, such as a page that polls.
 func (s *Store) Peek(ctx context.Context, token Token) (Session, error) {
 	return s.lookup(ctx, token, func(int64, time.Duration) {})
 }
 
-// Touch keeps a session alive without its payload being needed: for a request, or a connection held open, that is a use but
-// no read. It fails as Lookup does.
+// Touch is Lookup for a use that needs no payload, such as a connection held open.
 func (s *Store) Touch(ctx context.Context, token Token) error {
 	_, err := s.Lookup(ctx, token)
 	return err
 }
 
-func (s *Store) lookup(ctx context.Context, token Token, use func(id int64, left time.Duration)) (Session, error) {
+func (s *Store) lookup(
+	ctx context.Context, token Token, touch func(id int64, expiresIn time.Duration),
+) (Session, error) {
 	k, ok := token.key()
 	if !ok {
 		return Session{}, ErrNoSession
@@ -70,21 +73,22 @@ func (s *Store) lookup(ctx context.Context, token Token, use func(id int64, left
 	s.stats.lookups.Add(1)
 	row, err := s.lookupRow(ctx, k)
 	if err != nil {
-		return Session{}, s.failed("lookup", err)
+		return Session{}, s.countError("lookup", err)
 	}
-	left := fromSeconds(row.ExpiresIn)
-	use(k.id, left)
+	expiresIn := fromSeconds(row.ExpiresIn)
+	touch(k.id, expiresIn)
 	return Session{
 		Payload:   string(row.Payload),
 		Version:   row.Version,
 		Subject:   row.Subject.String,
-		ExpiresIn: left,
+		ExpiresIn: expiresIn,
 	}, nil
 }
 
-// lookupRow asks a replica, and the primary for what that replica did not answer or may hold in an older state.
+// lookupRow asks a replica first. It asks the primary when the replica gave no answer, or an answer that may
+// be older than a write of this Store.
 func (s *Store) lookupRow(ctx context.Context, k key) (db.LiveSession, error) {
-	if n := s.readFrom(k); n.replica {
+	if n := s.chooseServer(k); n.replica {
 		row, err := n.lookups.Do(ctx, k)
 		switch {
 		case err == nil && !(row.Subject.Valid && s.recent.hasSubject(row.Subject.String)):
@@ -96,75 +100,43 @@ func (s *Store) lookupRow(ctx context.Context, k key) (db.LiveSession, error) {
 	return s.primary.lookups.Do(ctx, k)
 }
 
-// errAskPrimary is what a replica's lookups return for what the primary has to be asked.
-var errAskPrimary = errors.New("sessionsql: ask the primary")
-
-// lookupOne is a lone lookup on node n.
-func (s *Store) lookupOne(ctx context.Context, n *node, k key) (db.LiveSession, error) {
-	row, err := s.lookupOn(ctx, n, k)
-	switch {
-	case err == nil:
-		s.countRead(n, 1)
-	case n.replica:
-		return row, s.failedReplica(ctx, n, 1, err)
-	case errors.Is(err, sql.ErrNoRows):
-		s.countRead(n, 1)
-		return row, ErrNoSession
+// chooseServer returns the server for a lookup. The usable replicas take turns. The primary serves when there
+// is none, and when this Store has written the session so lately that a replica may hold the older row.
+func (s *Store) chooseServer(k key) *node {
+	if len(s.replicas) == 0 || s.recent.has(k) {
+		return s.primary
 	}
-	return row, err
+	turn := s.turns.Add(1)
+	for i := range uint64(len(s.replicas)) {
+		n := s.replicas[(turn+i)%uint64(len(s.replicas))]
+		if n.state.Load().usable {
+			return n
+		}
+	}
+	return s.primary
 }
 
-func (s *Store) lookupOn(ctx context.Context, n *node, k key) (row db.LiveSession, err error) {
+func (s *Store) lookupOne(ctx context.Context, n *node, k key) (row db.LiveSession, err error) {
 	ask := func(ctx context.Context, on Tx) (err error) {
 		row, err = s.queries.Lookup(ctx, on, db.LookupParams{ID: k.id, SecretHash: k.hash[:]})
 		return err
 	}
 	if err = n.read(ctx, "lookup", ask); errors.Is(err, sql.ErrNoRows) && !n.replica {
-		err = s.confirm(ctx, n, ask)
+		err = s.confirmMiss(ctx, n, ask)
+	}
+	switch {
+	case err == nil:
+		s.countLookups(n, 1)
+	case n.replica:
+		return row, s.replicaGaveNoAnswer(ctx, n, 1, err)
+	case errors.Is(err, sql.ErrNoRows):
+		s.countLookups(n, 1)
+		return row, ErrNoSession
 	}
 	return row, err
 }
 
-// confirm asks again what the primary had no session for, on a connection that leads to a primary for certain. A pool that
-// the application made may lead to a standby, which is late, and only a primary may say "no such session".
-func (s *Store) confirm(ctx context.Context, n *node, ask func(context.Context, Tx) error) error {
-	if n.certain.Load() {
-		return sql.ErrNoRows
-	}
-	certain := func(ctx context.Context, on Tx) error {
-		standby, err := s.queries.InRecovery(ctx, on)
-		if err != nil {
-			return err
-		}
-		if standby {
-			return errStandby
-		}
-		return ask(ctx, on)
-	}
-	err := n.read(ctx, "lookup", certain)
-	if errors.Is(err, ErrReadOnly) && n.renew(ctx, discard) {
-		err = n.read(ctx, "lookup", certain)
-	}
-	return err
-}
-
-// failedReplica notes that a replica had no answer for some lookups, and leaves it out where it is at fault.
-func (s *Store) failedReplica(ctx context.Context, n *node, lookups int64, err error) error {
-	var late *lateError
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		s.stats.replicaMisses.Add(lookups)
-	case ctx.Err() != nil:
-		return err
-	case errors.As(err, &late) && late.limit < n.limit/2: // its caller had less time than a replica may take
-	default:
-		n.fail(err)
-	}
-	return errAskPrimary
-}
-
-// countRead counts lookups that a node has answered for good.
-func (s *Store) countRead(n *node, lookups int64) {
+func (s *Store) countLookups(n *node, lookups int64) {
 	if n.replica {
 		s.stats.replicaReads.Add(lookups)
 	} else {

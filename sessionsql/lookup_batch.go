@@ -12,8 +12,8 @@ import (
 
 type lookupCall = coalesce.Call[key, db.LiveSession]
 
-// lookupMany answers what callers gathered for node n. What a replica does not have, each caller asks the primary itself: no
-// other has to wait for that.
+// lookupMany answers a batch of lookups on one server. Each caller that a replica did not answer asks the
+// primary by itself, so that the answered ones do not wait for it.
 func (s *Store) lookupMany(ctx context.Context, n *node, calls []*lookupCall) {
 	missed, err := s.lookupBatch(ctx, n, calls)
 	if len(missed) == 0 {
@@ -21,35 +21,39 @@ func (s *Store) lookupMany(ctx context.Context, n *node, calls []*lookupCall) {
 	}
 	switch {
 	case n.replica:
-		err = s.failedReplica(ctx, n, int64(len(missed)), err)
+		err = s.replicaGaveNoAnswer(ctx, n, int64(len(missed)), err)
 	case errors.Is(err, sql.ErrNoRows):
-		s.countRead(n, int64(len(missed)))
+		s.countLookups(n, int64(len(missed)))
 		err = ErrNoSession
 	case refused(err):
 		err = coalesce.ErrAlone
 	}
-	for _, each := range missed {
-		each.Err = err
+	for _, call := range missed {
+		call.Err = err
 	}
 }
 
-// lookupBatch asks one node, answers the calls that it has a session for, and returns the others with the reason:
-// sql.ErrNoRows when it has none for them. A row carries its id and not which of two secrets opened it, so two secrets for
-// one id never travel in one statement: one would get the other's answer.
-func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (missed []*lookupCall, err error) {
+// lookupBatch answers the calls for which the server has a session, and returns the others with the reason,
+// which is sql.ErrNoRows when the server has no session for them.
+//
+// A row carries its id and not the secret that opened it. So two secrets of one id never share a statement,
+// because either call would take the other's row.
+func (s *Store) lookupBatch(
+	ctx context.Context, n *node, calls []*lookupCall,
+) (missed []*lookupCall, err error) {
 	for len(calls) > 0 {
-		now, later, params := distinct(calls)
+		batch, rest, params := distinctIDs(calls)
 		var rows []db.LiveSession
 		ask := func(ctx context.Context, on Tx) (err error) {
 			rows, err = s.lookupRows(ctx, on, params)
 			return err
 		}
 		if err := n.read(ctx, "lookup", ask); err != nil {
-			return append(append(missed, now...), later...), err
+			return append(append(missed, batch...), rest...), err
 		}
-		if len(rows) < len(params.IDs) && !n.replica && !n.certain.Load() {
-			if err := s.confirm(ctx, n, ask); err != nil {
-				return append(append(missed, now...), later...), err
+		if len(rows) < len(params.IDs) && !n.replica && !n.neverStandby.Load() {
+			if err := s.confirmMiss(ctx, n, ask); err != nil {
+				return append(append(missed, batch...), rest...), err
 			}
 		}
 		found := make(map[int64]*db.LiveSession, len(rows))
@@ -57,39 +61,39 @@ func (s *Store) lookupBatch(ctx context.Context, n *node, calls []*lookupCall) (
 			found[rows[i].ID] = &rows[i]
 		}
 		answered := int64(0)
-		for _, each := range now {
-			if row := found[each.Question.id]; row != nil {
-				each.Answer = *row
+		for _, call := range batch {
+			if row := found[call.Question.id]; row != nil {
+				call.Answer = *row
 				answered++
 			} else {
-				missed = append(missed, each)
+				missed = append(missed, call)
 			}
 		}
-		s.countRead(n, answered)
-		calls = later
+		s.countLookups(n, answered)
+		calls = rest
 	}
 	return missed, sql.ErrNoRows
 }
 
-// distinct divides calls into those that can travel in one statement, with its parameters, and the others.
-func distinct(calls []*lookupCall) (now, later []*lookupCall, params db.LookupBatchParams) {
+// distinctIDs divides calls into a batch that can share one statement, with its parameters, and the rest.
+func distinctIDs(calls []*lookupCall) (batch, rest []*lookupCall, params db.LookupBatchParams) {
 	params.IDs = make(pgtext.IDs, 0, len(calls))
 	params.SecretHashes = make(pgtext.Hashes, 0, len(calls))
-	asked := make(map[int64]int, len(calls)) // where in params an id is
-	now = make([]*lookupCall, 0, len(calls))
-	for _, each := range calls {
-		k := each.Question
-		switch i, dup := asked[k.id]; {
+	positions := make(map[int64]int, len(calls)) // of each id in params.IDs
+	batch = make([]*lookupCall, 0, len(calls))
+	for _, call := range calls {
+		k := call.Question
+		switch i, dup := positions[k.id]; {
 		case !dup:
-			asked[k.id] = len(params.IDs)
+			positions[k.id] = len(params.IDs)
 			params.IDs = append(params.IDs, k.id)
 			params.SecretHashes = append(params.SecretHashes, k.hash)
-			now = append(now, each)
+			batch = append(batch, call)
 		case params.SecretHashes[i] == k.hash:
-			now = append(now, each)
+			batch = append(batch, call)
 		default:
-			later = append(later, each)
+			rest = append(rest, call)
 		}
 	}
-	return now, later, params
+	return batch, rest, params
 }

@@ -12,9 +12,11 @@ import (
 	"github.com/sessionsql/postgres/db/native"
 )
 
-// lookupRows sends a batch. A connection of pgx gets it without database/sql in between, which takes arrays as text only and
-// hands over one value after another: 64 callers then look up 1.1 times as much, at 0.88 of the CPU time a lookup.
-func (s *Store) lookupRows(ctx context.Context, on Tx, params db.LookupBatchParams) (rows []db.LiveSession, err error) {
+// lookupRows sends a batch. On a connection of pgx it bypasses database/sql, which costs CPU time because it
+// sends arrays as text and scans value by value.
+func (s *Store) lookupRows(
+	ctx context.Context, on Tx, params db.LookupBatchParams,
+) (rows []db.LiveSession, err error) {
 	if conn, ok := on.(*sql.Conn); ok {
 		var sent bool
 		if rows, sent, err = s.lookupNative(ctx, conn, params); sent || err != nil {
@@ -25,7 +27,9 @@ func (s *Store) lookupRows(ctx context.Context, on Tx, params db.LookupBatchPara
 }
 
 // lookupNative sends a batch if the connection is one of pgx.
-func (s *Store) lookupNative(ctx context.Context, conn *sql.Conn, params db.LookupBatchParams) (rows []db.LiveSession, sent bool, err error) {
+func (s *Store) lookupNative(
+	ctx context.Context, conn *sql.Conn, params db.LookupBatchParams,
+) (rows []db.LiveSession, sent bool, err error) {
 	err = conn.Raw(func(c any) error {
 		var pgx *stdlib.Conn
 		if pgx, sent = c.(*stdlib.Conn); !sent {
@@ -35,10 +39,11 @@ func (s *Store) lookupNative(ctx context.Context, conn *sql.Conn, params db.Look
 		for i := range hashes {
 			hashes[i] = params.SecretHashes[i][:]
 		}
-		found, err := s.native.LookupBatch(ctx, pgx.Conn(), native.LookupBatchParams{IDs: params.IDs, SecretHashes: hashes})
+		batch := native.LookupBatchParams{IDs: params.IDs, SecretHashes: hashes}
+		found, err := s.native.LookupBatch(ctx, pgx.Conn(), batch)
 		if err != nil {
 			if pgconn.SafeToRetry(err) {
-				return driver.ErrBadConn // which pgx's own driver says here
+				return driver.ErrBadConn // as pgx's driver for database/sql does
 			}
 			return err
 		}

@@ -8,10 +8,31 @@ import (
 	"time"
 )
 
+// backgroundTimeout bounds every statement that no caller waits for.
+const backgroundTimeout = 30 * time.Second
+
 var errPanic = errors.New("sessionsql: panic")
 
-// recovered turns a panic, of a hook that the application gave its driver, into an error: in the background there is nobody
-// else to meet it.
+// startLoops starts the goroutines that Close ends.
+func (s *Store) startLoops() {
+	interruptible, interrupt := context.WithCancel(s.background)
+	s.interrupt = interrupt
+	if s.options.FlushInterval > 0 {
+		s.loops.Go(s.flushLoop)
+	}
+	if s.options.ReapInterval > 0 {
+		s.loops.Go(func() { s.reapLoop(interruptible) })
+	}
+	s.loops.Go(func() { s.probeLoop(interruptible, s.probePrimary) })
+	for i := range s.replicas {
+		s.loops.Go(func() {
+			s.probeLoop(interruptible, func(ctx context.Context) { s.probeReplica(ctx, i) })
+		})
+	}
+}
+
+// recovered turns a panic into an error. A driver's hook that the application wrote may panic, and in the
+// background there is no caller who could recover.
 func recovered(run func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {

@@ -4,75 +4,59 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
-
-	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// Options says how a [Store] behaves; nil is the same as the zero value. A negative interval turns that loop off.
+// Options says how a [Store] behaves; nil is the zero value. A negative interval turns that loop off.
 type Options struct {
-	// IdleTimeout is how long a session lives without being used. A session that is used at least that often never dies
-	// early; an unused one dies between IdleTimeout and four thirds of it after its last use. OWASP ASVS 5.0, 7.3.1.
-	//
-	// Defaults to 30 minutes.
+	// IdleTimeout is how long a session lives without use. A session that is used at least that often never
+	// expires early; an unused one expires between IdleTimeout and four thirds of it after its last use.
+	// OWASP ASVS 5.0, 7.3.1. Defaults to 30 minutes.
 	IdleTimeout time.Duration
 
-	// Lifetime is how long a session lives at most, however much it is used (absolute timeout). OWASP ASVS 5.0, 7.3.2.
-	//
-	// Defaults to none.
+	// Lifetime is the absolute timeout: no session lives longer, however much it is used. OWASP ASVS 5.0,
+	// 7.3.2. Defaults to none.
 	Lifetime time.Duration
 
-	// Timeout bounds every statement whose context has no nearer deadline, and Close. After it a call returns
-	// ErrUnavailable. A replica gets less: what it does not answer at once is asked on the primary. Flush and Reap, which
-	// may have much to do, get 30 seconds.
-	//
-	// Defaults to 5 seconds.
+	// Timeout bounds Close, and every statement whose context has no nearer deadline. After it a call returns
+	// ErrUnavailable. A replica has less time, because the primary answers the lookups that it leaves
+	// unanswered. Flush and Reap have 30 seconds, because they may have much to do. Defaults to 5 seconds.
 	Timeout time.Duration
 
-	// MaxPayloadBytes is the largest payload that Insert and Update accept.
-	//
-	// Defaults to 1 MiB.
+	// MaxPayloadBytes is the largest payload that Insert and Update accept. Defaults to 1 MiB.
 	MaxPayloadBytes int
 
-	// MaxBatchBytes is how many bytes of payloads share a round trip: a large one holds up no others.
-	//
-	// Defaults to 1 MiB.
+	// MaxBatchBytes bounds the payloads that share a round trip, because a large one delays
+	// the others. Defaults to 1 MiB.
 	MaxBatchBytes int
 
-	// FlushInterval is how often the sessions that were looked up since are kept alive in the database, together. What a
-	// crash of the program can lose is the keepalive of that time. Negative: only by Flush and Close.
-	//
-	// Defaults to 30 seconds, or a tenth of IdleTimeout where that is less.
+	// FlushInterval is how often the Store sends the touches of the sessions that were looked up. A crash of
+	// the program can lose the touches of that time. If it is negative, only Flush and Close send them.
+	// Defaults to 30 seconds, or to a tenth of IdleTimeout if that is less.
 	FlushInterval time.Duration
 
-	// MaxPendingTouches bounds how many sessions wait to be kept alive, at some 40 bytes each. What comes when it is full,
-	// which takes a primary that is away for long, is counted in [Stats] and otherwise dropped: such a session lives as long
-	// as its last keepalive let it.
-	//
-	// Defaults to 1,000,000.
+	// MaxPendingTouches bounds how many touches wait for a flush, at some 40 bytes each. When the buffer is
+	// full, which takes a long outage, further touches are dropped and counted in Stats.TouchesDropped. Such
+	// a session keeps the expiry that its last touch gave it. Defaults to 1,000,000.
 	MaxPendingTouches int
 
-	// ReapInterval is how often expired rows are looked for. They are invisible in any case; this is about disk space.
-	// Any number of Stores may run the loop: the database lets one reap at a time. Negative: only by Reap.
-	//
-	// Defaults to 10 seconds.
+	// ReapInterval is how often the Store deletes expired rows. Nobody sees an expired session in any case;
+	// reaping frees disk space. Any number of Stores may run the loop, because the database lets one reap at
+	// a time. If it is negative, only Reap deletes rows. Defaults to 10 seconds.
 	ReapInterval time.Duration
 
-	// MaxReplicaLag bounds how far a replica is behind that is read from, and with that how long after a logout another
-	// program may still see the session, while the primary can be reached. While it cannot, replicas go on serving as
-	// they are. Lag is measured once a second, or ten times in this time where that is more often.
-	//
-	// Defaults to 5 seconds.
+	// MaxReplicaLag is the largest replica lag at which lookups read from a replica. So it also bounds how
+	// long another program may see a session after its logout. The bound holds while the Store can reach the
+	// primary; during an outage replicas go on serving. The Store measures the lag once a second, or ten
+	// times in MaxReplicaLag if that is more often. Defaults to 5 seconds.
 	MaxReplicaLag time.Duration
 
-	// Logger receives a line when something in the background changes for the worse, and one when it is well again: a
-	// server that does not answer, keepalive or reaping that fails. A Store writes 18 lines a minute at most; where that
-	// takes several changes together, the line says how many. No line holds a token or a payload.
-	//
-	// Defaults to slog.Default().
+	// Logger receives a line when a server stops answering or background work fails, and another when it
+	// works again. A Store writes 18 lines a minute at most; a line that stands for several changes says how
+	// many. No line holds a token or a payload. Defaults to slog.Default().
 	Logger *slog.Logger
 }
 
-// withDefaults returns the options with every zero value replaced.
+// withDefaults returns a copy in which a default replaces every zero value.
 func (o *Options) withDefaults() (Options, error) {
 	var c Options
 	if o != nil {
@@ -111,18 +95,4 @@ func orDefault[T comparable](value, standard T) T {
 		return standard
 	}
 	return value
-}
-
-// maxTimeout is the largest idle timeout and lifetime.
-var maxTimeout = time.Duration(bundle.MaxTimeoutSeconds) * time.Second
-
-// checkTimeouts checks an idle timeout and a lifetime, where 0 means no lifetime.
-func checkTimeouts(idle, lifetime time.Duration) error {
-	switch {
-	case idle < time.Millisecond || idle > maxTimeout:
-		return fmt.Errorf("%w: idle timeout of %v; it must be between 1ms and 100 years", ErrOptions, idle)
-	case lifetime != 0 && (lifetime < time.Millisecond || lifetime > maxTimeout):
-		return fmt.Errorf("%w: lifetime of %v; it must be between 1ms and 100 years, or 0 for none", ErrOptions, lifetime)
-	}
-	return nil
 }

@@ -9,22 +9,22 @@ import (
 	"github.com/sessionsql/postgres/db"
 )
 
-// A ReapResult is what one call of Reap did.
+// A ReapResult reports the work of one call of Reap.
 type ReapResult struct {
 	Reaped  int64 // expired sessions deleted
 	Pages   int64 // pages of the table read (8 kB each as a rule)
-	LapDone bool  // the end of the table was reached; the next call begins at its start
-	Busy    bool  // nothing was done: another reaper is at work
+	LapDone bool  // this call reached the end of the table, so the next one begins at its start
+	Busy    bool  // this call did nothing, because another reaper is at work
 }
 
-// What one call may do: a few milliseconds of work. To keep up, it is called again.
+// These bounds keep a call within a few milliseconds. The loop calls again while there is work.
 const (
 	reapRows  = 1000
 	reapPages = 4096
 )
 
-// Reap deletes up to 1,000 expired sessions from the next 4,096 pages of the table. A Store does it by itself (see
-// [Options.ReapInterval]); call it where that is turned off. It returns ErrUnavailable.
+// Reap deletes up to 1,000 expired sessions from the next 4,096 pages of the table. A Store calls it by
+// itself, unless [Options.ReapInterval] is negative. It returns ErrUnavailable.
 func (s *Store) Reap(ctx context.Context) (ReapResult, error) {
 	if !s.calls.enter() {
 		return ReapResult{}, ErrClosed
@@ -47,13 +47,12 @@ func (s *Store) reap(ctx context.Context) (ReapResult, error) {
 		return ReapResult{}, err
 	}
 	s.stats.reaped.Add(row.Reaped)
-	now(&s.stats.lastReap)
+	setNow(&s.stats.lastReap)
 	return ReapResult{Reaped: row.Reaped, Pages: row.Pages, LapDone: row.LapDone, Busy: busy}, nil
 }
 
-// reapLoop reaps at every interval.
 func (s *Store) reapLoop(ctx context.Context) {
-	reaping := condition{worse: "reaping failed, and is tried again", better: "reaping works again"}
+	reaping := condition{bad: "reaping failed, and is tried again", good: "reaping works again"}
 	for s.sleep(ctx, jitter(s.options.ReapInterval)) {
 		err := recovered(func() error { return s.reapRound(ctx, s.options.ReapInterval/2) })
 		if s.stopped() {
@@ -62,11 +61,11 @@ func (s *Store) reapLoop(ctx context.Context) {
 		if err != nil {
 			s.stats.reapErrors.Add(1)
 		}
-		s.book.note(&reaping, err)
+		s.log.note(&reaping, err)
 	}
 }
 
-// reapRound calls reap again while it finds work, until the table is through or the time is up.
+// reapRound reaps until a call finds no work or ends the lap, or until its time is up.
 func (s *Store) reapRound(ctx context.Context, budget time.Duration) error {
 	for begin := time.Now(); time.Since(begin) < budget; {
 		result, err := s.reapOnce(ctx)

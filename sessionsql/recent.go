@@ -2,50 +2,49 @@ package sessionsql
 
 import "sync"
 
-// recentWrites knows which sessions this Store wrote so lately that a replica may still hold the older row: they are read
-// from the primary. It knows them by id alone: after a rotate two secrets open a session, and what was written through one
-// must not be read back older through the other. (An id that was handed out again costs a read from the primary, no more.)
-// Where sessions ended by their subject, it knows the subject: whatever a replica still has of it is asked again.
+// recentWrites remembers the sessions that this Store wrote so lately that a replica may still hold the older
+// row. Lookups read them from the primary. It knows a session by its id alone, because after a rotate two
+// secrets open it, and a write through one must be seen through the other. It knows sessions that ended by
+// their subject by that subject.
 //
-// No clock is involved, only positions in the WAL: writes are kept by generation; the primary's position, read after a
-// generation was closed, covers every write in it; once all replicas that are read from have replayed that far, the
-// generation is forgotten.
+// It compares positions in the WAL and needs no clock. Writes belong to generations. The primary's position
+// after the end of a generation covers every write in it. When all usable replicas have replayed that
+// position, the generation is forgotten.
 type recentWrites struct {
-	off bool // there are no replicas
+	off bool // because there are no replicas
 
 	mu          sync.RWMutex
 	generations []generation // the last one is open
-	forgotten   int64        // the highest position of a forgotten generation: a replica below it is not read from
+	forgotten   int64        // the highest position of a forgotten generation
 	size        int
 }
 
 type generation struct {
-	position int64 // 0: not known yet
+	position int64 // 0 until it is known
 	ids      map[int64]struct{}
 	subjects map[string]struct{}
-	all      bool // any session may have been written
+	all      bool // it stands for every session
 }
 
-// maxRecentWrites bounds the memory (some 40 bytes each). Beyond it everything counts as lately written until that has
-// arrived.
+// maxRecentWrites bounds the memory. Beyond it every session counts as lately written,
+// until the replicas have replayed that generation.
 const maxRecentWrites = 1 << 20
 
-// mark remembers writes. It is called after they were acknowledged, or may have been done, and before the caller learns of
-// it.
+// mark is called after the server may have done the writes, and before the caller learns of it.
 func (r *recentWrites) mark(keys ...key) {
-	r.write(func(g *generation) {
+	r.add(func(g *generation) {
 		for _, k := range keys {
 			g.ids[k.id] = struct{}{}
 		}
 	})
 }
 
-// markSubject remembers a write to sessions of a subject, whose ids are not known.
+// markSubject remembers a write to all sessions of a subject, because their ids are unknown.
 func (r *recentWrites) markSubject(subject string) {
-	r.write(func(g *generation) { g.subjects[subject] = struct{}{} })
+	r.add(func(g *generation) { g.subjects[subject] = struct{}{} })
 }
 
-func (r *recentWrites) write(note func(*generation)) {
+func (r *recentWrites) add(note func(*generation)) {
 	if r.off {
 		return
 	}
@@ -71,15 +70,16 @@ func (r *recentWrites) open() *generation {
 }
 
 func (r *recentWrites) push() {
-	r.generations = append(r.generations, generation{ids: map[int64]struct{}{}, subjects: map[string]struct{}{}})
+	next := generation{ids: map[int64]struct{}{}, subjects: map[string]struct{}{}}
+	r.generations = append(r.generations, next)
 }
 
-// has reports whether a session may be newer on the primary than on a replica.
+// has reports whether a replica may hold an older row of a session than the primary.
 func (r *recentWrites) has(k key) bool {
 	return r.any(func(g *generation) bool { _, found := g.ids[k.id]; return found })
 }
 
-// hasSubject reports whether sessions of a subject may have ended on the primary that a replica still has.
+// hasSubject reports whether a replica may still hold sessions of a subject that have ended on the primary.
 func (r *recentWrites) hasSubject(subject string) bool {
 	return r.any(func(g *generation) bool { _, found := g.subjects[subject]; return found })
 }
@@ -95,8 +95,8 @@ func (r *recentWrites) any(found func(*generation) bool) bool {
 	return false
 }
 
-// closeGeneration comes before the primary's position is read. While that fails, no further one is closed: the first
-// position that is read covers them all.
+// closeGeneration is called before the primary's position is read. While the position of a closed generation
+// is unknown, it closes no further one, so that generations do not pile up in an outage.
 func (r *recentWrites) closeGeneration() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,8 +109,9 @@ func (r *recentWrites) closeGeneration() {
 	}
 }
 
-// covered gives the closed generations the position that was read from the primary after they were closed. A position below
-// one that was read before is a new primary's, which lacks what the old one had not sent: nothing waits for that.
+// covered gives the closed generations the position that the primary had after they were closed. A lower
+// position than before is that of a new primary, which lacks the writes that the old one had not sent, so
+// nothing waits for those.
 func (r *recentWrites) covered(position int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -122,7 +123,7 @@ func (r *recentWrites) covered(position int64) {
 	}
 }
 
-// forget drops the generations that every replica that is read from has replayed.
+// forget drops the generations that the slowest usable replica has replayed.
 func (r *recentWrites) forget(replayed int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,7 +138,7 @@ func (r *recentWrites) forget(replayed int64) {
 	}
 }
 
-// reached reports whether a replica has replayed what is already forgotten.
+// reached reports whether a replica has replayed every forgotten generation.
 func (r *recentWrites) reached(replayed int64) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()

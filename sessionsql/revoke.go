@@ -6,13 +6,13 @@ import (
 	"github.com/sessionsql/postgres/db"
 )
 
-// Revoke ends a session: a logout. When it returns nil the session is dead, also after a crash of the server: the commit is
-// synchronous. OWASP ASVS 5.0, 7.4.1.
+// Revoke ends a session, as a logout does. When it returns nil, the session stays dead after a crash of the
+// server, because the commit is synchronous. OWASP ASVS 5.0, 7.4.1.
 //
-// This Store does not find the session again from then on. Another program that reads from a replica may, until the replica
-// has replayed it: milliseconds as a rule, [Options.MaxReplicaLag] at most.
+// From then on this Store does not find the session. Another program may find it on a replica until the
+// replica has replayed the logout, which takes milliseconds as a rule and [Options.MaxReplicaLag] at most.
 //
-// It returns ErrNoSession, or ErrUnavailable; after the latter, call it again.
+// It returns ErrNoSession, or ErrUnavailable. After ErrUnavailable call it again.
 func (s *Store) Revoke(ctx context.Context, token Token) error {
 	k, ok := token.key()
 	if !ok {
@@ -27,8 +27,10 @@ func (s *Store) Revoke(ctx context.Context, token Token) error {
 	})
 }
 
-// revoke sends one logout, and remembers that it ended a session.
-func (s *Store) revoke(ctx context.Context, op string, ended key, send func(context.Context, Tx) (bool, error)) error {
+// revoke sends a logout, and remembers the session that it ended.
+func (s *Store) revoke(
+	ctx context.Context, op string, ended key, send func(context.Context, Tx) (bool, error),
+) error {
 	var revoked bool
 	err := s.primary.write(ctx, op, func(ctx context.Context, on Tx) (err error) {
 		revoked, err = send(ctx, on)
@@ -37,7 +39,7 @@ func (s *Store) revoke(ctx context.Context, op string, ended key, send func(cont
 	s.recent.mark(ended)
 	switch {
 	case err != nil:
-		return s.failed(op, err)
+		return s.countError(op, err)
 	case !revoked:
 		return ErrNoSession
 	}

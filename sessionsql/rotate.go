@@ -8,21 +8,19 @@ import (
 	"github.com/sessionsql/postgres/db"
 )
 
-// RotateOptions is what a rotate changes beside the secret.
+// RotateOptions says how a session is rotated; nil is the same as the zero value.
 type RotateOptions struct {
-	// Subject becomes the session's subject: for the login that makes an anonymous session somebody's. Defaults to leaving it.
+	// Subject becomes the session's owner, for a login into an anonymous session. Defaults to no change.
 	Subject string
 
-	// Grace is how long the old token still opens the session, for requests that are under way with it; at most an hour.
-	// Negative: not at all.
-	//
-	// Defaults to 10 seconds, and with a Subject to not at all: who planted the anonymous token must not be logged in by it
-	// (session fixation; OWASP ASVS 5.0, 7.2.4).
+	// Grace is how long the old token still opens the session, for requests under way; at most an hour. If it
+	// is negative, the old token is dead at once. Defaults to 10 seconds, and with a Subject to none, because
+	// somebody may have planted the anonymous token to be logged in by it (session fixation; OWASP ASVS 5.0,
+	// 7.2.4).
 	Grace time.Duration
 
-	// MaxSessions is how many live sessions the subject may have, this one included, as for an insert. It needs a Subject.
-	//
-	// Defaults to no cap.
+	// MaxSessions bounds the live sessions of the subject, as for an insert. It needs a Subject. Defaults to
+	// 0, no cap.
 	MaxSessions int32
 }
 
@@ -31,15 +29,15 @@ const (
 	maxGrace     = time.Hour
 )
 
-// Rotate gives a session a new secret and returns the new token; the session itself, its payload and its version stay. The
-// commit is synchronous. Nil options are the same as the zero value.
+// Rotate gives a session a new secret and returns the new token. The session keeps its id, payload and
+// version. The commit is synchronous.
 //
-// Of two calls at once with the same token one wins. The other returns ErrRotated, as does one whose token was rotated
-// within the grace: the session lives, the winner's response carries the new token, and there is nothing to do. Without a
-// grace the other's token is as dead as after a logout, and it gets ErrNoSession.
+// Of two calls with the same token one wins. While the grace lasts, the other returns ErrRotated, because the
+// session lives and the winner's response carries the new token. Without a grace it returns ErrNoSession,
+// because its token is dead.
 //
-// It returns ErrNoSession, ErrRotated, ErrOptions, or ErrUnavailable; after the latter, the token that was presented works
-// until the grace has passed, if there is one.
+// It returns ErrNoSession, ErrRotated, ErrOptions, or ErrUnavailable. After ErrUnavailable the old token
+// works at least until the grace has passed, if there is one.
 func (s *Store) Rotate(ctx context.Context, token Token, options *RotateOptions) (Token, error) {
 	own, err := rotateOptions(options)
 	if err != nil {
@@ -63,22 +61,22 @@ func (s *Store) Rotate(ctx context.Context, token Token, options *RotateOptions)
 	})
 	s.recent.mark(k, renewed)
 	if own.MaxSessions != 0 {
-		s.recent.markSubject(own.Subject) // it may have ended others
+		s.recent.markSubject(own.Subject) // because it may have ended others
 	}
 	switch {
 	case err != nil:
-		return "", s.failed("rotate", err)
+		return "", s.countError("rotate", err)
 	case rotated:
 		s.stats.rotates.Add(1)
 		return next.token(k.id), nil
 	}
 	if _, err := s.lookupOne(ctx, s.primary, k); err != nil {
-		return "", s.failed("rotate", err)
+		return "", s.countError("rotate", err)
 	}
 	return "", ErrRotated
 }
 
-// sendRotate sends one rotate. Without a cap it sends what an older bundle understands as well.
+// sendRotate sends one rotate. Without a cap it uses the signature that older bundles have too.
 func (s *Store) sendRotate(ctx context.Context, on Tx, k, renewed key, own RotateOptions) (bool, error) {
 	if own.MaxSessions == 0 {
 		return s.queries.Rotate(ctx, on, db.RotateParams{
@@ -107,11 +105,12 @@ func rotateOptions(options *RotateOptions) (RotateOptions, error) {
 	if err := checkSubject(own.Subject); err != nil {
 		return own, fmt.Errorf("sessionsql: rotate: %w", err)
 	}
-	if err := checkCap(own.MaxSessions, own.Subject); err != nil {
+	if err := checkMaxSessions(own.MaxSessions, own.Subject); err != nil {
 		return own, fmt.Errorf("sessionsql: rotate: %w", err)
 	}
 	if own.Grace > maxGrace {
-		return own, fmt.Errorf("sessionsql: rotate: %w: grace of %v; it must be at most %v", ErrOptions, own.Grace, maxGrace)
+		return own, fmt.Errorf("sessionsql: rotate: %w: grace of %v; it must be at most %v",
+			ErrOptions, own.Grace, maxGrace)
 	}
 	if own.Grace == 0 && own.Subject == "" {
 		own.Grace = defaultGrace

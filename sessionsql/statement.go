@@ -5,23 +5,19 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"net"
 	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// A lateError says that a server did not answer within the time that its statements have.
-type lateError struct{ limit time.Duration }
-
-func (e *lateError) Error() string { return fmt.Sprintf("no answer within %v", e.limit) }
-
-// statement runs one statement on a connection of the pool, within the node's limit, and cuts it short when ctx ends.
+// statement runs one statement on a connection of the pool. It interrupts the statement at the node's limit
+// and when ctx ends.
 //
-// Given a context that can end, database/sql starts a goroutine beside every query to watch it. So the statement gets a
-// context that does not end, and is cut short by a deadline on its connection's socket, which is what pgx itself does in the
-// end. Connections of other drivers are not known to take that well: there the statement gets a context that ends.
+// database/sql starts a goroutine beside every query whose context can end. To save it, the statement gets a
+// context that cannot end, and a deadline on the connection's socket interrupts it, which is the way that pgx
+// itself takes. Other drivers may not survive a deadline on their socket, so with them the statement gets a
+// context that can end.
 func (n *node) statement(ctx context.Context, run func(context.Context, Tx) error) error {
 	bounded, limit := n.bound(ctx)
 	defer bounded.release()
@@ -37,41 +33,30 @@ func (n *node) statement(ctx context.Context, run func(context.Context, Tx) erro
 	return err
 }
 
-// answered reports whether an error is a server's answer.
-func answered(err error) bool {
-	var state interface{ SQLState() string }
-	return errors.As(err, &state) || errors.Is(err, sql.ErrNoRows)
-}
-
-// bound gives a statement its limit. Where a replica is hanging, the caller has half of its time left for the primary.
-func (n *node) bound(ctx context.Context) (bounded *cutting, limit time.Duration) {
-	if !n.replica {
-		return newCutting(ctx, n.limit, nil), n.limit
-	}
-	limit = n.limit
-	if deadline, ok := ctx.Deadline(); ok {
+// bound gives a statement its limit. On a replica it leaves half of the caller's time, for the primary.
+func (n *node) bound(ctx context.Context) (bounded *statementContext, limit time.Duration) {
+	limit = n.statements.limit
+	if deadline, ok := ctx.Deadline(); ok && n.replica {
 		limit = min(limit, time.Until(deadline)/2)
 	}
-	n.mu.Lock()
-	flight := n.flight
-	n.mu.Unlock()
-	return newCutting(ctx, limit, flight.ctx), limit
+	return n.statements.begin(ctx, limit), limit
 }
 
-// maxBadConnections is how many connections a statement tries that turn out to be dead before anything was sent, which is
-// when a driver returns ErrBadConn. It is the same in database/sql.
+// maxBadConnections bounds how often a driver may return ErrBadConn, which says that a connection was dead
+// before anything was sent. It is the bound of database/sql.
 const maxBadConnections = 3
 
-func (n *node) onConnection(ctx *cutting, run func(context.Context, Tx) error) error {
+func (n *node) onConnection(ctx *statementContext, run func(context.Context, Tx) error) error {
 	conn, err := n.db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	returned := false
 	defer func() {
-		// After a panic in a hook of the driver, database/sql waits for ever for the statement to give its connection back.
+		// After a panic in a driver's hook the connection stays in use, and Close would wait for it without
+		// end.
 		if returned {
-			_ = conn.Close() // gives it back to the pool
+			_ = conn.Close() // returns it to the pool
 		}
 	}()
 	socket, closed := socketOf(conn)
@@ -86,7 +71,7 @@ func (n *node) onConnection(ctx *cutting, run func(context.Context, Tx) error) e
 	}
 	ctx.begin(func() { _ = socket.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
-		if ctx.finish() && !closed() { // the answer was there first: the connection is as good as before
+		if ctx.finish() && !closed() { // the answer came before the interruption, so the connection is usable
 			_ = socket.SetDeadline(time.Time{})
 		}
 	}()
@@ -95,7 +80,8 @@ func (n *node) onConnection(ctx *cutting, run func(context.Context, Tx) error) e
 	return err
 }
 
-// socketOf returns what is below a connection of pgx, and whether pgx has given it up; nil for another driver's.
+// socketOf returns the socket of a connection of pgx, and a function that reports whether pgx has closed it.
+// The socket of another driver's connection is nil.
 func socketOf(conn *sql.Conn) (socket net.Conn, closed func() bool) {
 	_ = conn.Raw(func(c any) error {
 		if pgx, ok := c.(*stdlib.Conn); ok {

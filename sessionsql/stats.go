@@ -10,39 +10,40 @@ import (
 	"time"
 )
 
-// Stats counts what a [Store] has done since it was opened, and says how it stands.
+// Stats holds the counters of a [Store] since it was opened, and the present state of its servers.
 type Stats struct {
 	Lookups       int64 // calls of Lookup, Touch and Peek with a well-formed token
 	ReplicaReads  int64 // lookups that a replica answered
 	PrimaryReads  int64 // lookups that the primary answered
-	ReplicaMisses int64 // lookups that a replica had no session for, so that the primary was asked
-	Inserts       int64 // sessions made
+	ReplicaMisses int64 // lookups that a replica had no session for and the primary answered
+	Inserts       int64 // sessions inserted
 	Updates       int64 // payloads written
-	Rotates       int64 // secrets renewed
-	Revokes       int64 // sessions ended, also by subject
+	Rotates       int64 // sessions rotated
+	Revokes       int64 // sessions revoked, by token, id or subject
 
-	LookupBatches int64 // round trips of lookups, to any server; fewer than lookups where callers shared them
-	InsertBatches int64 // the same of inserts, without InsertTx
-	UpdateBatches int64 // the same of updates
+	LookupBatches int64 // round trips of lookups; fewer than the lookups when callers shared them
+	InsertBatches int64 // round trips of inserts, without InsertTx
+	UpdateBatches int64 // round trips of updates
 
-	TouchesPending   int64 // sessions that wait to be kept alive
-	TouchesSent      int64 // sessions that a flush sent
-	TouchesDropped   int64 // sessions not kept alive, because the buffer was full
-	SessionsExtended int64 // of those sent, the ones that were due and had their expiry moved
-	FlushErrors      int64 // failed statements; what they held is sent again
+	TouchesPending   int64 // sessions whose touch waits for a flush
+	TouchesSent      int64 // sessions whose touch a flush sent
+	TouchesDropped   int64 // sessions whose touch was dropped, because the buffer was full
+	SessionsExtended int64 // sessions whose expiry a touch extended; the others were not due
+	FlushErrors      int64 // failed statements of flushes; their touches are sent again
 	Reaped           int64 // expired rows deleted by this Store
 	ReapErrors       int64 // failed rounds of the reaper loop
 
-	LastFlush time.Time // when a flush last ended well; zero when none has
-	LastReap  time.Time // the same of reaping
+	LastFlush time.Time // when a flush last sent touches; zero before the first
+	LastReap  time.Time // when a reap last succeeded; zero before the first
 
-	Errors map[ErrorKey]int64 // failed calls; ErrNoSession, ErrConflict and ErrRotated are answers, and not counted
+	// Errors counts failed calls. ErrNoSession, ErrConflict and ErrRotated are answers and not counted.
+	Errors map[ErrorKey]int64
 
 	Primary  ServerStats
 	Replicas []ServerStats // in the order given to Open
 }
 
-// An ErrorKey is what failed calls are counted by.
+// An ErrorKey names a group of failed calls.
 type ErrorKey struct {
 	Op   string // "lookup", "insert"
 	Kind string // "unavailable", "read-only", "not installed", "context", "closed", "refused"
@@ -50,10 +51,10 @@ type ErrorKey struct {
 
 // ServerStats is the state of one server.
 type ServerStats struct {
-	Usable bool          // a replica is read from; the primary answers
-	Since  time.Time     // when that last changed
-	Lag    time.Duration // of a replica: how old the first write is that it does not have; 0 when it has all
-	Err    error         // why it is not usable
+	Usable bool          // a replica: lookups may read from it; the primary: it answers
+	Since  time.Time     // when Usable last changed
+	Lag    time.Duration // a replica: the age of the first write that it lacks; 0 when it has all
+	Err    error         // the reason why it is not usable
 	Pool   sql.DBStats   // its connections
 }
 
@@ -68,8 +69,7 @@ type counters struct {
 	errors map[ErrorKey]int64
 }
 
-// failed counts a failed call, and returns its error.
-func (s *Store) failed(op string, err error) error {
+func (s *Store) countError(op string, err error) error {
 	kind := "refused"
 	switch {
 	case errors.Is(err, ErrNoSession):
@@ -94,13 +94,12 @@ func (s *Store) failed(op string, err error) error {
 	return err
 }
 
-// now notes the present time.
-func now(at *atomic.Pointer[time.Time]) {
+func setNow(at *atomic.Pointer[time.Time]) {
 	t := time.Now()
 	at.Store(&t)
 }
 
-// Stats returns the counters. It costs next to nothing, and works on a closed Store.
+// Stats returns the counters. It makes no round trip, and works on a closed Store.
 func (s *Store) Stats() Stats {
 	stats := Stats{
 		Lookups:          s.stats.lookups.Load(),
@@ -141,5 +140,7 @@ func (s *Store) Stats() Stats {
 
 func (n *node) serverStats() ServerStats {
 	state := n.state.Load()
-	return ServerStats{Usable: state.usable, Since: state.since, Lag: state.lag, Err: state.err, Pool: n.db.Stats()}
+	return ServerStats{
+		Usable: state.usable, Since: state.since, Lag: state.lag, Err: state.err, Pool: n.db.Stats(),
+	}
 }

@@ -12,18 +12,18 @@ import (
 	"log/slog"
 )
 
-// A Token opens one session: 32 characters of base64url (RFC 4648, section 5) over 24 bytes, the session's id (8, big
-// endian) and a secret of 16 random bytes (128 bits from crypto/rand; OWASP ASVS 5.0, 7.2.3). It is a string, so that a
-// cookie's value converts to it and back:
+// A Token opens one session. It is 32 characters of base64url (RFC 4648, section 5) over 24 bytes: the
+// session's id (8 bytes, big endian) and a secret of 16 random bytes (128 bits of crypto/rand; OWASP ASVS
+// 5.0, 7.2.3). It is a string, so that a cookie's value converts to it and back:
 //
 //	http.SetCookie(w, &http.Cookie{Name: "session", Value: string(token), HttpOnly: true, Secure: true})
 //	sess, err := store.Lookup(r.Context(), sessionsql.Token(cookie.Value))
 //
-// A Token does not print, log or marshal itself: formatting it with any verb shows only that it is one, and marshalling it,
-// or handing it to a database as a query parameter, is an error. Only the conversion above gives it away.
+// A Token does not reveal itself. Every verb of package fmt, and every logger, prints a fixed text.
+// Marshalling it, or sending it to a database as a query parameter, is an error. Only the conversion to a
+// string reveals it.
 //
-// Any string is a Token; one that this package did not make opens nothing, and is found out without a round trip when it
-// is not even of the form.
+// Any string is a Token. A malformed one is refused without a round trip.
 type Token string
 
 const (
@@ -33,10 +33,10 @@ const (
 	tokenChars  = tokenBytes / 3 * 4
 )
 
-// hash is SHA-256 of a token's secret: all that the database ever sees of it.
+// A hash is SHA-256 of a token's secret. The database never sees the secret itself.
 type hash [sha256.Size]byte
 
-// key names one session for certain. An id alone does not: after a crash ids are handed out again.
+// A key identifies one session. An id alone does not, because PostgreSQL reuses ids after a crash.
 type key struct {
 	id   int64
 	hash hash
@@ -46,7 +46,7 @@ type secret [secretBytes]byte
 
 func newSecret() secret {
 	var s secret
-	_, _ = rand.Read(s[:]) // never fails: it aborts the program where the system has no randomness to give
+	_, _ = rand.Read(s[:]) // never returns an error, because it aborts the program instead
 	return s
 }
 
@@ -59,8 +59,8 @@ func (s secret) token(id int64) Token {
 	return Token(base64.RawURLEncoding.EncodeToString(raw[:]))
 }
 
-// key takes a token apart; ok is false when it is malformed. 24 bytes fill 32 characters exactly, so every token has one
-// spelling.
+// key parses a token; ok is false when it is malformed. 24 bytes fill 32 characters exactly, so each token
+// has one spelling.
 func (t Token) key() (k key, ok bool) {
 	if len(t) != tokenChars {
 		return key{}, false
@@ -79,16 +79,17 @@ func (t Token) key() (k key, ok bool) {
 
 const redactedToken = "sessionsql.Token(redacted)"
 
-var errTokenLeaves = errors.New("sessionsql: a Token does not marshal itself; write string(token) where it may leave the program")
+var errTokenMarshalled = errors.New(
+	"sessionsql: a Token does not marshal itself; write string(token) where it may leave the program")
 
-// Format implements [fmt.Formatter]: every verb prints the same, without the token.
+// Format implements [fmt.Formatter]. Every verb prints the same text, without the token.
 func (Token) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redactedToken) }
 
 // LogValue implements [slog.LogValuer].
 func (Token) LogValue() slog.Value { return slog.StringValue(redactedToken) }
 
-// MarshalText implements [encoding.TextMarshaler] with an error, so that no encoder writes a token by accident.
-func (Token) MarshalText() ([]byte, error) { return nil, errTokenLeaves }
+// MarshalText implements [encoding.TextMarshaler] with an error, so that no encoder writes a token.
+func (Token) MarshalText() ([]byte, error) { return nil, errTokenMarshalled }
 
-// Value implements [driver.Valuer] with an error: a database needs only hashes.
-func (Token) Value() (driver.Value, error) { return nil, errTokenLeaves }
+// Value implements [driver.Valuer] with an error, because a database needs only the hash.
+func (Token) Value() (driver.Value, error) { return nil, errTokenMarshalled }

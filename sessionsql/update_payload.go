@@ -9,17 +9,18 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// AnyVersion makes Update write whatever the session's version is: the last writer wins.
+// AnyVersion makes Update write whatever version the session has, so the last writer wins.
 const AnyVersion int32 = -1
 
-// Update writes a session's payload if the session still has the version that the caller read, and returns the new version.
-// A version of 0, which no session has, is refused: it was forgotten. It keeps the session alive, as a lookup does. It never brings a session back: after a logout it returns ErrNoSession.
+// Update writes a session's payload if the session still has the version that the caller read, and returns
+// the new version. It refuses version 0, which no session has, because the caller then forgot to set it. It
+// extends the session's expiry, as a touch does. It never resurrects a session.
 //
-// The commit is asynchronous, as Insert's. Concurrent calls share round trips. A call waits where somebody has the session's
-// row locked; calls for other sessions may wait with it for a tenth of a second.
+// The commit is asynchronous, as that of Insert. Concurrent calls share round trips. A call waits while
+// another transaction locks the session's row, and may delay calls for other sessions by a tenth of a second.
 //
-// It returns ErrConflict, ErrNoSession, ErrOptions, a *[PayloadError], or ErrUnavailable; after the last, or when ctx ends, the write may
-// or may not have been done, and the version tells.
+// It returns ErrConflict, ErrNoSession, ErrOptions, a *[PayloadError], or ErrUnavailable. After
+// ErrUnavailable, or when ctx ends, the write may have been done; the session's version tells.
 func (s *Store) Update(ctx context.Context, token Token, payload string, version int32) (int32, error) {
 	k, ok := token.key()
 	if !ok {
@@ -29,7 +30,8 @@ func (s *Store) Update(ctx context.Context, token Token, payload string, version
 		return 0, err
 	}
 	if version < 1 && version != AnyVersion {
-		return 0, fmt.Errorf("sessionsql: update: %w: version %d; it must be that of a Lookup, or AnyVersion", ErrOptions, version)
+		return 0, fmt.Errorf("sessionsql: update: %w: version %d; it must be that of a Lookup, or AnyVersion",
+			ErrOptions, version)
 	}
 	if !s.calls.enter() {
 		return 0, ErrClosed
@@ -42,7 +44,7 @@ func (s *Store) Update(ctx context.Context, token Token, payload string, version
 	})
 	switch {
 	case err != nil:
-		return 0, s.failed("update", err)
+		return 0, s.countError("update", err)
 	case outcome > 0:
 		s.stats.updates.Add(1)
 		return outcome, nil
@@ -53,14 +55,13 @@ func (s *Store) Update(ctx context.Context, token Token, payload string, version
 	}
 }
 
-// A payloadWrite is what an update sends.
 type payloadWrite struct {
 	key             key
 	payload         string
 	expectedVersion sql.NullInt32
 }
 
-// updateOne is a lone update. It returns the new version, 0 on a conflict, -1 when there is no such session.
+// updateOne returns the new version, 0 on a conflict, or -1 when there is no such session.
 func (s *Store) updateOne(ctx context.Context, w payloadWrite) (int32, error) {
 	var outcome int32
 	err := s.primary.write(ctx, "update", func(ctx context.Context, on Tx) (err error) {

@@ -7,20 +7,20 @@ import (
 	"github.com/sessionsql/postgres/internal/coalesce"
 )
 
-// updateMany writes what callers gathered, in one statement. What that leaves unwritten is set apart: one write tells a
-// conflict from a session that is gone, and waits where another transaction has locked the row. So is everything when the
-// server refuses the batch, and nothing of it is kept. When the server did not answer, nobody knows whether it committed, and
-// nothing is sent twice.
+// updateMany writes a batch in one statement, which skips locked rows. The caller of an unwritten payload
+// tries alone, because a lone update tells a conflict from a missing session, and waits for a locked row. So
+// does every caller when the server refuses the batch. When the server does not answer, it may have
+// committed, so nothing is sent twice.
 func (s *Store) updateMany(ctx context.Context, calls []*coalesce.Call[payloadWrite, int32]) {
 	var params db.UpdatePayloadBatchParams
 	var keys []key
-	sent := make(map[int64]int, len(calls)) // a session's id, and which call writes it: one alone in a statement
-	for i, each := range calls {
-		w := &each.Question
-		if _, dup := sent[w.key.id]; dup {
+	writers := make(map[int64]int, len(calls)) // the index of the one call that writes each session
+	for i, call := range calls {
+		w := &call.Question
+		if _, dup := writers[w.key.id]; dup {
 			continue
 		}
-		sent[w.key.id] = i
+		writers[w.key.id] = i
 		keys = append(keys, w.key)
 		params.IDs = append(params.IDs, w.key.id)
 		params.SecretHashes = append(params.SecretHashes, w.key.hash)
@@ -33,15 +33,15 @@ func (s *Store) updateMany(ctx context.Context, calls []*coalesce.Call[payloadWr
 		return err
 	})
 	s.recent.mark(keys...)
-	for i, each := range calls {
-		if first := sent[each.Question.key.id]; err != nil && !refused(err) && first == i {
-			each.Err = err
+	for i, call := range calls {
+		if first := writers[call.Question.key.id]; err != nil && !refused(err) && first == i {
+			call.Err = err
 		} else {
-			each.Err = coalesce.ErrAlone
+			call.Err = coalesce.ErrAlone
 		}
 	}
 	for _, row := range rows {
-		if i, ok := sent[row.ID]; ok {
+		if i, ok := writers[row.ID]; ok {
 			calls[i].Answer, calls[i].Err = row.Version, nil
 		}
 	}

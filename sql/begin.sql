@@ -1,24 +1,24 @@
--- The first file of an installation: it finds out what there is to do, and refuses what it must not touch.
--- The manifest reads the answer from settings of this transaction:
+-- This first file of an installation finds the steps that are due, and refuses a schema or a version that it
+-- must not change. The manifest reads the answers from settings of this transaction:
 --
---     sessionsql.installed    the version of the bundle that is there; empty when there is none
+--     sessionsql.installed    the version of the installed bundle; empty if there is none
 --     sessionsql.wanted       the version of this bundle
---     sessionsql.migrated     the number of the last migration that ran; 0 when there is none
---     sessionsql.schema       whether the schema is there
+--     sessionsql.migrated     the number of the last migration that ran; 0 if there is none
+--     sessionsql.schema       whether the schema exists
 --     sessionsql.roles        whether roles.sql has run here
---     sessionsql.settings     what end.sql puts back
+--     sessionsql.settings     the settings that end.sql restores
 --
--- When this version is there already, the installation ends here without a lock and without a write.
+-- If this version is installed, the installation ends without a lock and without a write.
 DO $begin$
 DECLARE
-  -- scripts/generate.sh copies it from functions/version.sql.
+  -- scripts/generate.sh copies the version from functions/version.sql.
   wanted CONSTANT pg_catalog.text := '0.2.0';
   installed pg_catalog.text := '';
   migrated pg_catalog.text := '0';
   owner pg_catalog.text;
   trusted pg_catalog.bool;
 BEGIN
-  -- From here on no name is looked up in a schema of the installing role.
+  -- From here on, no name resolves in a schema of the installing role.
   PERFORM pg_catalog.set_config(
     'sessionsql.settings',
     pg_catalog.json_object_agg(s.name, pg_catalog.current_setting(s.name))::pg_catalog.text,
@@ -31,7 +31,7 @@ BEGIN
   PERFORM set_config('sessionsql.wanted', wanted, true);
 
   FOR attempt IN 1 .. 2 LOOP
-    -- Whoever owns the schema may have put anything into it, and this installation would run it.
+    -- The installation runs functions of the schema, and its owner may have put any code into them.
     SELECT
       r.rolname,
       r.rolsuper OR r.rolname IN (current_user, 'sessionsql_owner')
@@ -42,7 +42,7 @@ BEGIN
     IF NOT trusted THEN
       RAISE insufficient_privilege USING
         MESSAGE = format(
-          'sessionsql: the schema sessionsql belongs to role %I, who may have put anything into it', owner
+          'sessionsql: the schema sessionsql belongs to role %I, whose code must not run here', owner
         ),
         HINT = 'Drop the schema, or install as its owner.';
     END IF;
@@ -52,8 +52,8 @@ BEGIN
     END IF;
     EXIT WHEN installed = wanted OR attempt = 2;
 
-    -- Two installations at once wait for each other instead of failing on a catalog conflict. The one that
-    -- waited looks again.
+    -- Concurrent installations wait for each other, because they would fail on a catalog conflict. After the
+    -- wait, this one looks again.
     PERFORM pg_advisory_xact_lock(hashtextextended('sessionsql', 0));
   END LOOP;
 
@@ -62,21 +62,21 @@ BEGIN
       MESSAGE = format(
         'sessionsql: bundle %s is installed, which is newer than %s: nothing was changed', installed, wanted
       ),
-      HINT = 'An installation never puts an older bundle over a newer one.';
+      HINT = 'An installation never replaces a newer bundle with an older one.';
   END IF;
   IF to_regclass('sessionsql.migration') IS NOT NULL THEN
     SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
   END IF;
 
   IF installed <> wanted THEN
-    -- A change of a table waits for whoever reads it, and everybody else would wait behind that. So it gives
-    -- up after a moment, and whoever installs tries again.
+    -- An ALTER TABLE waits for readers of the table, and all others wait behind it. So the installation gives
+    -- up after a moment, and its caller tries again.
     PERFORM set_config('lock_timeout', '250ms', true);
-    -- An autovacuum makes way only for who has waited for deadlock_timeout.
+    -- An autovacuum yields only to a lock request that has waited for deadlock_timeout.
     IF has_parameter_privilege('deadlock_timeout', 'SET') THEN
       PERFORM set_config('deadlock_timeout', '100ms', true);
     END IF;
-    -- The notices of IF EXISTS say nothing to anybody.
+    -- The notices of IF EXISTS help nobody.
     PERFORM set_config('client_min_messages', 'warning', true);
   END IF;
   PERFORM set_config('sessionsql.installed', installed, true);
@@ -86,8 +86,7 @@ BEGIN
 END
 $begin$;
 
--- Outside of a transaction those settings are forgotten by now, and half of an installation is worse than
--- none.
+-- Outside a transaction those settings are gone by now, and half an installation is worse than none.
 DO $begin$
 BEGIN
   IF COALESCE(pg_catalog.current_setting('sessionsql.wanted', true), '') OPERATOR(pg_catalog.=) '' THEN

@@ -1,5 +1,5 @@
--- The last file of an installation: whatever follows in the same transaction finds the settings that it had.
--- Only those that begin.sql changed are set, because some take a privilege.
+-- This last file of an installation restores the settings for the statements that follow in the transaction.
+-- It sets only those that begin.sql changed, because some need a privilege.
 DO $end$
 BEGIN
   PERFORM pg_catalog.set_config(s.key, s.value, true)

@@ -1,12 +1,13 @@
--- Installs the bundle, or brings an installed one up to this version:
+-- This installs the bundle, or upgrades an older one to this version:
 --
 --     psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql
 --
--- This manifest is the only place where order is written: one \ir line a file, and every line of psql's own
--- starts in column one. Go's Install and the packaging scripts read the same lines. Run it as often as you
--- like: it never touches a session, and where this version is installed it does nothing. If it ends with
--- "canceling statement due to lock timeout", a long transaction has read the session table: nothing was
--- changed, and it can be run again.
+-- This manifest alone states the order of files. It has one \ir line per file, and each command of psql
+-- starts in column one, because Go's Install and the packaging scripts read the same lines.
+--
+-- You can run it again at any time. It changes no session, and does nothing if this version is installed. If
+-- it ends with "canceling statement due to lock timeout", a long transaction has read the session table.
+-- Nothing was changed, so run it again.
 \ir begin.sql
 
 SELECT

@@ -1,50 +1,42 @@
--- Least privilege, optional: roles that may do one thing each, in place of an application that owns the
--- tables.
+-- This file is optional. Each of its roles may do one job, so that an application need not own the tables:
 --
 --     psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql -f sql/roles.sql
 --
--- Run it as often as you like. From then on install.sql ends with this file: an upgrade puts each function
--- back to what its own file says, which would shut everybody out. It needs what install.sql needs, and the
--- right to create roles (CREATEROLE) the first time; no superuser. Whoever runs it without being superuser
--- becomes a member of sessionsql_owner, and stays one so as to run the next upgrade.
+-- You can run it again at any time. From then on install.sql ends with this file, because an upgrade resets
+-- each function to the attributes in its own file, which would shut every role out. It needs the privileges
+-- that install.sql needs and, the first time, CREATEROLE, but no superuser. A role that runs it without being
+-- superuser becomes a member of sessionsql_owner, and stays one for the next upgrade.
 --
 --     role                 may
---     sessionsql_owner     own the schema and all in it; nobody logs in as it
---     sessionsql_app       do what a Store does: new, find, keep alive, write, rotate, end, reap.
---                          What returns a session wants the hash of its secret; no table can be read.
---     sessionsql_support   list a subject's sessions, and log a subject out
---     sessionsql_reader    find sessions: lookup and its kin, for programs that only read
+--     sessionsql_owner     own the schema and all objects in it; nobody logs in as it
+--     sessionsql_app       do all that a Store does: insert, look up, touch, update, rotate, revoke, reap.
+--                          A session is returned only for the hash of its secret; no table can be read.
+--     sessionsql_support   list the sessions of a subject, and revoke them
+--     sessionsql_reader    look sessions up, for programs that only read
 --     sessionsql_reaper    reap
---     sessionsql_monitor   see health and the reaper's last call, no session
+--     sessionsql_monitor   see health and the reaper's last call, but no session
 --
--- The roles cannot log in; give them to those who can: GRANT sessionsql_app TO web. list_subject is the one
--- function that tells who is logged in to whoever knows a name and no secret, so sessionsql_app does not have
--- it: a program that shows its users their sessions (Go's ListSubject) is given sessionsql_support besides.
--- revoke_subject tells a number, and no app can do without it at a change of password.
+-- The roles cannot log in, so grant them to roles that can, as in GRANT sessionsql_app TO web. list_subject
+-- alone shows the sessions of a subject to a caller without a secret, so sessionsql_app does not get it. A
+-- program that shows its users their sessions (Go's ListSubject) gets sessionsql_support as well.
+-- revoke_subject returns only a number, and every application needs it for a change of password.
 --
--- Roles belong to the whole cluster of databases and not to one; uninstall.sql leaves them. When no database
--- has the bundle any more: DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader,
--- sessionsql_reaper, sessionsql_monitor, sessionsql_owner.
+-- Roles belong to the whole cluster and not to one database, so uninstall.sql leaves them. Once no database
+-- has the bundle: DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper,
+-- sessionsql_monitor, sessionsql_owner.
 --
--- The cost. A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups.
--- Lone ones a second against the inlined one's, pgbench, prepared, 1 client and 8, medians of 7 interleaved
--- runs of 2 s:
---
---                               PostgreSQL 15    PostgreSQL 18
---     SQL, definer              0.61  0.44       0.93  0.87
---     PL/pgSQL, definer         0.86  0.73       0.88  0.77
---
--- Before 18 a SQL function that is not inlined is planned at each call. So there lookup and lookup_batch
--- become PL/pgSQL, around the very statement that install.sql has put into the catalog: it stands once, in
--- functions/. A batch of 24 then runs at 0.91 and 0.80 of the inlined one's rate on 15 (medians of 5).
+-- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
+-- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup and lookup_batch
+-- become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
+-- functions/.
 
--- The lock is that of an installation; the settings are saved for the end of this file.
+-- This takes the lock of an installation and saves the settings that the end of this file restores.
 DO $roles$
 BEGIN
   PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('sessionsql', 0));
   PERFORM pg_catalog.set_config('sessionsql.roles_path', pg_catalog.current_setting('search_path'), true);
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-  -- Bodies are copied out of the catalog below, and are to be as they stand in functions/.
+  -- Bodies are copied from the catalog below, with names as they stand in functions/.
   PERFORM pg_catalog.set_config(
     'sessionsql.roles_quoting', pg_catalog.current_setting('quote_all_identifiers'), true
   );
@@ -52,7 +44,7 @@ BEGIN
 END
 $roles$;
 
--- Outside of a transaction those settings are forgotten by now, and half of this file is worse than none.
+-- Outside a transaction those settings are gone by now, and half of this file is worse than none.
 DO $roles$
 BEGIN
   IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) 'pg_catalog, pg_temp' THEN
@@ -78,13 +70,13 @@ BEGIN
       BEGIN
         EXECUTE format('CREATE ROLE %I NOLOGIN', new_role);
       EXCEPTION WHEN duplicate_object OR unique_violation THEN
-        NULL; -- this file runs in another database of the cluster as well
+        NULL; -- this file runs in another database of the cluster at the same time
       END;
     END IF;
   END LOOP;
 
-  -- To give away what is one's own, one has to be a member of whom it is given to. From 16 on, the creator of
-  -- a role may make itself a member, and has to.
+  -- Only a member of the new owner may change an owner to it. From 16 on, the creator of a role has to make
+  -- itself a member.
   IF NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
     IF current_setting('server_version_num')::integer >= 160000 THEN
       may_set := pg_has_role('sessionsql_owner', 'SET');
@@ -96,7 +88,8 @@ BEGIN
 END
 $roles$;
 
--- What is the owner's already is left alone: a change of owner locks the table against everybody.
+-- Objects that the owner has already are left alone, because a change of owner locks everybody out of a
+-- table.
 DO $roles$
 DECLARE
   change text;
@@ -133,9 +126,9 @@ BEGIN
 END
 $roles$;
 
--- What reads or writes a table does so as its owner. The bodies are safe in strangers' hands: each function
--- has its search_path set, or is BEGIN ATOMIC, whose names were bound when it was created, or (insert)
--- qualifies all it names. The others stay as they are: they call these.
+-- These functions read or write a table, so they run as its owner. No caller can redirect their names,
+-- because each function has its search_path set, or is BEGIN ATOMIC with names bound at creation, or (insert)
+-- qualifies all names. The other functions only call these.
 ALTER FUNCTION sessionsql.insert SECURITY DEFINER;
 ALTER FUNCTION sessionsql.insert_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup SECURITY DEFINER;
@@ -153,7 +146,7 @@ ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
 
--- See the cost, above.
+-- Before 18, lookups become PL/pgSQL, for the reason at the head of this file.
 DO $roles$
 DECLARE
   f record;
@@ -190,24 +183,24 @@ BEGIN
 END
 $roles$;
 
--- From here on: exactly what stands below, whatever was granted to these roles before.
+-- The roles get exactly the privileges below, so all earlier privileges go first.
 REVOKE ALL ON ALL TABLES IN SCHEMA sessionsql
   FROM sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA sessionsql
   FROM sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 
--- To name what is in it; USAGE alone shows nothing.
+-- A role needs USAGE to name an object of the schema; USAGE alone shows nothing.
 GRANT USAGE ON SCHEMA sessionsql
   TO sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 
--- Every client asks at its start whom it talks to.
+-- Every client asks for the bundle's version and the server's state at its start.
 GRANT EXECUTE ON FUNCTION sessionsql.version
   TO sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 GRANT SELECT ON TABLE sessionsql.node
   TO sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 
--- What takes a secret's hash, or a token. The verbs by token call the others as the caller, after token_id
--- and token_hash.
+-- These functions need a secret's hash or a token. Most that take a token run with the caller's privileges,
+-- so the caller needs token_id, token_hash and the functions by hash as well.
 GRANT EXECUTE ON FUNCTION
   sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id,
   sessionsql.token_hash, sessionsql.list_sessions
@@ -225,23 +218,23 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
 
--- Ids alone, but sliding an expiry shows nothing and opens nothing.
+-- touch_batch takes ids without hashes, but a touch shows nothing and opens nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.touch_batch TO sessionsql_app;
 
--- A Store does it after a failover; it takes nothing and shows nothing.
+-- A Store calls note_timeline after a failover. The function takes nothing and shows nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.note_timeline TO sessionsql_app;
 
 -- A Store reaps by itself; sessionsql_reaper is for a scheduler.
 GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.reap_all TO sessionsql_app, sessionsql_reaper;
 
--- A change of password logs the user out elsewhere.
+-- A change of password revokes the user's other sessions.
 GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject TO sessionsql_app, sessionsql_support;
 
--- Who is logged in, for a name and no secret: not the app's.
+-- list_subject shows a subject's sessions to a caller without a secret, so the app does not get it.
 GRANT EXECUTE ON FUNCTION sessionsql.list_subject TO sessionsql_support;
 
--- Numbers about the table. Give the monitor pg_read_all_stats too, which only a superuser or its admin can:
--- without it oldest_xmin_age leaves out other roles' transactions.
+-- These views show numbers about the table. Give the monitor pg_read_all_stats too, which takes a superuser
+-- or that role's admin, because oldest_xmin_age otherwise leaves out transactions of other roles.
 GRANT SELECT ON TABLE sessionsql.health, sessionsql.last_reap TO sessionsql_monitor;
 
 DO $roles$

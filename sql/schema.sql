@@ -1,2 +1,2 @@
--- The bundle's schema, in a file of its own because an extension's script must not create it.
+-- The schema has a file of its own, because the script of an extension must not create it.
 CREATE SCHEMA sessionsql;

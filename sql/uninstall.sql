@@ -1,8 +1,8 @@
--- Removes the bundle with every session in it:
+-- This removes the bundle and every session in it:
 --
 --     psql -1 -v ON_ERROR_STOP=1 -f sql/uninstall.sql
 --
--- CASCADE reaches objects of your own that depend on the bundle (a view over sessionsql.health, say);
--- PostgreSQL names each of them in a NOTICE, and -1 lets you try it first with ROLLBACK in place of the
--- commit.
+-- CASCADE also drops objects of your own that depend on the bundle, such as a view over sessionsql.health.
+-- PostgreSQL names all dropped objects in a NOTICE. To see them first, add -c ROLLBACK, which undoes the
+-- removal.
 DROP SCHEMA IF EXISTS sessionsql CASCADE;

@@ -31,8 +31,8 @@
 //	sessionsql.pool.waits                    {wait}        Pool.WaitCount [server]
 //	sessionsql.pool.wait_time                s             Pool.WaitDuration [server]
 //
-// Timestamps are seconds since 1970. Those of flush and reap are absent until one has ended well. The
-// attributes are:
+// Timestamps are seconds since 1970. The timestamps of flush and reap are absent before the first success.
+// The attributes are:
 //
 //   - verb: sessionsql.verb, a verb as in [sessionsql.ErrorKey].
 //   - error.type: the kind of the ErrorKey.
@@ -40,15 +40,15 @@
 //   - server: sessionsql.server, "primary", "replica 1" and so on, as in the log.
 //   - state: db.client.connection.state, "used" or "idle".
 //
-// No attribute holds data of a session, and none has more values when there are more sessions.
+// No attribute holds data of a session, and the number of values does not grow with the number of sessions.
 //
 // # Left out
 //
 // These fields of Stats are not exported:
 //
 //   - Primary.Lag, because a primary has none.
-//   - Primary.Err and Replicas.Err, because each text would be a series of its own. The log has them.
-//   - Pool.OpenConnections, because it is the sum of those in use and those idle.
-//   - Pool.MaxIdleClosed, Pool.MaxIdleTimeClosed and Pool.MaxLifetimeClosed, because they tell of the pool's
-//     settings and not of the Store.
+//   - Primary.Err and Replicas.Err, because each text would make a series of its own. The log has them.
+//   - Pool.OpenConnections, because it is the sum of InUse and Idle.
+//   - Pool.MaxIdleClosed, Pool.MaxIdleTimeClosed and Pool.MaxLifetimeClosed, because the settings of the pool
+//     cause them and not the Store.
 package sessionsqlotel

@@ -10,24 +10,24 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// An instrument is read from Stats. Its name and unit follow OpenTelemetry's semantic conventions for metrics
-// (https://opentelemetry.io/docs/specs/semconv/general/metrics/): no "total" in the name of a counter,
-// because an exporter adds it, and units by UCUM.
+// An instrument measures fields of Stats. Its name and unit follow OpenTelemetry's semantic conventions for
+// metrics (https://opentelemetry.io/docs/specs/semconv/general/metrics/): a counter's name has no "total",
+// because an exporter adds it, and units are those of UCUM.
 type instrument struct {
 	kind                    kind
 	name, unit, description string
 	read                    func(*sessionsql.Stats, sample)
 }
 
-// A sample takes one measurement.
+// A sample receives one measurement.
 type sample func(value float64, attributes ...attribute.KeyValue)
 
 type kind int
 
 const (
-	counter kind = iota // grows for as long as the Store is open
-	level               // rises and falls, and adds up over Stores
-	gauge               // does not add up
+	counter kind = iota // only grows while the Store is open
+	level               // rises and falls, and has a sum over Stores
+	gauge               // has no sum over Stores
 )
 
 func (i instrument) make(meter metric.Meter) (metric.Float64Observable, error) {
@@ -43,11 +43,13 @@ func (i instrument) make(meter metric.Meter) (metric.Float64Observable, error) {
 }
 
 const (
-	verb      = attribute.Key("sessionsql.verb")
-	role      = attribute.Key("sessionsql.role")
-	server    = attribute.Key("sessionsql.server")
-	errorType = attribute.Key("error.type")                 // of the semantic conventions
-	connState = attribute.Key("db.client.connection.state") // the same
+	verb   = attribute.Key("sessionsql.verb")
+	role   = attribute.Key("sessionsql.role")
+	server = attribute.Key("sessionsql.server")
+
+	// The semantic conventions define these two.
+	errorType = attribute.Key("error.type")
+	connState = attribute.Key("db.client.connection.state")
 )
 
 var instruments = []instrument{
@@ -65,7 +67,7 @@ var instruments = []instrument{
 	},
 	{
 		counter, "sessionsql.lookup.replica_misses", "{lookup}",
-		"Lookups that a replica had no session for, so that the primary was asked.",
+		"Lookups that a replica had no session for and the primary answered.",
 		number(func(s *sessionsql.Stats) int64 { return s.ReplicaMisses }),
 	},
 	{
@@ -110,7 +112,7 @@ var instruments = []instrument{
 	},
 	{
 		counter, "sessionsql.touch.extended", "{session}",
-		"Sessions that were due when their touch was sent, so that it extended their expiry.",
+		"Sessions whose expiry a touch extended; the others were not due.",
 		number(func(s *sessionsql.Stats) int64 { return s.SessionsExtended }),
 	},
 	{
@@ -119,8 +121,8 @@ var instruments = []instrument{
 		number(func(s *sessionsql.Stats) int64 { return s.FlushErrors }),
 	},
 	{
-		gauge, "sessionsql.flush.last_success_timestamp", "s", "When a flush last ended well, since 1970.",
-		moment(func(s *sessionsql.Stats) time.Time { return s.LastFlush }),
+		gauge, "sessionsql.flush.last_success_timestamp", "s", "When a flush last sent touches, since 1970.",
+		timestamp(func(s *sessionsql.Stats) time.Time { return s.LastFlush }),
 	},
 	{
 		counter, "sessionsql.reap.deleted", "{session}", "Expired sessions deleted by this Store.",
@@ -131,14 +133,14 @@ var instruments = []instrument{
 		number(func(s *sessionsql.Stats) int64 { return s.ReapErrors }),
 	},
 	{
-		gauge, "sessionsql.reap.last_success_timestamp", "s", "When a reap last ended well, since 1970.",
-		moment(func(s *sessionsql.Stats) time.Time { return s.LastReap }),
+		gauge, "sessionsql.reap.last_success_timestamp", "s", "When a reap last succeeded, since 1970.",
+		timestamp(func(s *sessionsql.Stats) time.Time { return s.LastReap }),
 	},
 
 	{
 		gauge, "sessionsql.server.usable", "{server}",
-		"1 when the primary answers or a replica is read from, else 0.",
-		servers(func(s *sessionsql.ServerStats, take sample) {
+		"1 when the primary answers, or lookups may read from the replica; else 0.",
+		eachServer(func(s *sessionsql.ServerStats, take sample) {
 			if s.Usable {
 				take(1)
 			} else {
@@ -149,11 +151,11 @@ var instruments = []instrument{
 	{
 		gauge, "sessionsql.server.changed_timestamp", "s",
 		"When a server last became usable or unusable, since 1970.",
-		servers(func(s *sessionsql.ServerStats, take sample) { take(unix(s.Since)) }),
+		eachServer(func(s *sessionsql.ServerStats, take sample) { take(unix(s.Since)) }),
 	},
 	{
 		gauge, "sessionsql.replica.lag", "s",
-		"How old the first write is that a replica does not have; 0 when it has all.",
+		"The age of the first write that a replica lacks; 0 when it has all.",
 		func(s *sessionsql.Stats, take sample) {
 			for i := range s.Replicas {
 				take(s.Replicas[i].Lag.Seconds(), server.String(replicaName(i)))
@@ -162,7 +164,7 @@ var instruments = []instrument{
 	},
 	{
 		level, "sessionsql.pool.connections", "{connection}", "Connections of the pool that callers use.",
-		servers(func(s *sessionsql.ServerStats, take sample) {
+		eachServer(func(s *sessionsql.ServerStats, take sample) {
 			take(float64(s.Pool.InUse), connState.String("used"))
 			take(float64(s.Pool.Idle), connState.String("idle"))
 		}),
@@ -170,15 +172,15 @@ var instruments = []instrument{
 	{
 		level, "sessionsql.pool.max_connections", "{connection}",
 		"The most connections that the pool opens; 0 when it has no bound.",
-		servers(func(s *sessionsql.ServerStats, take sample) { take(float64(s.Pool.MaxOpenConnections)) }),
+		eachServer(func(s *sessionsql.ServerStats, take sample) { take(float64(s.Pool.MaxOpenConnections)) }),
 	},
 	{
 		counter, "sessionsql.pool.waits", "{wait}", "How often a caller waited for a connection.",
-		servers(func(s *sessionsql.ServerStats, take sample) { take(float64(s.Pool.WaitCount)) }),
+		eachServer(func(s *sessionsql.ServerStats, take sample) { take(float64(s.Pool.WaitCount)) }),
 	},
 	{
-		counter, "sessionsql.pool.wait_time", "s", "How long callers waited for connections, added up.",
-		servers(func(s *sessionsql.ServerStats, take sample) { take(s.Pool.WaitDuration.Seconds()) }),
+		counter, "sessionsql.pool.wait_time", "s", "How long callers waited for connections, in total.",
+		eachServer(func(s *sessionsql.ServerStats, take sample) { take(s.Pool.WaitDuration.Seconds()) }),
 	},
 }
 
@@ -187,8 +189,8 @@ func number(field func(*sessionsql.Stats) int64) func(*sessionsql.Stats, sample)
 	return func(s *sessionsql.Stats, take sample) { take(float64(field(s))) }
 }
 
-// moment reads a time, and measures nothing where there is none yet.
-func moment(field func(*sessionsql.Stats) time.Time) func(*sessionsql.Stats, sample) {
+// timestamp reads a time, and measures nothing while it is zero.
+func timestamp(field func(*sessionsql.Stats) time.Time) func(*sessionsql.Stats, sample) {
 	return func(s *sessionsql.Stats, take sample) {
 		if at := field(s); !at.IsZero() {
 			take(unix(at))
@@ -196,8 +198,8 @@ func moment(field func(*sessionsql.Stats) time.Time) func(*sessionsql.Stats, sam
 	}
 }
 
-// servers reads something of every server, and adds which one it is.
-func servers(read func(*sessionsql.ServerStats, sample)) func(*sessionsql.Stats, sample) {
+// eachServer measures every server, and adds its name as an attribute.
+func eachServer(read func(*sessionsql.ServerStats, sample)) func(*sessionsql.Stats, sample) {
 	return func(s *sessionsql.Stats, take sample) {
 		of := func(name string) sample {
 			return func(value float64, attributes ...attribute.KeyValue) {
@@ -211,7 +213,7 @@ func servers(read func(*sessionsql.ServerStats, sample)) func(*sessionsql.Stats,
 	}
 }
 
-// replicaName is a replica's name in the log.
+// replicaName returns the name that a replica has in the log.
 func replicaName(i int) string { return fmt.Sprintf("replica %d", i+1) }
 
 func unix(at time.Time) float64 { return float64(at.UnixMicro()) / 1e6 }

@@ -15,23 +15,19 @@ import (
 
 // Options says how a Store's metrics are exported; nil is the same as the zero value.
 type Options struct {
-	// MeterProvider makes the instruments.
-	//
-	// Defaults to otel.GetMeterProvider().
+	// MeterProvider makes the instruments. Defaults to otel.GetMeterProvider().
 	MeterProvider metric.MeterProvider
 
-	// Attributes are added to every measurement. Where a program has several Stores, they tell those apart,
-	// and must differ.
-	//
-	// Defaults to none.
+	// Attributes are added to every measurement. If a program has several Stores, each needs other
+	// attributes, so that the measurements can be told apart. Defaults to none.
 	Attributes []attribute.KeyValue
 }
 
-// Register exports the Stats of a Store with every collection until the registration's Unregister is called.
-// A closed Store goes on showing its last figures.
+// Register exports the Stats of a Store with every collection, until Unregister of the registration is
+// called. A closed Store keeps its last figures.
 //
-// It returns an error when the Store is nil, and those of the MeterProvider, which refuses an instrument that
-// was made before with another unit or description, for example.
+// It returns an error when the Store is nil or the MeterProvider refuses an instrument, for example because
+// it exists with another unit or description.
 func Register(store *sessionsql.Store, options *Options) (metric.Registration, error) {
 	if store == nil {
 		return nil, errors.New("sessionsqlotel: register: the Store is nil")

@@ -19,9 +19,9 @@ type LookupBatchParams struct {
 	SecretHashes [][]byte
 }
 
-// The same call as db.Queries.LookupBatch, for pgx without database/sql. It sends arrays in binary form, but
-// only as arrays: not as the domains which tell sqlc their Go types there. Types are qualified, because any
-// search_path may be set.
+// LookupBatch is the call of the same name in package db, for pgx without database/sql. pgx sends arrays in
+// binary form only as arrays, so the parameters here are not the domains that tell sqlc their Go types there.
+// Types are qualified, because any search_path may be set.
 func (q *Queries) LookupBatch(ctx context.Context, db DBTX, arg LookupBatchParams) ([]LiveSession, error) {
 	rows, err := db.Query(ctx, LookupBatch, arg.IDs, arg.SecretHashes)
 	if err != nil {

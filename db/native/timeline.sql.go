@@ -18,7 +18,7 @@ type TimelineRow struct {
 	Timeline         int32
 }
 
-// Asked on a new connection to a primary, before the pool has it: see sessionsql/dial.go.
+// Timeline runs on a new connection to a primary before the pool gets it; see sessionsql/dial.go.
 func (q *Queries) Timeline(ctx context.Context, db DBTX) (TimelineRow, error) {
 	row := db.QueryRow(ctx, Timeline)
 	var i TimelineRow

@@ -159,7 +159,7 @@ func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 	var waiting, served sync.WaitGroup
 	waiting.Go(func() { _, _ = c.Do(context.Background(), hung) })
 	until(t, func() bool { return c.busy() == 1 })
-	for i := range worthAWorker - 1 { // too few for a worker of their own
+	for i := range callsPerWorker - 1 { // too few for a worker of their own
 		served.Go(func() {
 			if got, err := c.Do(t.Context(), i); got != i || err != nil {
 				t.Errorf("%d was answered %d, %v", i, got, err)

@@ -1,5 +1,5 @@
-// Package faultproxy is a TCP proxy for tests. It stands between a client and a server, and breaks the
-// connections through it the way networks do: it freezes, refuses, slows, slices or resets them.
+// Package faultproxy is a TCP proxy for tests. It stands between a client and a server, and freezes, refuses,
+// slows, slices or resets the connections through it, as networks do.
 //
 //	proxy, err := faultproxy.New("127.0.0.1:5432")
 //	if err != nil {
@@ -7,6 +7,6 @@
 //	}
 //	defer proxy.Close()
 //
-//	proxy.Freeze() // half-open: the connections stay, and nothing passes
-//	proxy.Pass()   // what was held back passes now
+//	proxy.Freeze() // the connections stay open, and nothing passes
+//	proxy.Pass()   // the bytes that were held back pass now
 package faultproxy

@@ -33,7 +33,7 @@ func (p *Proxy) serve(client *net.TCPConn) {
 	answers.Wait()
 }
 
-// forward copies one direction. It passes an orderly end on as such, and a failure as a reset of both sides.
+// forward copies one direction. It passes on an orderly end, and resets both sides after a failure.
 func (p *Proxy) forward(to, from *net.TCPConn) {
 	buffer := make([]byte, 32<<10)
 	for {

@@ -32,7 +32,7 @@ type Proxy struct {
 	open    map[*net.TCPConn]struct{}
 }
 
-// New starts a proxy on a free port of 127.0.0.1. It passes everything until it is told otherwise.
+// New starts a proxy on a free port of 127.0.0.1. At first it passes everything.
 func New(target string) (*Proxy, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -59,14 +59,13 @@ func (p *Proxy) SetTarget(target string) {
 	p.target = target
 }
 
-// Pass forwards everything at once, also what Freeze held back.
+// Pass forwards everything at once, also the bytes that Freeze held back.
 func (p *Proxy) Pass() { p.set(pass, 0, 0) }
 
-// Freeze forwards nothing, not even the end of a connection. The system accepts new connections, and they get
-// no answer.
+// Freeze forwards nothing, not even the end of a connection. New connections are accepted and get no answer.
 func (p *Proxy) Freeze() { p.set(freeze, 0, 0) }
 
-// Refuse resets the open connections, and each new one as soon as it is accepted.
+// Refuse resets the open connections, and each new one when it is accepted.
 func (p *Proxy) Refuse() {
 	p.set(refuse, 0, 0)
 	p.Reset()

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// ServerCredential returns the user that runs the servers, nil for the one of this process. A server refuses to run as
-// root, and initdb wants a user that the system knows by name.
+// ServerCredential returns the user that runs the servers; nil stands for the user of this process. A process
+// of root needs another user, because a server refuses to run as root and initdb needs the user's name.
 func ServerCredential() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -19,7 +19,8 @@ func ServerCredential() (*syscall.Credential, error) {
 		account, err = user.Lookup("nobody")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("pgcluster: a server refuses to run as root, and there is neither a user postgres nor nobody: %w", err)
+		return nil, fmt.Errorf("pgcluster: a server refuses to run as root, "+
+			"and there is neither a user postgres nor nobody: %w", err)
 	}
 	uid, err := strconv.ParseUint(account.Uid, 10, 32)
 	if err != nil {

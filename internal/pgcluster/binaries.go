@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// ErrNoBinaries says that no PostgreSQL server fit for a cluster is installed. The error that wraps it is one line which
-// names what is missing and what to do about it.
+// ErrNoBinaries says that no suitable PostgreSQL server is installed. The error that wraps it names the
+// missing programs and the remedy, in one line.
 var ErrNoBinaries = errors.New("pgcluster: no PostgreSQL server")
 
 const (
@@ -20,15 +20,16 @@ const (
 	newestMajor = 18
 )
 
-// serverPrograms is all that a cluster needs; the npm packages hold nothing else.
+// serverPrograms are the programs that a cluster needs. The npm packages of PostgreSQL hold no others.
 var serverPrograms = []string{"initdb", "pg_ctl", "postgres"}
 
-// FindBinaries returns the folder that holds initdb, pg_ctl and postgres of PostgreSQL 15 to 18: the environment variable
-// SESSIONSQL_PG_BIN if it is set, else the first of what pg_config names, the folder of a postgres on the PATH, and the
-// usual places of distributions, Homebrew and scripts/lib/postgres.sh, the highest major first. SESSIONSQL_PG_MAJOR
-// demands one major and passes over all others. The error wraps ErrNoBinaries.
+// FindBinaries returns a folder that holds initdb, pg_ctl and postgres of PostgreSQL 15 to 18. It tries the
+// environment variable SESSIONSQL_PG_BIN, the folder that pg_config names, the folder of a postgres on the
+// PATH, and then the usual folders of distributions, of Homebrew and of scripts/lib/postgres.sh, the highest
+// major version first. If SESSIONSQL_PG_MAJOR is set, it accepts that version alone. The error wraps
+// ErrNoBinaries.
 func FindBinaries() (dir string, err error) {
-	lowest, highest, err := demandedMajors()
+	lowest, highest, err := acceptedMajors()
 	if err != nil {
 		return "", err
 	}
@@ -41,7 +42,7 @@ func FindBinaries() (dir string, err error) {
 			return "", fmt.Errorf("%w: SESSIONSQL_PG_BIN: %v: set it to a folder with %s, or unset it",
 				ErrNoBinaries, err, strings.Join(serverPrograms, ", "))
 		}
-		// Another major than the one demanded is passed over, so that a script can run one major after the other.
+		// A folder of another version is no error, so that a script can run one version after the other.
 		if major >= lowest && major <= highest {
 			return named, nil
 		}
@@ -49,8 +50,8 @@ func FindBinaries() (dir string, err error) {
 	return firstFit(pathFolders(), usualFolders(), lowest, highest)
 }
 
-// firstFit returns the first folder with a server of a major version from lowest to highest, trying dirs in their order
-// and then each pattern with the highest version first.
+// firstFit returns the first folder that holds a server of a major version from lowest to highest. It tries
+// dirs in their order, and then each pattern with the highest version first.
 func firstFit(dirs, patterns []string, lowest, highest int) (string, error) {
 	for _, pattern := range patterns {
 		for major := highest; major >= lowest; major-- {
@@ -66,12 +67,14 @@ func firstFit(dirs, patterns []string, lowest, highest int) (string, error) {
 	if lowest != highest {
 		versions = fmt.Sprintf("%d to %d", lowest, highest)
 	}
-	return "", fmt.Errorf("%w: found no folder with %s of version %s: install the server package of your system, or run scripts/test.sh, which fetches one, or set SESSIONSQL_PG_BIN",
+	return "", fmt.Errorf("%w: found no folder with %s of version %s: "+
+		"install the server package of your system, or run scripts/test.sh, which fetches one, "+
+		"or set SESSIONSQL_PG_BIN",
 		ErrNoBinaries, strings.Join(serverPrograms, ", "), versions)
 }
 
-// demandedMajors returns the range of major versions that will do.
-func demandedMajors() (lowest, highest int, err error) {
+// acceptedMajors returns the range of major versions that FindBinaries accepts.
+func acceptedMajors() (lowest, highest int, err error) {
 	demanded := os.Getenv("SESSIONSQL_PG_MAJOR")
 	if demanded == "" {
 		return oldestMajor, newestMajor, nil
@@ -84,14 +87,14 @@ func demandedMajors() (lowest, highest int, err error) {
 	return major, major, nil
 }
 
-// pathFolders returns the folders that the PATH leads to.
+// pathFolders returns the folders of pg_config and postgres on the PATH.
 func pathFolders() []string {
 	var dirs []string
 	if out, err := exec.Command("pg_config", "--bindir").Output(); err == nil {
 		dirs = append(dirs, strings.TrimSpace(string(out)))
 	}
 	if program, err := exec.LookPath("postgres"); err == nil {
-		// Alpine links /usr/bin/postgres to the folder where the other programs are.
+		// On Alpine /usr/bin/postgres is a link into the folder of the other programs.
 		if resolved, err := filepath.EvalSymlinks(program); err == nil {
 			program = resolved
 		}
@@ -100,7 +103,7 @@ func pathFolders() []string {
 	return dirs
 }
 
-// usualFolders returns patterns with the major version left open. The same list stands in scripts/lib/postgres.sh.
+// usualFolders returns patterns with %d for the major version. scripts/lib/postgres.sh has the same list.
 func usualFolders() []string {
 	patterns := []string{
 		"/usr/lib/postgresql/%d/bin",                       // Debian, Ubuntu
@@ -116,16 +119,19 @@ func usualFolders() []string {
 		if cache == "" {
 			cache = filepath.Join(os.Getenv("HOME"), ".cache")
 		}
-		return append(patterns, filepath.Join(strings.ReplaceAll(cache, "%", "%%"), "sessionsql", "postgres-%d", "bin"))
+		cache = strings.ReplaceAll(cache, "%", "%%")
+		return append(patterns, filepath.Join(cache, "sessionsql", "postgres-%d", "bin"))
 	}
-	// Where root cannot write to /usr/local. Anybody may make a folder below /var/tmp, so it has to be root's.
-	if info, err := os.Lstat("/var/tmp/sessionsql"); err == nil && info.IsDir() && info.Sys().(*syscall.Stat_t).Uid == 0 {
+	// scripts/lib/postgres.sh uses this folder if root cannot write to /usr/local. The folder must belong to
+	// root, because anybody may make one below /var/tmp.
+	info, err := os.Lstat("/var/tmp/sessionsql")
+	if err == nil && info.IsDir() && info.Sys().(*syscall.Stat_t).Uid == 0 {
 		patterns = append(patterns, "/var/tmp/sessionsql/postgres-%d/bin")
 	}
 	return patterns
 }
 
-// majorOf returns the major version of the server in dir, or says what dir lacks.
+// majorOf returns the major version of the server in dir. The error names the program that dir lacks.
 func majorOf(dir string) (int, error) {
 	for _, name := range serverPrograms {
 		if _, err := exec.LookPath(filepath.Join(dir, name)); err != nil {
@@ -137,7 +143,7 @@ func majorOf(dir string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("%s --version: %w", program, err)
 	}
-	// As in "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".
+	// The output is like "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)".
 	_, version, _ := strings.Cut(string(out), "(PostgreSQL) ")
 	digits := strings.IndexFunc(version+"\n", func(r rune) bool { return r < '0' || r > '9' })
 	major, err := strconv.Atoi(version[:digits])

@@ -19,19 +19,19 @@ const startTimeout = 2 * time.Minute
 
 var errClosed = errors.New("the cluster is closed")
 
-// Options says what a cluster is to be. Nil and the zero value of each field are allowed.
+// Options describes a cluster. Nil and the zero value of each field are allowed.
 type Options struct {
 	// Replicas is the number of streaming replicas. Defaults to 0.
 	Replicas int
 
-	// Settings go into postgresql.conf of every node, after the defaults of this package, which they override. The
-	// addresses, ports and names of the nodes cannot be set.
+	// Settings go into postgresql.conf of every node and override the defaults of this package. They cannot
+	// change the addresses, ports and names of the nodes.
 	Settings map[string]string
 
-	// BinDir is the folder of the server programs. Defaults to what FindBinaries returns.
+	// BinDir is the folder of the server programs. Defaults to the result of FindBinaries.
 	BinDir string
 
-	// Log takes a line for each step. Defaults to none.
+	// Log receives a line for each step. Defaults to none.
 	Log io.Writer
 }
 
@@ -53,8 +53,9 @@ type Cluster struct {
 	closeErr  error
 }
 
-// Start starts a cluster and returns when the primary accepts connections and every replica answers read-only queries and
-// streams from it. The caller closes it; if this process ends without, even by SIGKILL, it is ended all the same.
+// Start starts a cluster. It returns when the primary accepts connections and every replica answers queries
+// and streams from it. The caller closes the cluster. If this process ends before, even by SIGKILL, the
+// watchdog ends the cluster.
 func Start(ctx context.Context, options *Options) (_ *Cluster, err error) {
 	if options == nil {
 		options = &Options{}
@@ -110,14 +111,14 @@ func Start(ctx context.Context, options *Options) (_ *Cluster, err error) {
 	return c, nil
 }
 
-// create makes the data folder of every node. A data folder that was never started is as good a base for a replica as a
-// base backup is, and takes neither pg_basebackup nor a running server.
+// create makes the data folder of every node. A replica gets a copy of the folder that the primary has before
+// its first start, because that needs neither pg_basebackup nor a running server.
 func (c *Cluster) create(ctx context.Context, settings map[string]string) error {
 	fmt.Fprintf(c.progress, "initdb (%s) in %s\n", c.binDir, c.folder)
-	// Cleaning up after a failure is the watchdog's: initdb would pull the folder from under the server that it feeds,
-	// which then ends in disorder.
+	// After a failure the watchdog cleans up, because initdb would remove the folder while its server runs.
 	err := c.run(ctx, filepath.Join(c.binDir, "initdb"), "--pgdata="+c.Primary.DataDir, "--no-clean",
-		"--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+		"--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync",
+		"--no-instructions")
 	if err != nil {
 		return err
 	}
@@ -132,8 +133,8 @@ func (c *Cluster) create(ctx context.Context, settings map[string]string) error 
 	return nil
 }
 
-// Close stops all servers at once, without a last checkpoint, and removes the folder. It returns when nothing is left.
-// Closing again does nothing and returns the same error.
+// Close stops all servers without a last checkpoint, and removes the folder. A second Close does nothing and
+// returns the same error.
 func (c *Cluster) Close() error {
 	c.closeOnce.Do(func() {
 		c.mu.Lock()
@@ -166,7 +167,7 @@ func (c *Cluster) nodes() []*Node {
 	return append([]*Node{c.Primary}, c.Replicas...)
 }
 
-// launch starts a server unless the cluster is closed: the watchdog ends only what runs when it is released.
+// launch starts a server unless the cluster is closed, because no watchdog would end it.
 func (c *Cluster) launch(command *exec.Cmd) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,8 +177,8 @@ func (c *Cluster) launch(command *exec.Cmd) error {
 	return command.Start()
 }
 
-// command prepares a program that runs as the user of the servers. Its session is its own, so that Ctrl-C in a terminal
-// reaches this process alone. Its working directory is the folder, by which the watchdog knows it.
+// command prepares a program that runs as the user of the servers. It has a session of its own, so that
+// Ctrl-C in a terminal reaches this process alone. The watchdog recognises it by its working directory.
 func (c *Cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, name, args...)
 	command.Dir = c.folder
@@ -186,16 +187,15 @@ func (c *Cluster) command(ctx context.Context, name string, args ...string) *exe
 	return command
 }
 
-// environment is that of this process, less what would make a server or its client library behave differently here and
-// there.
+// environment returns that of this process without the variables that change how PostgreSQL behaves.
 func (c *Cluster) environment() []string {
 	kept := []string{"LC_ALL=C", "HOME=" + c.folder}
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
-		if name == "HOME" || name == "LANG" || strings.HasPrefix(name, "LC_") || strings.HasPrefix(name, "PG") {
-			continue
+		locale := name == "LANG" || strings.HasPrefix(name, "LC_")
+		if name != "HOME" && !locale && !strings.HasPrefix(name, "PG") {
+			kept = append(kept, variable)
 		}
-		kept = append(kept, variable)
 	}
 	return kept
 }

@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// killTimeout is far more than the system takes to end a process that is not stuck in a broken device.
+// killTimeout is far longer than the system needs to end a process that is not stuck in a broken device.
 const killTimeout = 30 * time.Second
 
 var errNoProcess = errors.New("no such process")
 
-// Kill ends the postmaster and every process below it by SIGKILL, as a crash of the machine would, and returns when they
-// are gone. What the system's cache holds survives, so a lost commit is one that PostgreSQL had not written. A server that
-// does not run is fine.
+// Kill ends the postmaster and all its children by SIGKILL, and returns when they are gone. Unlike after a
+// crash of the machine, the system's cache survives, so only commits that PostgreSQL had not written are
+// lost. It does nothing if the server does not run.
 func (n *Node) Kill() error {
 	n.turn.Lock()
 	defer n.turn.Unlock()
 
-	// A stopped postmaster starts no process that the list would lack.
+	// A stopped postmaster starts no child that the list of processes would lack.
 	if err := n.signalPostmaster(syscall.SIGSTOP); err != nil {
 		return err
 	}
@@ -48,9 +48,9 @@ func (n *Node) Kill() error {
 	return nil
 }
 
-// Signal sends a signal to every process of the server, the postmaster excepted, whose title contains title, as ps shows
-// it behind the name of the cluster: "walwriter", "checkpointer", "walreceiver", "postgres postgres 127.0.0.1(40022) idle".
-// It is an error if there is none.
+// Signal sends a signal to every child of the postmaster whose title contains title. A title is the text that
+// ps shows after the name of the cluster: "walwriter", "checkpointer", "walreceiver", "postgres postgres
+// 127.0.0.1(40022) idle". It returns an error if there is no such child.
 func (n *Node) Signal(title string, signal syscall.Signal) error {
 	children, err := n.children(title)
 	if err != nil {
@@ -67,7 +67,7 @@ func (n *Node) Signal(title string, signal syscall.Signal) error {
 	return nil
 }
 
-// signalPostmaster holds the lock under which the postmaster is seen to run, so that its id is not yet another's.
+// signalPostmaster signals the postmaster if it runs, and never another process that got the same id.
 func (n *Node) signalPostmaster(signal syscall.Signal) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -80,7 +80,7 @@ func (n *Node) signalPostmaster(signal syscall.Signal) error {
 	return nil
 }
 
-// children returns the server's processes, the postmaster excepted, whose title contains title.
+// children returns the children of the postmaster whose title contains title.
 func (n *Node) children(title string) ([]process, error) {
 	all, err := listProcesses()
 	if err != nil {
@@ -95,7 +95,7 @@ func (n *Node) children(title string) ([]process, error) {
 	return found, nil
 }
 
-// processes returns the postmaster, all below it, and orphans of an earlier one, known by their title.
+// processes returns the postmaster, its descendants, and orphans of an earlier one, which it knows by title.
 func (n *Node) processes() ([]process, error) {
 	all, err := listProcesses()
 	if err != nil {

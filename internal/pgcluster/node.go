@@ -19,11 +19,11 @@ import (
 const (
 	loopback = "127.0.0.1"
 
-	// pollInterval is the pause between two looks at a condition which the system does not announce.
+	// pollInterval is the pause between two checks of a condition that the system does not announce.
 	pollInterval = 10 * time.Millisecond
 )
 
-// Node is one server of a cluster. Its methods are safe for concurrent use; those that start or end the server take turns.
+// Node is one server of a cluster. Its methods are safe for concurrent use.
 type Node struct {
 	// DataDir is the server's data folder.
 	DataDir string
@@ -31,7 +31,7 @@ type Node struct {
 	// Port is the TCP port on 127.0.0.1. It stays the same when the server is started again.
 	Port int
 
-	// Env are variables for the server, after those of this process; from its next start on.
+	// Env is added to the environment of this process when the server starts the next time.
 	Env []string
 
 	cluster *Cluster
@@ -40,7 +40,7 @@ type Node struct {
 	turn sync.Mutex // held while the server is started or ended
 
 	mu      sync.Mutex
-	command *exec.Cmd     // the postmaster, nil before the first start
+	command *exec.Cmd     // the postmaster; nil before the first start
 	exited  chan struct{} // closed when the postmaster has ended
 }
 
@@ -48,7 +48,7 @@ func (c *Cluster) newNode(name string) *Node {
 	return &Node{DataDir: filepath.Join(c.folder, name), cluster: c, name: name}
 }
 
-// clusterName is the server's cluster_name, which stands in the title of each of its processes.
+// clusterName is the server's cluster_name. PostgreSQL writes it into the title of each process.
 func (n *Node) clusterName() string {
 	return filepath.Base(n.cluster.folder) + "-" + n.name
 }
@@ -57,7 +57,7 @@ func (n *Node) titlePrefix() string {
 	return "postgres: " + n.clusterName() + ": "
 }
 
-// Name returns "primary", "replica1", "replica2" and so on: what the server was when the cluster was started.
+// Name returns the server's first role: "primary", "replica1", "replica2" and so on.
 func (n *Node) Name() string {
 	return n.name
 }
@@ -82,7 +82,12 @@ func (n *Node) DSN(database string) string {
 // SocketDSN returns the connection URL of a database over the Unix socket.
 func (n *Node) SocketDSN(database string) string {
 	query := url.Values{"host": {n.cluster.folder}, "port": {strconv.Itoa(n.Port)}, "sslmode": {"disable"}}
-	address := url.URL{Scheme: "postgres", User: url.User("postgres"), Path: "/" + database, RawQuery: query.Encode()}
+	address := url.URL{
+		Scheme:   "postgres",
+		User:     url.User("postgres"),
+		Path:     "/" + database,
+		RawQuery: query.Encode(),
+	}
 	return address.String()
 }
 
@@ -106,7 +111,7 @@ func (n *Node) PID() int {
 	}
 }
 
-// Start starts the server again after Stop or Kill and returns when it answers queries, recovery included.
+// Start starts the server again after Stop or Kill. It returns when the server answers queries.
 func (n *Node) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -115,7 +120,7 @@ func (n *Node) Start(ctx context.Context) error {
 	return n.start(ctx)
 }
 
-// startFirst starts the server on a port of its own, and on another when somebody else took that meanwhile.
+// startFirst starts the server on a free port, and on another if somebody took that one meanwhile.
 func (n *Node) startFirst(ctx context.Context) error {
 	n.turn.Lock()
 	defer n.turn.Unlock()
@@ -137,14 +142,14 @@ func (n *Node) startFirst(ctx context.Context) error {
 		if err = n.start(ctx); err == nil || ctx.Err() != nil || !n.portTaken() {
 			return err
 		}
-		// The next look at the log is not to find this failure.
+		// Otherwise portTaken would find this failure in the log again.
 		if err := os.Remove(n.LogPath()); err != nil {
 			return fmt.Errorf("pgcluster: %s: %w", n.name, err)
 		}
 	}
 }
 
-// portTaken tells whether the server ended because it could not listen on its port.
+// portTaken reports whether the server ended because it could not listen on its port.
 func (n *Node) portTaken() bool {
 	return strings.Contains(n.logTail(), "could not create any TCP/IP sockets")
 }
@@ -159,8 +164,8 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	defer log.Close()
 
-	// The server outlives the context of its start.
-	command := n.cluster.command(context.WithoutCancel(ctx), filepath.Join(n.cluster.binDir, "postgres"), "-D", n.DataDir)
+	serverCtx := context.WithoutCancel(ctx) // because the server outlives its start
+	command := n.cluster.command(serverCtx, filepath.Join(n.cluster.binDir, "postgres"), "-D", n.DataDir)
 	command.Env = append(command.Env, n.Env...)
 	command.Stdout, command.Stderr = log, log
 	if err := n.cluster.launch(command); err != nil {
@@ -179,8 +184,8 @@ func (n *Node) start(ctx context.Context) error {
 	return n.poll(ctx, "to answer queries", n.ready)
 }
 
-// ready tells whether the server answers queries. It writes so into its lock file, a replica too, and that is what pg_ctl
-// waits for; a port that answers could be another server's.
+// ready reports whether the server answers queries. It reads the server's lock file, as pg_ctl does, because
+// a port that answers could be another server's.
 func (n *Node) ready() (bool, error) {
 	file, err := os.ReadFile(filepath.Join(n.DataDir, "postmaster.pid"))
 	if err != nil {
@@ -188,10 +193,11 @@ func (n *Node) ready() (bool, error) {
 	}
 	const pidLine, statusLine = 0, 7
 	lines := strings.Split(string(file), "\n")
-	return len(lines) > statusLine && lines[pidLine] == strconv.Itoa(n.PID()) && strings.TrimSpace(lines[statusLine]) == "ready", nil
+	return len(lines) > statusLine && lines[pidLine] == strconv.Itoa(n.PID()) &&
+		strings.TrimSpace(lines[statusLine]) == "ready", nil
 }
 
-// follow makes a replica of a server that was never started.
+// follow turns a server that was never started into a replica.
 func (n *Node) follow(ctx context.Context, primary *Node) error {
 	if err := n.cluster.run(ctx, "touch", filepath.Join(n.DataDir, "standby.signal")); err != nil {
 		return err
@@ -206,8 +212,8 @@ func (n *Node) receiveFrom(sender *Node) error {
 	})
 }
 
-// Follow makes a running replica receive from another server, such as one that was promoted. It does not wait
-// until WAL arrives.
+// Follow makes a running replica receive WAL from another server, such as one that was promoted. It does not
+// wait for the first WAL.
 func (n *Node) Follow(leader *Node) error {
 	if err := n.receiveFrom(leader); err != nil {
 		return err
@@ -223,7 +229,8 @@ func (n *Node) waitStreaming(ctx context.Context) error {
 	})
 }
 
-// Stop ends the server in good order, disconnecting its clients (pg_ctl's "fast"). A server that does not run is fine.
+// Stop ends the server in good order and disconnects its clients, as pg_ctl's mode "fast" does. It does
+// nothing if the server does not run.
 func (n *Node) Stop(ctx context.Context) error {
 	n.turn.Lock()
 	defer n.turn.Unlock()
@@ -233,7 +240,7 @@ func (n *Node) Stop(ctx context.Context) error {
 	if err := n.signalPostmaster(syscall.SIGINT); err != nil {
 		return err
 	}
-	// A process that a test had stopped would hold up the rest.
+	// A child that a test has stopped would delay the others.
 	if err := n.Signal("", syscall.SIGCONT); err != nil && !errors.Is(err, errNoProcess) {
 		return err
 	}
@@ -253,7 +260,7 @@ func (n *Node) waitStopped(ctx context.Context) error {
 	}
 }
 
-// waitExited waits for a postmaster that is known to be ended to be reaped.
+// waitExited waits until this process has collected the exit status of a postmaster that was ended.
 func (n *Node) waitExited() {
 	n.mu.Lock()
 	exited := n.exited
@@ -268,22 +275,25 @@ func (n *Node) Promote(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	seconds := strconv.Itoa(int(startTimeout / time.Second))
-	return n.cluster.run(ctx, filepath.Join(n.cluster.binDir, "pg_ctl"), "promote", "--wait", "--timeout="+seconds, "--pgdata="+n.DataDir)
+	return n.cluster.run(ctx, filepath.Join(n.cluster.binDir, "pg_ctl"),
+		"promote", "--wait", "--timeout="+seconds, "--pgdata="+n.DataDir)
 }
 
-// poll waits for a condition of a running server.
-func (n *Node) poll(ctx context.Context, what string, condition func() (bool, error)) error {
+// poll waits for a condition of a running server; expected completes "waiting for it ..." in the error.
+func (n *Node) poll(ctx context.Context, expected string, condition func() (bool, error)) error {
 	for {
 		holds, err := condition()
 		if err != nil || holds {
 			return err
 		}
 		if n.PID() == 0 {
-			return fmt.Errorf("pgcluster: %s: the server ended while waiting for it %s; its log ends:\n%s", n.name, what, n.logTail())
+			return fmt.Errorf("pgcluster: %s: the server ended while waiting for it %s; its log ends:\n%s",
+				n.name, expected, n.logTail())
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("pgcluster: %s: waiting for it %s: %w; its log ends:\n%s", n.name, what, ctx.Err(), n.logTail())
+			return fmt.Errorf("pgcluster: %s: waiting for it %s: %w; its log ends:\n%s",
+				n.name, expected, ctx.Err(), n.logTail())
 		case <-time.After(pollInterval):
 		}
 	}

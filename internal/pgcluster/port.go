@@ -7,8 +7,8 @@ import (
 	"strconv"
 )
 
-// FreePort returns a port that nobody listens on, below the range from which systems pick ports for outgoing connections:
-// a client that keeps calling a stopped server could otherwise be given that server's own port.
+// FreePort returns a port that nobody listens on. It is below the range from which systems choose ports for
+// outgoing connections, because a client that dials a stopped server could get that server's port.
 func FreePort() (int, error) {
 	const lowest, highest = 15000, 32000
 	var err error

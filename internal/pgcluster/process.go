@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// process is one that the system runs.
+// process is a process of the system.
 type process struct {
 	pid, parent int
-	title       string // the command line, which PostgreSQL overwrites with what the process is
+	title       string // the command line, which PostgreSQL overwrites with a description of the process
 }
 
-// listProcesses returns all processes but those that are dead and only wait for their parent to ask how they died.
+// listProcesses returns all processes except the dead ones whose parent has not collected their exit status.
 func listProcesses() ([]process, error) {
 	if _, err := os.Stat("/proc/self/stat"); err == nil {
 		return listProc(), nil
@@ -24,7 +24,7 @@ func listProcesses() ([]process, error) {
 	return listPS()
 }
 
-// listProc reads Linux's /proc. A process that ends meanwhile is left out.
+// listProc reads Linux's /proc. It leaves out a process that ends meanwhile.
 func listProc() []process {
 	var processes []process
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -33,7 +33,7 @@ func listProc() []process {
 		if err != nil {
 			continue
 		}
-		// As in "1234 (postgres) S 1200 ...": the name in parentheses may hold anything, parentheses too.
+		// The line is like "1234 (postgres) S 1200 ...". The name may hold parentheses too.
 		fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 		title, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline"))
 		if err != nil || len(fields) < 2 || fields[0] == "Z" || fields[0] == "X" {
@@ -41,12 +41,13 @@ func listProc() []process {
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
 		parent, _ := strconv.Atoi(fields[1])
-		processes = append(processes, process{pid, parent, string(bytes.ReplaceAll(title, []byte{0}, []byte{' '}))})
+		title = bytes.ReplaceAll(title, []byte{0}, []byte{' '})
+		processes = append(processes, process{pid, parent, string(title)})
 	}
 	return processes
 }
 
-// listPS asks ps, for systems without /proc.
+// listPS runs ps, because some systems have no /proc.
 func listPS() ([]process, error) {
 	out, err := exec.Command("ps", "-axo", "pid=,ppid=,stat=,command=").Output()
 	if err != nil {

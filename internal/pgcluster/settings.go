@@ -9,24 +9,26 @@ import (
 	"strings"
 )
 
-// defaultSettings make small servers that start fast, lose nothing when killed (the system's cache outlives them) and
-// leave nothing behind.
+// defaultSettings make small servers that start fast and leave nothing behind. Without fsync a killed server
+// still loses nothing that it wrote, because the system's cache outlives it.
 var defaultSettings = map[string]string{
 	"fsync":           "off",
 	"max_connections": "200",
 	"shared_buffers":  "256MB",
 	"max_wal_size":    "2GB",
-	// A replica that was stopped finds what it missed, without slots that would hold WAL for one that never returns.
+	// A replica that was stopped finds the WAL that it missed, without a slot, which would keep WAL for a
+	// replica that never returns.
 	"wal_keep_size": "1GB",
-	// A replica comes back soon after its primary did; the default is 5 s.
+	// A replica reconnects soon after its primary starts; the default is 5 s.
 	"wal_retrieve_retry_interval": "200ms",
-	// A killed server leaves POSIX shared memory in /dev/shm, where nobody finds it, but mapped files in its folder.
-	// What the second line grants at the start never becomes such a file, which the system would write to disk.
+	// A killed server would leave POSIX shared memory behind in /dev/shm; mapped files are removed with its
+	// folder. The second setting reserves memory at the start without a mapped file, because the system
+	// writes such files to disk.
 	"dynamic_shared_memory_type": "mmap",
 	"min_dynamic_shared_memory":  "16MB",
 }
 
-// configure appends settings to postgresql.conf, where the last of a name wins.
+// configure appends settings to postgresql.conf, in which the last line of each name wins.
 func configure(dataDir string, groups ...map[string]string) error {
 	var lines strings.Builder
 	for _, settings := range groups {

@@ -1,8 +1,8 @@
-// Package pgtext holds the Go types of parameters and columns for which sqlc has no type of its own: arrays, which it would
-// hand to another driver's encoder, and payloads, which must not print themselves.
+// Package pgtext holds Go types of parameters and columns that sqlc's overrides name. sqlc would encode
+// arrays with another driver, and a payload must not print itself.
 //
-// Arrays cross as PostgreSQL's text form (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO), which every
-// database/sql driver can send, under any parameter type and any protocol mode.
+// Arrays are sent in PostgreSQL's text form (https://www.postgresql.org/docs/current/arrays.html#ARRAYS-IO),
+// because every database/sql driver can send it, in any protocol mode.
 package pgtext
 
 import (
@@ -14,16 +14,13 @@ import (
 	"strconv"
 )
 
-// Payload is what the application keeps in a session. Formatted with any verb it shows only its size.
+// Payload is the text that an application keeps in a session. Every verb of package fmt prints only its size.
 type Payload string
 
-// Format implements [fmt.Formatter].
 func (p Payload) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted(len(p))) }
 
-// Value implements [driver.Valuer].
 func (p Payload) Value() (driver.Value, error) { return string(p), nil }
 
-// Scan implements [sql.Scanner].
 func (p *Payload) Scan(src any) error {
 	switch v := src.(type) {
 	case string:
@@ -39,15 +36,14 @@ func (p *Payload) Scan(src any) error {
 // IDs is a bigint[].
 type IDs []int64
 
-// Value implements [driver.Valuer].
 func (ids IDs) Value() (driver.Value, error) {
-	return array(len(ids), 12, func(b []byte, i int) []byte { return strconv.AppendInt(b, ids[i], 10) }), nil
+	element := func(b []byte, i int) []byte { return strconv.AppendInt(b, ids[i], 10) }
+	return array(len(ids), 12, element), nil
 }
 
 // Hashes is a bytea[] of SHA-256 hashes.
 type Hashes [][32]byte
 
-// Value implements [driver.Valuer].
 func (hashes Hashes) Value() (driver.Value, error) {
 	return array(len(hashes), 70, func(b []byte, i int) []byte {
 		b = append(b, `"\\x`...)
@@ -56,25 +52,23 @@ func (hashes Hashes) Value() (driver.Value, error) {
 	}), nil
 }
 
-// Payloads is a text[] of payloads. Formatted with any verb it shows only its length.
+// Payloads is a text[] of payloads. Every verb of package fmt prints only its length.
 type Payloads []string
 
-// Format implements [fmt.Formatter].
 func (p Payloads) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted(len(p))) }
 
-// Value implements [driver.Valuer].
 func (p Payloads) Value() (driver.Value, error) {
 	size := 0
 	for _, s := range p {
 		size += len(s) + len(s)/8
 	}
-	return array(len(p), size/max(len(p), 1)+3, func(b []byte, i int) []byte { return appendQuoted(b, p[i]) }), nil
+	element := func(b []byte, i int) []byte { return appendQuoted(b, p[i]) }
+	return array(len(p), size/max(len(p), 1)+3, element), nil
 }
 
 // Seconds is a double precision[] with nulls.
 type Seconds []sql.NullFloat64
 
-// Value implements [driver.Valuer].
 func (s Seconds) Value() (driver.Value, error) {
 	return array(len(s), 8, func(b []byte, i int) []byte {
 		if !s[i].Valid {
@@ -87,7 +81,6 @@ func (s Seconds) Value() (driver.Value, error) {
 // Subjects is a text[] with nulls.
 type Subjects []sql.NullString
 
-// Value implements [driver.Valuer].
 func (s Subjects) Value() (driver.Value, error) {
 	return array(len(s), 16, func(b []byte, i int) []byte {
 		if !s[i].Valid {
@@ -100,7 +93,6 @@ func (s Subjects) Value() (driver.Value, error) {
 // Versions is an integer[] with nulls.
 type Versions []sql.NullInt32
 
-// Value implements [driver.Valuer].
 func (v Versions) Value() (driver.Value, error) {
 	return array(len(v), 4, func(b []byte, i int) []byte {
 		if !v[i].Valid {
@@ -110,7 +102,7 @@ func (v Versions) Value() (driver.Value, error) {
 	}), nil
 }
 
-// array writes n elements between braces; size is what one element takes, roughly.
+// array writes n elements between braces; size is the rough length of an element.
 func array(n, size int, element func([]byte, int) []byte) string {
 	b := make([]byte, 0, n*(size+1)+2)
 	b = append(b, '{')
@@ -123,7 +115,7 @@ func array(n, size int, element func([]byte, int) []byte) string {
 	return string(append(b, '}'))
 }
 
-// appendQuoted writes an element that may hold anything but NUL: within quotes only the quote and the backslash are special.
+// appendQuoted writes an element without NUL. Within quotes only the quote and the backslash are special.
 func appendQuoted(b []byte, s string) []byte {
 	b = append(b, '"')
 	from := 0

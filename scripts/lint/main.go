@@ -1,7 +1,10 @@
-// Command lint checks the PL/pgSQL of the bundle with the extension plpgsql_check, which plans every
-// statement of every routine and warns of mistakes that run. It installs the bundle and its roles on a server
-// of its own, prints a line for each finding, and fails when there is one. scripts/check.sh runs it with
-// SESSIONSQL_PG_BIN set to a server that has the extension.
+// Command lint checks the form of all Go and SQL, and the PL/pgSQL of the bundle. It prints a line for each
+// finding, and fails when there is one.
+//
+// Lines end at 110 columns, of which a tab takes 4. The extension plpgsql_check plans every statement of
+// every routine and finds mistakes that no test runs into. For that, lint installs the bundle and its roles
+// on a server of its own. scripts/check.sh runs it in the repository's root, with SESSIONSQL_PG_BIN set to a
+// server that has the extension.
 package main
 
 import (
@@ -23,7 +26,7 @@ import (
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// timeout bounds a run, which takes seconds.
+// timeout bounds a run. A run takes seconds.
 const timeout = 2 * time.Minute
 
 func main() {
@@ -40,9 +43,19 @@ func main() {
 	}
 }
 
-// lint returns the number of findings that it has printed. When ctx ends, it returns soon and leaves no
-// process and no file behind.
+// lint returns the number of findings that it has printed. After the end of ctx it leaves no process and no
+// file behind.
 func lint(ctx context.Context, out io.Writer) (findings int, err error) {
+	long, err := checkColumns(ctx, out)
+	if err != nil {
+		return long, err
+	}
+	routines, err := checkRoutines(ctx, out)
+	return long + routines, err
+}
+
+// checkRoutines installs the bundle on a new server and checks its PL/pgSQL.
+func checkRoutines(ctx context.Context, out io.Writer) (findings int, err error) {
 	cluster, err := pgcluster.Start(ctx, nil)
 	if err != nil {
 		return 0, err
@@ -59,8 +72,8 @@ func lint(ctx context.Context, out io.Writer) (findings int, err error) {
 	return check(ctx, pool, out)
 }
 
-// install puts the bundle, its roles and the extension into the database. The roles belong there because
-// roles.sql writes routines too.
+// install installs the bundle, its roles and the extension. It needs the roles because roles.sql makes
+// routines too.
 func install(ctx context.Context, pool *sql.DB) error {
 	var offered bool
 	err := pool.QueryRowContext(ctx,
@@ -84,22 +97,21 @@ func install(ctx context.Context, pool *sql.DB) error {
 	return tx.Commit()
 }
 
-// A finding is what the checker says of one line of a routine.
+// A finding is a warning of plpgsql_check about a routine.
 type finding struct {
 	routine, level, message string
 }
 
-// accepted holds the findings that are intended, each with its reason above it. An entry that matches no
-// finding is one itself.
+// accepted holds the findings that are intended, each with its reason. An entry that matches no finding is a
+// finding itself.
 var accepted = []finding{
-	// The variable is assigned for the call's effect: PL/pgSQL computes it without starting the executor,
-	// which PERFORM would do.
+	// The assignment calls a function for its effect, because PERFORM would start the executor.
 	{"sessionsql.insert", "warning extra", `never read variable "asynchronous"`},
 	{"sessionsql.touch_batch", "warning extra", `never read variable "asynchronous"`},
 	{"sessionsql.update_payload", "warning extra", `never read variable "asynchronous"`},
 }
 
-// check turns on all classes of warnings, prints every finding that is not accepted, and returns their
+// check turns on all classes of warnings, prints the findings that are not accepted, and returns their
 // number.
 func check(ctx context.Context, pool *sql.DB, out io.Writer) (findings int, err error) {
 	rows, err := pool.QueryContext(ctx, `

@@ -17,27 +17,27 @@ DECLARE
   state pg_catalog.record;
 BEGIN
 EXECUTE $file$
--- The first file of an installation: it finds out what there is to do, and refuses what it must not touch.
--- The manifest reads the answer from settings of this transaction:
+-- This first file of an installation finds the steps that are due, and refuses a schema or a version that it
+-- must not change. The manifest reads the answers from settings of this transaction:
 --
---     sessionsql.installed    the version of the bundle that is there; empty when there is none
+--     sessionsql.installed    the version of the installed bundle; empty if there is none
 --     sessionsql.wanted       the version of this bundle
---     sessionsql.migrated     the number of the last migration that ran; 0 when there is none
---     sessionsql.schema       whether the schema is there
+--     sessionsql.migrated     the number of the last migration that ran; 0 if there is none
+--     sessionsql.schema       whether the schema exists
 --     sessionsql.roles        whether roles.sql has run here
---     sessionsql.settings     what end.sql puts back
+--     sessionsql.settings     the settings that end.sql restores
 --
--- When this version is there already, the installation ends here without a lock and without a write.
+-- If this version is installed, the installation ends without a lock and without a write.
 DO $begin$
 DECLARE
-  -- scripts/generate.sh copies it from functions/version.sql.
+  -- scripts/generate.sh copies the version from functions/version.sql.
   wanted CONSTANT pg_catalog.text := '0.2.0';
   installed pg_catalog.text := '';
   migrated pg_catalog.text := '0';
   owner pg_catalog.text;
   trusted pg_catalog.bool;
 BEGIN
-  -- From here on no name is looked up in a schema of the installing role.
+  -- From here on, no name resolves in a schema of the installing role.
   PERFORM pg_catalog.set_config(
     'sessionsql.settings',
     pg_catalog.json_object_agg(s.name, pg_catalog.current_setting(s.name))::pg_catalog.text,
@@ -50,7 +50,7 @@ BEGIN
   PERFORM set_config('sessionsql.wanted', wanted, true);
 
   FOR attempt IN 1 .. 2 LOOP
-    -- Whoever owns the schema may have put anything into it, and this installation would run it.
+    -- The installation runs functions of the schema, and its owner may have put any code into them.
     SELECT
       r.rolname,
       r.rolsuper OR r.rolname IN (current_user, 'sessionsql_owner')
@@ -61,7 +61,7 @@ BEGIN
     IF NOT trusted THEN
       RAISE insufficient_privilege USING
         MESSAGE = format(
-          'sessionsql: the schema sessionsql belongs to role %I, who may have put anything into it', owner
+          'sessionsql: the schema sessionsql belongs to role %I, whose code must not run here', owner
         ),
         HINT = 'Drop the schema, or install as its owner.';
     END IF;
@@ -71,8 +71,8 @@ BEGIN
     END IF;
     EXIT WHEN installed = wanted OR attempt = 2;
 
-    -- Two installations at once wait for each other instead of failing on a catalog conflict. The one that
-    -- waited looks again.
+    -- Concurrent installations wait for each other, because they would fail on a catalog conflict. After the
+    -- wait, this one looks again.
     PERFORM pg_advisory_xact_lock(hashtextextended('sessionsql', 0));
   END LOOP;
 
@@ -81,21 +81,21 @@ BEGIN
       MESSAGE = format(
         'sessionsql: bundle %s is installed, which is newer than %s: nothing was changed', installed, wanted
       ),
-      HINT = 'An installation never puts an older bundle over a newer one.';
+      HINT = 'An installation never replaces a newer bundle with an older one.';
   END IF;
   IF to_regclass('sessionsql.migration') IS NOT NULL THEN
     SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
   END IF;
 
   IF installed <> wanted THEN
-    -- A change of a table waits for whoever reads it, and everybody else would wait behind that. So it gives
-    -- up after a moment, and whoever installs tries again.
+    -- An ALTER TABLE waits for readers of the table, and all others wait behind it. So the installation gives
+    -- up after a moment, and its caller tries again.
     PERFORM set_config('lock_timeout', '250ms', true);
-    -- An autovacuum makes way only for who has waited for deadlock_timeout.
+    -- An autovacuum yields only to a lock request that has waited for deadlock_timeout.
     IF has_parameter_privilege('deadlock_timeout', 'SET') THEN
       PERFORM set_config('deadlock_timeout', '100ms', true);
     END IF;
-    -- The notices of IF EXISTS say nothing to anybody.
+    -- The notices of IF EXISTS help nobody.
     PERFORM set_config('client_min_messages', 'warning', true);
   END IF;
   PERFORM set_config('sessionsql.installed', installed, true);
@@ -105,8 +105,7 @@ BEGIN
 END
 $begin$;
 
--- Outside of a transaction those settings are forgotten by now, and half of an installation is worse than
--- none.
+-- Outside a transaction those settings are gone by now, and half an installation is worse than none.
 DO $begin$
 BEGIN
   IF COALESCE(pg_catalog.current_setting('sessionsql.wanted', true), '') OPERATOR(pg_catalog.=) '' THEN
@@ -139,15 +138,15 @@ IF state.due AND NOT state.fresh AND NOT state.before_2 THEN PERFORM pg_catalog.
 IF state.due THEN
 IF state.bare THEN
 EXECUTE $file$
--- The bundle's schema, in a file of its own because an extension's script must not create it.
+-- The schema has a file of its own, because the script of an extension must not create it.
 CREATE SCHEMA sessionsql;
 $file$;
 END IF;
 IF state.fresh THEN
 EXECUTE $file$
--- Names for the parameters that cross from a client as text. The functions take plain arrays and text; only
--- the queries in sql/queries cast to these domains, because the name tells sqlc which Go type to generate
--- (FACTS of the design: a bare bigint[] parameter would link a second driver into every user's program).
+-- sqlc takes the Go type of a parameter from the name of its domain, so the queries in sql/queries cast to
+-- these domains. A bare bigint[] would link a second driver into the program of every user. The functions
+-- take plain arrays and text.
 CREATE DOMAIN sessionsql.id_list AS bigint[];
 CREATE DOMAIN sessionsql.hash_list AS bytea[];
 CREATE DOMAIN sessionsql.payload AS text;
@@ -157,20 +156,19 @@ CREATE DOMAIN sessionsql.subject_list AS text[];
 CREATE DOMAIN sessionsql.version_list AS integer[];
 $file$;
 EXECUTE $file$
--- One row a session. Rows are what a write costs: no column without a rule that needs it, and no index that a
--- keepalive would have to maintain.
+-- Each write costs a whole row, so every column serves a rule, and no touch changes an index.
 --
--- There is no CHECK and no UNIQUE here, and the functions refuse NULL before the table would: a violation
--- prints the whole row, payload and hash included, to the client and to the server log, whatever the log
--- settings are.
+-- The table has no CHECK and no UNIQUE, and the functions refuse null before the table does, because a
+-- violation prints the whole row, payload and hash included, to the client and, under any log settings, to
+-- the server's log.
 --
--- The table as it was in 0.1.0. What came later is in migrations/, which a fresh installation runs as well.
+-- This is the table of 0.1.0. Later columns are in migrations/, which a fresh installation runs as well.
 CREATE TABLE sessionsql.session (
-  -- A number to find the row by, handed out in blocks of 100 so that concurrent inserts do not queue for the
-  -- sequence. Never a credential: after a crash ids are handed out again. Always growing, so the index is
-  -- appended to.
+  -- The id finds the row. It is never a credential, because ids are handed out again after a crash. Blocks of
+  -- 100 keep concurrent inserts from queueing for the sequence. Ids grow, so new entries go to the end of the
+  -- index.
   id bigint GENERATED ALWAYS AS IDENTITY (CACHE 100) PRIMARY KEY,
-  -- Never indexed: an index here would make every keepalive a cold update (0 % HOT instead of 100 %).
+  -- No index has this column, because each touch would then change the index and would not be HOT.
   expires_at timestamptz NOT NULL,
   deadline timestamptz NOT NULL DEFAULT 'infinity',
   created_at timestamptz NOT NULL,
@@ -180,23 +178,23 @@ CREATE TABLE sessionsql.session (
   previous_hash bytea,
   previous_until timestamptz,
   subject text,
-  -- text, also for JSON: nobody asks the server what is inside, and jsonb costs a parse on every write and
-  -- every read.
+  -- JSON is stored as text too, because no query looks inside, and jsonb costs a parse on every write and
+  -- read.
   payload text NOT NULL
 ) WITH (
-  -- Room on each page for the next version of its rows: at 70, 100.0 % of keepalive updates are HOT and the
-  -- table does not grow; at 80 99.4 % and 1 %, at 90 94.0 % and 10 %, at 100 86.6 % and 27 %. Below 70
-  -- nothing more is gained.
+  -- Each page keeps room for the next version of its rows. At 70, 100.0 % of touches are HOT and the table
+  -- does not grow; at 80 99.4 % and 1 %, at 90 94.0 % and 10 %, at 100 86.6 % and 27 %. Below 70 nothing more
+  -- is gained.
   fillfactor = 70,
-  -- Vacuum at 1 % dead rows instead of 20 %: a fifth of a session table dies within minutes. The 2000 keep a
-  -- small table from being vacuumed at every wake-up of the launcher.
+  -- Vacuum starts at 1 % dead rows instead of 20 %, because a fifth of a session table dies within minutes.
+  -- The 2000 spare a small table a vacuum at every wake-up of the launcher.
   autovacuum_vacuum_threshold = 2000,
   autovacuum_vacuum_scale_factor = 0.01,
-  -- The server's default since 12, said aloud so that a cluster tuned for slow disks does not starve this
-  -- table.
+  -- This is the server's default since 12, set here so that a cluster tuned for slow disks does not starve
+  -- this table.
   autovacuum_vacuum_cost_delay = 2,
-  -- Giving pages at the end back to the disk needs an ACCESS EXCLUSIVE lock, which is replayed on replicas
-  -- and cancels lookups there. Sessions fill those pages again within minutes.
+  -- Truncation needs an ACCESS EXCLUSIVE lock, whose replay on replicas cancels lookups. New sessions fill
+  -- the pages at the end again within minutes.
   vacuum_truncate = off,
   -- Payloads over 2 kB live in the TOAST table and die at the same rate.
   toast.autovacuum_vacuum_threshold = 2000,
@@ -226,10 +224,9 @@ ALTER TABLE sessionsql.session
   ALTER COLUMN previous_hash SET STATISTICS 0,
   ALTER COLUMN payload SET STATISTICS 0;
 
--- Payloads over 2 kB are compressed: with lz4 instead of pglz where the server was built with it, as those of
--- the usual distributions are. Inserts of JSON of 8 kB then take 0.7 of the CPU time and of 64 kB 0.5, for 2
--- % more disk at most; lookups cost the same. Once only, because it locks out everybody for a moment, and
--- never over an operator's own choice.
+-- lz4 compresses payloads over 2 kB where the server has it, because it takes less CPU time than pglz for
+-- nearly the same disk space. The change locks everybody out for a moment, so it happens once, and never over
+-- an operator's own choice.
 DO $compression$
 BEGIN
   IF EXISTS (
@@ -247,12 +244,12 @@ BEGIN
 END
 $compression$;
 
--- Only for "log out everywhere" and "where am I logged in"; anonymous sessions pay nothing for it.
+-- This index serves revoke_subject, list_subject and max_sessions. Anonymous sessions do not pay for it.
 CREATE INDEX session_subject ON sessionsql.session (subject) WHERE subject IS NOT NULL;
 $file$;
 EXECUTE $file$
--- Where the reaper's clock hand stands, and what its last call and last lap did. One row: its lock is also
--- what makes one reaper at a time, on every kind of connection pooler.
+-- One row holds the position of the reaper's clock hand and the results of its last call and lap. The lock of
+-- that row admits one reaper at a time, also behind a connection pooler.
 CREATE TABLE sessionsql.reaper (
   singleton boolean PRIMARY KEY DEFAULT true,
   next_page bigint NOT NULL DEFAULT 0,
@@ -263,11 +260,10 @@ CREATE TABLE sessionsql.reaper (
   last_lap_oldest_expired timestamptz,
   last_lap_ended_at timestamptz
 ) WITH (
-  -- Rewritten at every call: nearly all of the page stays free, so that each rewrite is HOT and pruned in
+  -- Each call rewrites the row. Nearly all of the page stays free, so that each rewrite is HOT and pruned in
   -- place.
   fillfactor = 10,
-  -- Fewer dead rows than the server's default of 50 would have to wait for; the page never needs a second
-  -- one.
+  -- Vacuum can wait for 100 dead rows instead of 50, because pruning keeps the table at one page.
   autovacuum_vacuum_threshold = 100,
   autovacuum_vacuum_scale_factor = 0,
   vacuum_truncate = off
@@ -288,8 +284,8 @@ COMMENT ON COLUMN sessionsql.reaper.last_lap_ended_at IS 'When the last whole la
 INSERT INTO sessionsql.reaper (singleton) VALUES (true);
 $file$;
 EXECUTE $file$
--- The sessions that are alive, as a reader may see them: no hash, no timestamps that a client could compare
--- with a clock of its own. What is left is in seconds by the server's clock.
+-- Readers get no hash. They get the time left in seconds by the server's clock, so that no client compares a
+-- timestamp with a clock of its own.
 CREATE OR REPLACE VIEW sessionsql.live_session AS
 SELECT
   s.id,
@@ -308,8 +304,8 @@ COMMENT ON COLUMN sessionsql.live_session.subject IS 'Whose session this is; nul
 COMMENT ON COLUMN sessionsql.live_session.expires_in IS 'Seconds left, by the server''s clock.';
 $file$;
 EXECUTE $file$
--- The result of 0.1.0's list_subject, whose place views/listed_session.sql has taken. It stays as it was: a
--- call that is under way during an upgrade from 0.1.0 ends by it.
+-- This is the row type of list_subject in 0.1.0. It stays, because a call that is under way during an upgrade
+-- still returns its rows.
 CREATE OR REPLACE VIEW sessionsql.subject_session AS
 SELECT
   s.id,
@@ -325,7 +321,7 @@ COMMENT ON COLUMN sessionsql.subject_session.created_at IS 'When the session was
 COMMENT ON COLUMN sessionsql.subject_session.expires_in IS 'Seconds left, by the server''s clock.';
 $file$;
 EXECUTE $file$
--- The row type of what insert_batch returns: the hash tells the caller which of its sessions got which id.
+-- This is the row type of insert_batch. By the hash, the caller matches ids to its sessions.
 CREATE OR REPLACE VIEW sessionsql.new_session_id AS
 SELECT
   s.id,
@@ -338,7 +334,7 @@ COMMENT ON COLUMN sessionsql.new_session_id.id IS 'Row number; never a credentia
 COMMENT ON COLUMN sessionsql.new_session_id.secret_hash IS 'SHA-256 of the token''s secret, as given.';
 $file$;
 EXECUTE $file$
--- The row type of what update_payload_batch returns.
+-- This is the row type of update_payload_batch.
 CREATE OR REPLACE VIEW sessionsql.payload_version AS
 SELECT
   s.id,
@@ -351,7 +347,7 @@ COMMENT ON COLUMN sessionsql.payload_version.id IS 'Row number; never a credenti
 COMMENT ON COLUMN sessionsql.payload_version.version IS 'Counts payload writes, from 1.';
 $file$;
 EXECUTE $file$
--- What the reaper's last call did; also the row type of what reap returns.
+-- This is the row type of reap. It also shows the reaper's last call to sessionsql_monitor.
 CREATE OR REPLACE VIEW sessionsql.last_reap AS
 SELECT
   r.reaped,
@@ -367,34 +363,34 @@ $file$;
 END IF;
 IF state.before_1 THEN
 EXECUTE $file$
--- Which files of sql/migrations have run here, each once.
+-- An installation reads this table, so that each file of sql/migrations runs once.
 CREATE TABLE sessionsql.migration (
   id integer PRIMARY KEY,
   name text NOT NULL,
   applied_at timestamptz NOT NULL DEFAULT now()
 );
 
-COMMENT ON TABLE sessionsql.migration IS 'The migrations that have run in this database.';
-COMMENT ON COLUMN sessionsql.migration.id IS 'Number of the migration: the first part of its file''s name.';
-COMMENT ON COLUMN sessionsql.migration.name IS 'The rest of its file''s name.';
-COMMENT ON COLUMN sessionsql.migration.applied_at IS 'When it ran.';
+COMMENT ON TABLE sessionsql.migration IS 'One row per migration that has run in this database.';
+COMMENT ON COLUMN sessionsql.migration.id IS 'Number of the migration, from its file''s name.';
+COMMENT ON COLUMN sessionsql.migration.name IS 'Name of the migration, from its file''s name.';
+COMMENT ON COLUMN sessionsql.migration.applied_at IS 'Time at which the migration ran.';
 $file$;
 EXECUTE $file$
--- A label for each session, so that a user can tell their sessions apart in a list. It locks everybody out of
--- the table for a moment, because every new column does; it rewrites no row.
+-- Users tell their sessions apart by a label. The new column locks everybody out of the table for a moment,
+-- but rewrites no row.
 ALTER TABLE sessionsql.session ADD COLUMN label text;
 
 COMMENT ON COLUMN sessionsql.session.label IS
-  'What a user tells their sessions apart by ("Firefox on Linux").';
+  'Name by which a user tells their sessions apart ("Firefox on Linux"); null if none was given.';
 
 INSERT INTO sessionsql.migration (id, name) VALUES (1, 'label');
 $file$;
 END IF;
 IF state.before_2 THEN
 EXECUTE $file$
--- list_subject returns the label as well: rows of views/listed_session.sql. A function's result cannot be
--- replaced, so the function of 0.1.0 makes room for its successor. It is renamed and not dropped, because a
--- call of it that is under way finds it by number; migration 5 drops it.
+-- list_subject now returns the label as well, in rows of views/listed_session.sql. CREATE OR REPLACE cannot
+-- change a function's result, so the function of 0.1.0 makes room for its successor. It is renamed and not
+-- dropped, because a call under way finds it by number; migration 5 drops it.
 DO $listed$
 BEGIN
   IF to_regprocedure('sessionsql.list_subject(text)') IS NOT NULL THEN
@@ -406,7 +402,7 @@ $listed$;
 INSERT INTO sessionsql.migration (id, name) VALUES (2, 'listed');
 $file$;
 EXECUTE $file$
--- A session as its owner may see it in a list of places where they are logged in: no secret and no payload.
+-- This is the row type of list_subject, for a page that shows users their sessions.
 CREATE OR REPLACE VIEW sessionsql.listed_session AS
 SELECT
   s.id,
@@ -422,14 +418,14 @@ COMMENT ON COLUMN sessionsql.listed_session.id IS 'Row number; never a credentia
 COMMENT ON COLUMN sessionsql.listed_session.created_at IS 'When the session was inserted.';
 COMMENT ON COLUMN sessionsql.listed_session.expires_in IS 'Seconds left, by the server''s clock.';
 COMMENT ON COLUMN sessionsql.listed_session.label IS
-  'What its user tells it apart by; null when none was given.';
+  'Name by which a user tells their sessions apart; null if none was given.';
 $file$;
 END IF;
 IF state.before_4 THEN
 EXECUTE $file$
--- One row for the engineer at 3 a.m. and for a dashboard: cheap, no count(*), nothing that locks. Run it on
--- the primary; a replica answers null for what it cannot know, because servers count their own reads and
--- writes. Another role's transactions are only seen by members of pg_read_all_stats.
+-- This gives an engineer at 3 a.m. and a dashboard one cheap row, without count(*) and without a lock. Query
+-- it on the primary, because each server counts its own reads and writes, and a replica returns null for
+-- them. Only members of pg_read_all_stats see the transactions of other roles.
 CREATE OR REPLACE VIEW sessionsql.health AS
 SELECT
   GREATEST(c.reltuples, 0)::bigint AS estimated_rows,
@@ -468,49 +464,48 @@ FROM pg_catalog.pg_class AS c
 CROSS JOIN sessionsql.reaper AS r
 WHERE c.oid = 'sessionsql.session'::regclass;
 
-COMMENT ON VIEW sessionsql.health IS 'The state of the session table in one cheap row.';
+COMMENT ON VIEW sessionsql.health IS 'State of the session table in one cheap row.';
 COMMENT ON COLUMN sessionsql.health.estimated_rows IS
-  'Rows by the last vacuum or analyze, expired ones included.';
-COMMENT ON COLUMN sessionsql.health.heap_bytes IS 'Bytes of the table with its TOAST table.';
-COMMENT ON COLUMN sessionsql.health.index_bytes IS 'Bytes of its indexes.';
+  'Rows as of the last vacuum or analyze, expired ones included.';
+COMMENT ON COLUMN sessionsql.health.heap_bytes IS 'Bytes of the table and its TOAST table.';
+COMMENT ON COLUMN sessionsql.health.index_bytes IS 'Bytes of the table''s indexes.';
 COMMENT ON COLUMN sessionsql.health.dead_tuples IS
   'Row versions that vacuum has yet to remove; null on a replica.';
 COMMENT ON COLUMN sessionsql.health.hot_ratio IS
-  'Share of updates that touched no index, 0 to 1; watch below 0.99. Null on a replica.';
+  'Share of updates that changed no index, 0 to 1; watch below 0.99. Null on a replica.';
 COMMENT ON COLUMN sessionsql.health.last_autovacuum IS
-  'When autovacuum last finished here; null when never, and on a replica.';
+  'End of the last autovacuum; null if there was none, and on a replica.';
 COMMENT ON COLUMN sessionsql.health.oldest_xmin_age IS
-  'Transactions since the oldest snapshot that holds vacuum back anywhere on the server; null on a replica.';
+  'Transactions since the oldest snapshot that holds back vacuum on this server; null on a replica.';
 COMMENT ON COLUMN sessionsql.health.oldest_expired IS
-  'Earliest expires_at that the reaper met in its last whole lap; null when none was expired.';
-COMMENT ON COLUMN sessionsql.health.last_lap_ended_at IS 'When the reaper last ended a lap; null when never.';
+  'Earliest expires_at that the reaper met in its last whole lap; null if none was expired.';
+COMMENT ON COLUMN sessionsql.health.last_lap_ended_at IS
+  'Time at which the reaper last ended a lap; null if never.';
 COMMENT ON COLUMN sessionsql.health.wraparound_age IS 'Transactions since the table was last frozen.';
 $file$;
 EXECUTE $file$
--- The timeline that the primary writes on, noted in a row. A replica that has replayed the note follows the
--- server that wrote it, and nothing else tells a client that without further privileges. One row.
+-- A replica that shows a primary's note follows that primary. A client without special privileges has no
+-- other way to learn that.
 CREATE TABLE sessionsql.timeline (
   singleton boolean PRIMARY KEY DEFAULT true,
   noted integer NOT NULL DEFAULT 0
 );
 
-COMMENT ON TABLE sessionsql.timeline IS
-  'The timeline of the primary, as it was last noted; one row, never more.';
+COMMENT ON TABLE sessionsql.timeline IS 'Last note of the primary''s timeline; one row, never more.';
 COMMENT ON COLUMN sessionsql.timeline.singleton IS
   'True: the key of the only row.';
 COMMENT ON COLUMN sessionsql.timeline.noted IS
-  'A number that every promotion raises; 0 before the first note.';
+  'Timeline, a number that each promotion raises; 0 before the first note.';
 
 INSERT INTO sessionsql.timeline (singleton) VALUES (true);
 $file$;
 EXECUTE $file$
--- What a client has to know of the server it talks to: whether it is primary or replica, of which cluster and
--- timeline, how far its WAL has come, and what its clock says.
+-- Clients decide by this row whether they may use the server.
 --
--- A write that was acknowledged before the primary's wal_position was read is visible on every replica whose
--- wal_position is that or more. It is the primary's insert position, because an asynchronous commit is
--- acknowledged before it is flushed. Replicas receive only what is flushed, so a replica's lag is measured
--- against flushed_position.
+-- A write that was acknowledged before the primary's wal_position was read is visible on every replica with
+-- the same wal_position or a higher one. The primary's wal_position is its insert position, because an
+-- asynchronous commit is acknowledged before its WAL is flushed. Replicas receive only flushed WAL, so a
+-- replica's lag is measured against flushed_position.
 CREATE OR REPLACE VIEW sessionsql.node AS
 SELECT
   pg_is_in_recovery() AS in_recovery,
@@ -544,18 +539,17 @@ COMMENT ON VIEW sessionsql.node IS
 COMMENT ON COLUMN sessionsql.node.in_recovery IS 'True on a replica.';
 COMMENT ON COLUMN sessionsql.node.wal_position IS 'Bytes of WAL written (primary) or replayed (replica).';
 COMMENT ON COLUMN sessionsql.node.flushed_position IS 'Bytes of WAL on disk (primary) or replayed (replica).';
-COMMENT ON COLUMN sessionsql.node.timeline IS 'Timeline that a primary writes on; 0 on a replica.';
-COMMENT ON COLUMN sessionsql.node.noted_timeline IS
-  'Timeline that was last noted, as far as this server knows.';
+COMMENT ON COLUMN sessionsql.node.timeline IS 'Timeline on which a primary writes; 0 on a replica.';
+COMMENT ON COLUMN sessionsql.node.noted_timeline IS 'Last noted timeline, as visible on this server.';
 COMMENT ON COLUMN sessionsql.node.system_identifier IS
-  'The same on a primary and all its replicas, and on no other.';
+  'Number of the cluster, which a primary shares with all its replicas and no other server.';
 COMMENT ON COLUMN sessionsql.node.started_at IS
-  'When the server was started, in seconds since 1970: no two have it the same.';
-COMMENT ON COLUMN sessionsql.node.clock IS 'Seconds since 1970 by the server''s clock.';
+  'Start of the server, in seconds since 1970; differs between any two servers.';
+COMMENT ON COLUMN sessionsql.node.clock IS 'The server''s clock, in seconds since 1970.';
 $file$;
 END IF;
 EXECUTE $file$
--- The largest idle timeout and lifetime: 100 years of 365.25 days. Go reads it here.
+-- The limit is 100 years of 365.25 days. Go reads the limit from this file.
 CREATE OR REPLACE FUNCTION sessionsql.max_timeout()
 RETURNS double precision
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SECURITY INVOKER COST 1
@@ -563,10 +557,10 @@ BEGIN ATOMIC
   SELECT 3155760000::double precision;
 END;
 
-COMMENT ON FUNCTION sessionsql.max_timeout() IS 'Largest idle timeout and lifetime, in seconds.';
+COMMENT ON FUNCTION sessionsql.max_timeout() IS 'Returns the limit of idle timeout and lifetime, in seconds.';
 $file$;
 EXECUTE $file$
--- The longest subject: an index entry has to fit a third of a page. Go reads it here.
+-- An index entry must fit into a third of a page. Go reads the limit from this file.
 CREATE OR REPLACE FUNCTION sessionsql.max_subject_bytes()
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SECURITY INVOKER COST 1
@@ -574,10 +568,11 @@ BEGIN ATOMIC
   SELECT 1024;
 END;
 
-COMMENT ON FUNCTION sessionsql.max_subject_bytes() IS 'Longest subject, in bytes.';
+COMMENT ON FUNCTION sessionsql.max_subject_bytes() IS 'Returns the limit of a subject, in bytes.';
 $file$;
 EXECUTE $file$
--- The longest label: room for a browser, a system and a place, and no room for a payload. Go reads it here.
+-- A label has room for the names of a browser, a system and a place, but not for a payload. Go reads the
+-- limit from this file.
 CREATE OR REPLACE FUNCTION sessionsql.max_label_bytes()
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SECURITY INVOKER COST 1
@@ -585,15 +580,13 @@ BEGIN ATOMIC
   SELECT 256;
 END;
 
-COMMENT ON FUNCTION sessionsql.max_label_bytes() IS 'Longest label, in bytes.';
+COMMENT ON FUNCTION sessionsql.max_label_bytes() IS 'Returns the limit of a label, in bytes.';
 $file$;
 EXECUTE $file$
--- Lets the commit of the caller's transaction not wait for the disk, unless durable. It does so only while
--- the transaction has written nothing: a logout, or whatever else was written before in the same transaction,
--- keeps its durability.
+-- A transaction that has already written keeps its durability, because the earlier write may be a logout.
 --
--- The setting is local to the transaction and made here, because a SET clause of a function ends before the
--- commit. An expression and not statements, so that it is inlined.
+-- The setting lasts until the transaction ends. A SET clause would end with the function, and so before the
+-- commit. The body is one expression, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.commit_asynchronously(durable boolean)
 RETURNS text
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
@@ -605,15 +598,15 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.commit_asynchronously(boolean) IS
-  'Lets the transaction commit without waiting for the disk, unless durable or written in already.';
+  'Makes the commit asynchronous, unless durable or after an earlier write of the transaction.';
 $file$;
 EXECUTE $file$
--- Has the commit of the caller's transaction wait for the disk, also where the connection's default, or an
--- asynchronous call before in the same transaction, says otherwise. After such a call it puts the
--- connection's default back, which may be stronger than "on"; a default that does not wait becomes "on".
+-- A logout must survive a crash, even if the connection's default or an earlier call in the same transaction
+-- has made the commit asynchronous. The default may be stronger than "on", so "on" replaces only a default of
+-- "off".
 --
--- A function of the caller's own with SET synchronous_commit ends that setting before the commit: nothing
--- here can mend it.
+-- A caller's own function with SET synchronous_commit undoes this setting before the commit, and nothing here
+-- can prevent that.
 CREATE OR REPLACE FUNCTION sessionsql.commit_synchronously()
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
@@ -629,16 +622,15 @@ BEGIN
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.commit_synchronously() IS 'Has the transaction''s commit wait for the disk.';
+COMMENT ON FUNCTION sessionsql.commit_synchronously() IS 'Makes the commit of the transaction synchronous.';
 $file$;
 EXECUTE $file$
--- Sliding expiration, written once: with idle timeout T and slack T/3, a use moves expiry to now + T + T/3,
--- never past the deadline. The slack is what lets touch_batch leave a row alone until less than T is left, so
--- that a busy session is rewritten once every T/3 and not at every request.
+-- With idle timeout T, each use moves the expiry to now + T + T/3. The extra third lets touch_batch skip a
+-- session until less than T is left, so a busy session is rewritten once every T/3 and not at every request.
 --
--- By clock_timestamp(), as whatever a writer decides: now() is the past in a long transaction, and
--- statement_timestamp() in a statement that has waited for a lock. Not STRICT, no SET clause: either would
--- keep the planner from inlining it.
+-- The clock is clock_timestamp(), because now() is too old in a long transaction, and so is
+-- statement_timestamp() in a statement that has waited for a lock. The function has no SET clause and is not
+-- STRICT, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.next_expiry(idle_seconds double precision, deadline timestamptz)
 RETURNS timestamptz
 LANGUAGE sql VOLATILE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
@@ -650,10 +642,11 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.next_expiry(double precision, timestamptz) IS
-  'When a session that is used now expires: idle timeout plus a third, never past the deadline.';
+  'Returns the expiry of a session used now: idle timeout plus a third, at most its deadline.';
 $file$;
 EXECUTE $file$
--- The absolute timeout of a session that begins now; infinity when there is none. Inlined; see next_expiry.
+-- insert and insert_batch share this rule, so it is written once. The function has no SET clause and is not
+-- STRICT, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.deadline_after(lifetime_seconds double precision)
 RETURNS timestamptz
 LANGUAGE sql VOLATILE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
@@ -665,12 +658,12 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.deadline_after(double precision) IS
-  'When a session that begins now reaches its lifetime; infinity for null.';
+  'Returns the deadline of a session that starts now; infinity for a null lifetime.';
 $file$;
 EXECUTE $file$
--- Which sessions a touch writes, said once for the two places in touch_batch that must agree: alive, less
--- than the idle timeout left, and not yet at the deadline, where there is nothing to give. No SET clause and
--- not STRICT: inlined.
+-- touch_batch and use_session share this rule, so it is written once. A session that expires at its deadline
+-- is not due, because a touch cannot extend it. The function has no SET clause and is not STRICT, so that the
+-- planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.is_due(
   expires_at timestamptz,
   idle_seconds double precision,
@@ -685,14 +678,14 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.is_due(timestamptz, double precision, timestamptz) IS
-  'Whether a touch has something to give: alive, less than the idle timeout left, deadline not reached.';
+  'Returns whether a touch would extend a session: it is alive, with less than its idle timeout left.';
 $file$;
 EXECUTE $file$
--- Whether a presented hash opens a row: it is the current one, or the one before it while the grace after a
--- rotate lasts. Writers, which may have waited for the row, ask for clock_timestamp(); readers call opens.
+-- During the grace after a rotate, the previous secret opens the session too, so that requests under way
+-- succeed. Writers pass clock_timestamp(), because they may have waited for the row; readers call opens.
 --
--- Comparing hashes needs no constant time: to learn one byte of a stored hash, an attacker would have to
--- choose the bytes of a SHA-256 digest. No SET clause and not STRICT: inlined.
+-- Hashes need no comparison in constant time, because an attacker cannot choose the bytes of the SHA-256
+-- digest that is compared. The function has no SET clause and is not STRICT, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.opens_at(
   presented_hash bytea,
   secret_hash bytea,
@@ -708,11 +701,11 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.opens_at(bytea, bytea, bytea, timestamptz, timestamptz) IS
-  'Whether a presented hash is the session''s current one, or its previous one within the grace of a rotate.';
+  'Returns whether a hash opens a session at a time: the current one, or the previous one in its grace.';
 $file$;
 EXECUTE $file$
--- Whether a presented hash opens a row, for readers: at their statement's time. No SET clause and not STRICT,
--- so that it is inlined.
+-- Readers judge by the time of their statement; writers call opens_at. The function has no SET clause and is
+-- not STRICT, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.opens(
   presented_hash bytea,
   secret_hash bytea,
@@ -728,12 +721,12 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.opens(bytea, bytea, bytea, timestamptz) IS
-  'Whether a presented hash is the session''s current one, or its previous one within the grace of a rotate.';
+  'Returns whether a hash opens a session now: the current one, or the previous one in its grace.';
 $file$;
 EXECUTE $file$
--- Whether insert must ask check_insert: false for every call that check_insert passes, as long as it has no
--- cap. An expression and not statements, so that it is inlined; BEGIN ATOMIC binds its operators, so that
--- insert needs no SET search_path, whose price at each call is measurable.
+-- Good input without max_sessions needs no call of check_insert, which would cost time. The body is one
+-- expression, so that the planner inlines it. BEGIN ATOMIC binds its operators, so insert needs no SET
+-- search_path.
 CREATE OR REPLACE FUNCTION sessionsql.insert_needs_check(
   secret_hash bytea,
   payload text,
@@ -763,11 +756,11 @@ END;
 
 COMMENT ON FUNCTION
   sessionsql.insert_needs_check(bytea, text, double precision, double precision, text, integer, text) IS
-  'Whether check_insert must look at these values: a cap is given, or one of them is to be refused.';
+  'Returns whether check_insert must see these values: one is bad, or max_sessions is given.';
 $file$;
 EXECUTE $file$
--- Bad input to insert and insert_batch, refused by name before it reaches the table, whose own errors would
--- print the row with its payload. Returns nothing; raises without any value in the message.
+-- insert and insert_batch refuse bad input here, because a NOT NULL violation in the table would print the
+-- whole row. No message repeats a value.
 CREATE OR REPLACE FUNCTION sessionsql.check_insert(
   secret_hash bytea,
   payload text,
@@ -791,17 +784,17 @@ BEGIN
     WHEN (octet_length(check_insert.secret_hash) = 32) IS NOT TRUE
       THEN 'secret_hash must be a SHA-256 hash of 32 bytes'
     WHEN (check_insert.idle_seconds > 0 AND check_insert.idle_seconds <= sessionsql.max_timeout()) IS NOT TRUE
-      THEN 'idle timeout must be positive, 100 years at most'
+      THEN 'idle timeout must be positive and at most 100 years'
     WHEN NOT (check_insert.lifetime_seconds > 0 AND check_insert.lifetime_seconds <= sessionsql.max_timeout())
-      THEN 'lifetime must be positive, 100 years at most, or null for none'
+      THEN 'lifetime must be positive and at most 100 years, or null for none'
     WHEN octet_length(check_insert.subject) > sessionsql.max_subject_bytes()
-      THEN format('subject must be %s bytes at most', sessionsql.max_subject_bytes())
+      THEN format('subject must be at most %s bytes', sessionsql.max_subject_bytes())
     WHEN octet_length(check_insert.label) > sessionsql.max_label_bytes()
-      THEN format('label must be %s bytes at most', sessionsql.max_label_bytes())
+      THEN format('label must be at most %s bytes', sessionsql.max_label_bytes())
     WHEN NOT (check_insert.max_sessions > 0)
       THEN 'max_sessions must be positive, or null for no cap'
     WHEN check_insert.max_sessions IS NOT NULL AND check_insert.subject IS NULL
-      THEN 'max_sessions caps the sessions of a subject: give one'
+      THEN 'max_sessions needs a subject'
   END;
   IF problem IS NOT NULL THEN
     RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.insert: ' || problem;
@@ -811,20 +804,18 @@ $function$;
 
 COMMENT ON FUNCTION
   sessionsql.check_insert(bytea, text, double precision, double precision, text, integer, text) IS
-  'Raises when a session could not be inserted with these values, without repeating them.';
+  'Raises an error that names a bad parameter of insert, but never its value.';
 $file$;
 EXECUTE $file$
--- The cap behind max_sessions, first step: locks the oldest live sessions of a subject that have to end so
--- that it has at most max_sessions with keep_id, and returns their ids. keep_id is the session that this
--- login makes; it never counts among the oldest, whatever the clock says of it. end_excess ends them.
+-- This is the first step of max_sessions; end_excess is the second. keep_id is the session of this login. It
+-- never counts among the oldest, even if its created_at is earlier than theirs.
 --
--- Logins of one subject take turns here, until their transactions end, or each would not see the other's
--- session. That takes read committed: with a snapshot from before the turn, a login would count without those
--- that it waited for.
+-- Logins of one subject take turns here until their transactions end, because otherwise no login would see
+-- the session of another. This needs isolation level read committed, because an older snapshot would miss the
+-- sessions of the logins that this one waited for.
 --
 -- Rows are locked in id order, keep_id among them, so this cannot deadlock with any function of this bundle.
--- No plan may find them otherwise than by an index: a table that grew since the plan was made would be read
--- whole.
+-- Sequential scans are off, as in end_excess.
 CREATE OR REPLACE FUNCTION sessionsql.lock_excess(subject text, max_sessions integer, keep_id bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
@@ -864,15 +855,13 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.lock_excess(text, integer, bigint) IS
-  'Locks the oldest live sessions of a subject beyond max_sessions, but for keep_id; returns their ids.';
+  'Locks a subject''s oldest live sessions beyond max_sessions; returns their ids, never keep_id.';
 $file$;
 EXECUTE $file$
--- The cap behind max_sessions, second step: ends the sessions that lock_excess has locked; returns how many.
--- An eviction is a logout, so it makes the transaction commit synchronously; when there is none, nothing
--- waits.
+-- This is the second step of max_sessions; lock_excess is the first. An eviction is a logout, so it makes the
+-- commit synchronous. Without an eviction the commit may stay asynchronous.
 --
--- No plan may find the rows otherwise than by an index: a table that grew since the plan was made would be
--- read whole.
+-- Sequential scans are off, because a plan made for a small table would read a grown table whole.
 CREATE OR REPLACE FUNCTION sessionsql.end_excess(ids bigint[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
@@ -894,11 +883,10 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.end_excess(bigint[]) IS
-  'Ends the sessions that lock_excess has locked; returns how many.';
+  'Evicts the sessions that lock_excess locked and returns their number.';
 $file$;
 EXECUTE $file$
--- The cap behind insert's max_sessions: ends the oldest live sessions of a subject beyond max_sessions,
--- keep_id being one of those that stay; returns how many.
+-- insert takes both steps of max_sessions with this call. keep_id is the session that it has just made.
 CREATE OR REPLACE FUNCTION sessionsql.evict_subject(
   subject text,
   max_sessions integer,
@@ -916,22 +904,22 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.evict_subject(text, integer, bigint) IS
-  'Ends the oldest live sessions of a subject beyond max_sessions, but for keep_id; returns how many.';
+  'Evicts a subject''s oldest live sessions beyond max_sessions, never keep_id; returns their number.';
 $file$;
 EXECUTE $file$
--- One new session; returns its id. The client made the secret and sends only SHA-256 of it, so nothing that
--- this server stores, logs or replicates opens a session.
+-- The client makes the secret and sends only its SHA-256, so nothing that this server stores, logs or
+-- replicates opens a session.
 --
--- Promises: unless durable, the commit does not wait for the disk, and a crash within three wal_writer_delay
--- may lose the session, whole and never half. That goes for all that the same transaction writes after this
--- call, and for nothing that it wrote before. A durable insert leaves the transaction as durable as it was.
+-- Promises: unless durable, the commit does not wait for the disk. A crash may then lose a session inserted
+-- within the last three wal_writer_delay, always as a whole. The same holds for all later writes of the
+-- transaction, and for no earlier one. A durable insert leaves the transaction as durable as it was.
 --
--- With max_sessions, a subject has at most so many live sessions: the oldest are ended by the newest, in the
--- same statement. It needs a transaction of isolation level read committed.
+-- With max_sessions, the same statement evicts the subject's oldest live sessions beyond that number. The
+-- transaction must have isolation level read committed.
 --
--- Bad input is refused by name before it reaches the table, whose own NOT NULL errors would print the row.
--- PL/pgSQL, because its plans are cached: a SQL function that cannot be inlined is planned at each call
--- before 18.
+-- Bad input is refused before it reaches the table, whose NOT NULL errors would print the row. The language
+-- is PL/pgSQL, because it caches plans. Before PostgreSQL 18, each call of a SQL function that is not inlined
+-- plans it anew.
 CREATE OR REPLACE FUNCTION sessionsql.insert(
   secret_hash bytea,
   payload text,
@@ -944,14 +932,14 @@ CREATE OR REPLACE FUNCTION sessionsql.insert(
 )
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
--- No SET search_path, which would cost some 5 % of a call: there is no operator below, every function is
--- qualified, every type is a keyword or qualified, and what has operators is a BEGIN ATOMIC function that is
--- inlined.
+-- This function has no SET search_path, because that costs time at each call. The body is safe without it,
+-- because it has no operator, every function is qualified, every type is a keyword or qualified, and the
+-- functions with operators are BEGIN ATOMIC and inlined.
 AS $function$
 DECLARE
   idle_seconds CONSTANT double precision := pg_catalog.date_part('epoch', insert.idle_timeout);
   lifetime_seconds CONSTANT double precision := pg_catalog.date_part('epoch', insert.lifetime);
-  -- Assigned and not performed, because PL/pgSQL computes a bare expression without starting the executor.
+  -- An assignment is faster than PERFORM, because PL/pgSQL evaluates this expression without the executor.
   asynchronous CONSTANT pg_catalog.text := sessionsql.commit_asynchronously(insert.durable);
   deadline pg_catalog.timestamptz;
   new_id bigint;
@@ -995,11 +983,11 @@ COMMENT ON FUNCTION sessionsql.insert(bytea, text, interval, interval, text, boo
   'Inserts a session and returns its id. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- Many new sessions in one statement, one element of each array a session; returns (id, secret_hash) of each.
--- Callers of an application that insert at the same moment share one round trip and one commit record.
+-- Concurrent callers of an application share one round trip and one commit record. Each array has one element
+-- for each session.
 --
--- A null element of lifetime_seconds, subjects or labels means none. All or nothing: one bad element fails
--- the statement, and nothing of it is kept. What durable promises is said in insert.
+-- A null element of lifetime_seconds, subjects or labels means none. One bad element fails the whole
+-- statement. For the promises of durable, see insert.
 CREATE OR REPLACE FUNCTION sessionsql.insert_batch(
   secret_hashes bytea[],
   payloads text[],
@@ -1012,18 +1000,17 @@ CREATE OR REPLACE FUNCTION sessionsql.insert_batch(
 RETURNS SETOF sessionsql.new_session_id
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 64
 SET search_path = pg_catalog, pg_temp
--- One plan for batches of any length; see lookup_batch.
+-- This keeps one plan for batches of any length; see lookup_batch.
 SET plan_cache_mode = force_generic_plan
 AS $function$
 BEGIN
   IF current_setting('array_nulls') = 'off' THEN
-    -- A null in the text of an array has become the word NULL by now, and somebody's subject.
+    -- With array_nulls off, a null in the text of an array has become the word NULL, and so a subject.
     RAISE invalid_parameter_value USING
       MESSAGE = 'sessionsql.insert_batch: the setting array_nulls must be on';
   END IF;
 
-  -- Arrays of different lengths are padded with nulls by unnest, and a null is refused like any other bad
-  -- element.
+  -- unnest pads shorter arrays with nulls. A null hash, payload or idle timeout is refused as bad input.
   PERFORM sessionsql.check_insert(n.secret_hash, n.payload, n.idle, n.lifetime, n.subject, NULL, n.label)
   FROM unnest(
     insert_batch.secret_hashes,
@@ -1070,12 +1057,11 @@ $function$;
 
 COMMENT ON FUNCTION
   sessionsql.insert_batch(bytea[], text[], double precision[], double precision[], text[], boolean, text[]) IS
-  'Inserts many sessions; returns the id and hash of each. Commits asynchronously unless durable.';
+  'Inserts many sessions and returns the id and hash of each. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- What lookup and lookup_batch return, said once: the live session that an id and a secret's hash open, for
--- both to inline. They are what is granted; this stays without SECURITY DEFINER also where roles.sql gives it
--- to them.
+-- All lookups inline this query, so it is written once. roles.sql grants the lookups and not this function,
+-- so it needs no SECURITY DEFINER.
 CREATE OR REPLACE FUNCTION sessionsql.open_session(id bigint, secret_hash bytea)
 RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10 ROWS 1
@@ -1093,14 +1079,14 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.open_session(bigint, bytea) IS
-  'The live session that this id and secret hash open; inlined by lookup and lookup_batch.';
+  'Returns the live session that an id and a secret hash open, or no row; lookups inline it.';
 $file$;
 EXECUTE $file$
--- The live session that this id and secret hash open; no row = no such live session, whatever the reason.
+-- An unknown id, a wrong secret and an expired session yield no row, so that a caller cannot tell them apart.
 --
--- A pure SELECT: valid on a replica. No SECURITY DEFINER, no SET clause and not STRICT, so that the planner
--- inlines it and a call costs what the bare query costs; BEGIN ATOMIC binds every name when the function is
--- created, which makes it safe from search_path without a SET clause.
+-- The function is a pure SELECT, so it runs on a replica. It has no SECURITY DEFINER and no SET clause and is
+-- not STRICT, so that the planner inlines it and a call costs no more than the bare query. BEGIN ATOMIC binds
+-- every name at creation, so no search_path can redirect it.
 CREATE OR REPLACE FUNCTION sessionsql.lookup(id bigint, secret_hash bytea)
 RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10 ROWS 1
@@ -1115,20 +1101,18 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.lookup(bigint, bytea) IS
-  'The live session that this id and secret hash open; no row when there is none.';
+  'Returns the live session that an id and a secret hash open, or no row.';
 $file$;
 EXECUTE $file$
--- The live sessions that these ids and secret hashes open, element by element: ids[i] goes with
--- secret_hashes[i]. Elements that open nothing yield no row. Give each id once: a row carries its id and not
--- which of two hashes opened it.
+-- ids[i] goes with secret_hashes[i]. A pair that opens no session yields no row. Pass each id once, because a
+-- row carries its id and not its hash.
 --
--- A pure SELECT, valid on a replica and inlined into its caller like lookup. Two things keep a prepared
--- statement of it at one plan, which finds each row by its id, for batches of any length on a table of any
--- size:
---   - The arrays pass through a SELECT, where the planner does not look at their lengths. It would find short
---     batches worth a plan of their own at each call, which takes longer than they do.
---   - OFFSET 0 keeps it from joining in any way but row by row. A plan that was made while the table was
---     empty would otherwise be a scan of the whole table, and stay one until the table is analyzed.
+-- Like lookup, this runs on a replica and is inlined. A prepared statement keeps one plan, which finds each
+-- row by its id, for batches of any length and tables of any size:
+--   - The arrays pass through a SELECT, which hides their lengths from the planner. Otherwise it would plan
+--     each short batch anew, and planning takes longer than the batch.
+--   - OFFSET 0 makes the join run row by row. Otherwise a plan made for an empty table would scan the whole
+--     table until the next analyze.
 CREATE OR REPLACE FUNCTION sessionsql.lookup_batch(ids bigint[], secret_hashes bytea[])
 RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 64
@@ -1148,28 +1132,26 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.lookup_batch(bigint[], bytea[]) IS
-  'The live sessions that these ids and secret hashes open, in any order.';
+  'Returns the live sessions that these ids and secret hashes open, in any order.';
 $file$;
 EXECUTE $file$
--- Slides the expiry of many sessions; returns how many were extended.
+-- Promises: never shortens an expiry, never passes a deadline, never resurrects a session, writes no row that
+-- has more than its idle timeout left, and never waits for a row, so it cannot deadlock under any plan. It
+-- skips a locked row, because the holder of the lock extends the expiry itself (a touch, a payload write, a
+-- rotate) or deletes the row.
 --
--- Promises: never shortens, never passes a deadline, never resurrects, writes nothing where more than the
--- idle timeout is left, and never waits for a row, so it cannot deadlock with anything under any plan. A row
--- that another transaction has locked is left out: whoever holds it is a touch, a payload write or a rotate
--- (which slide the expiry themselves) or is deleting it.
---
--- Ids alone, no hashes: the caller has looked these sessions up, and sliding gives nobody access. Commits
--- asynchronously unless durable, as insert does: a crash loses at most the last moments of sliding, which the
--- next touch restores.
+-- It takes ids without hashes, because the caller has looked the sessions up, and a touch gives nobody
+-- access. It commits asynchronously unless durable, because a crash loses only the last touches, which the
+-- next touch repeats.
 CREATE OR REPLACE FUNCTION sessionsql.touch_batch(ids bigint[], durable boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
 SET search_path = pg_catalog, pg_temp
--- One plan for batches of any length; see lookup_batch.
+-- This keeps one plan for batches of any length; see lookup_batch.
 SET plan_cache_mode = force_generic_plan
 AS $function$
 DECLARE
-  -- Assigned and not performed, as in insert.
+  -- An assignment is faster than PERFORM here; see insert.
   asynchronous CONSTANT text := sessionsql.commit_asynchronously(touch_batch.durable);
   touched bigint;
 BEGIN
@@ -1193,17 +1175,15 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.touch_batch(bigint[], boolean) IS
-  'Slides the expiry of the sessions that are due for it; returns how many were extended.';
+  'Touches the sessions that are due and returns their number. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- Writes a live session's payload. Returns the new version, which is 1 or more; 0 when expected_version is
--- given and the session has another one by now (a conflict: somebody else wrote); -1 when there is no such
--- live session. One round trip tells the three apart.
+-- One result tells three outcomes apart: the new version, 1 or more; 0 (a conflict) if another writer was
+-- first, so that the session has another version than expected_version; -1 if there is no such live session.
 --
--- Promises: never resurrects. It never inserts, so a late save after a logout finds no row; and it locks the
--- row before it judges it, so a session that expired while the call waited for the row stays dead. A write is
--- a use, so it slides the expiry as well; the row is rewritten anyway, and a touch that skipped this row
--- while it was locked loses nothing.
+-- Promises: never resurrects a session. It never inserts, so a late save after a logout finds no row. The row
+-- is locked before it is judged, so a session that expired during the wait stays dead. A write is a use, so
+-- it extends the expiry, and a touch that skipped the locked row loses nothing.
 --
 -- Commits asynchronously unless durable, as insert does.
 CREATE OR REPLACE FUNCTION sessionsql.update_payload(
@@ -1218,7 +1198,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  -- Assigned and not performed, as in insert.
+  -- An assignment is faster than PERFORM here; see insert.
   asynchronous CONSTANT text := sessionsql.commit_asynchronously(update_payload.durable);
   locked record;
 BEGIN
@@ -1262,23 +1242,21 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.update_payload(bigint, bytea, text, integer, boolean) IS
-  'Writes the payload. Returns the new version, 0 on a conflict, -1 when there is no such live session.';
+  'Writes a payload; returns its version, 0 (conflict), -1 (gone). Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- Writes the payloads of many live sessions in one statement, one element of each array a session; returns
--- (id, version) of each that was written. Callers of an application that write at the same moment share one
--- round trip and one commit record.
+-- Concurrent callers of an application share one round trip and one commit record. Each array has one element
+-- for each session; a null expected version accepts any.
 --
--- A session that is not returned was not written, and update_payload says why: there is no such live session,
--- or it has another version than the one expected (a null element expects none), or another transaction has
--- its row locked and nothing is the matter with it. Give each id once: of two writes to one session, either
--- may be the one that is done.
+-- A session that is not returned was not written, because it is not alive, has another version, or is locked
+-- by another transaction. update_payload then gives the reason. Pass each id once, because of two writes to
+-- one session either may win.
 --
--- Promises: never resurrects; never waits for a row, so it cannot deadlock with anything under any plan.
+-- Promises: never resurrects a session, and never waits for a row, so it cannot deadlock under any plan.
 -- Commits asynchronously unless durable, as insert does.
 --
--- No plan may find the rows otherwise than one by one and by id: a plan that was made while the table was
--- empty, or for arrays of another length, would compare each row with every element.
+-- The settings leave only plans that find each row by its id, because a plan made for an empty table, or for
+-- arrays of another length, would compare each row with every element.
 CREATE OR REPLACE FUNCTION sessionsql.update_payload_batch(
   ids bigint[],
   secret_hashes bytea[],
@@ -1289,20 +1267,20 @@ CREATE OR REPLACE FUNCTION sessionsql.update_payload_batch(
 RETURNS SETOF sessionsql.payload_version
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 64
 SET search_path = pg_catalog, pg_temp
--- One plan for batches of any length; see lookup_batch.
+-- This keeps one plan for batches of any length; see lookup_batch.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $function$
 BEGIN
-  -- Refused here, because a NOT NULL violation would print the row. Arrays of different lengths are padded
-  -- with nulls.
+  -- A null is refused here, because a NOT NULL violation would print the row. unnest pads shorter arrays with
+  -- nulls.
   IF cardinality(update_payload_batch.payloads) IS DISTINCT FROM cardinality(update_payload_batch.ids)
     OR array_position(update_payload_batch.payloads, NULL) IS NOT NULL
   THEN
     RAISE null_value_not_allowed USING
-      MESSAGE = 'sessionsql.update_payload_batch: every id needs a payload, which must not be null';
+      MESSAGE = 'sessionsql.update_payload_batch: every id needs a payload that is not null';
   END IF;
 
   PERFORM sessionsql.commit_asynchronously(update_payload_batch.durable);
@@ -1345,24 +1323,23 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.update_payload_batch(bigint[], bytea[], text[], integer[], boolean) IS
-  'Writes many payloads; returns id and new version of each written. Commits asynchronously unless durable.';
+  'Writes many payloads and returns the new version of each. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- Gives a live session a new secret, in the same row: at login, at a change of privilege, or every so often.
--- Returns whether it did; false = secret_hash is not the session's current one, or there is no such live
--- session.
+-- A session gets a new secret in the same row, at login, at a change of privilege, or from time to time.
+-- False means that secret_hash is not the current one, or that there is no such live session.
 --
--- Promises: the old secret opens the session until grace has passed, then never; requests that were under way
--- with it end well. Only the current secret can rotate: of two requests that rotate at once with the same
--- one, one wins, and the other is told so while its session lives on under both secrets until grace has
--- passed. A second rotate within the grace of the first ends the first one's. A subject, when given, becomes
--- the session's: anonymous to logged in. Pass grace => '0' then, or whoever knew the anonymous token is
--- logged in for as long. With max_sessions, a login ends the subject's oldest sessions beyond it, as insert
--- does.
+-- Promises: the old secret opens the session until the grace ends, so that requests under way succeed, and
+-- never after. Only the current secret can rotate. If two requests rotate at once, one wins and the other
+-- gets false, and both secrets open the session until the grace ends. A second rotate within the grace ends
+-- the grace of the first.
 --
--- Never resurrects: it locks the row before it judges it, so a session that expired while the call waited
--- stays dead. Commits synchronously, or a crash would bring the old secret back. A use, so it slides the
--- expiry.
+-- A subject turns an anonymous session into a logged-in one. Pass grace => '0' with it, because anyone who
+-- knew the anonymous token would be logged in during the grace. max_sessions then evicts the subject's oldest
+-- sessions, as in insert.
+--
+-- The row is locked before it is judged, so a session that expired during the wait stays dead. The commit is
+-- synchronous, because a crash would bring the old secret back. A rotate is a use, so it extends the expiry.
 CREATE OR REPLACE FUNCTION sessionsql.rotate(
   id bigint,
   secret_hash bytea,
@@ -1376,8 +1353,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  -- Seconds, and nothing but these from here on: '11 mon -330 days' is none by this measure and days by the
-  -- calendar.
+  -- The grace counts in seconds, because '11 mon -330 days' is zero seconds but spans days of the calendar.
   grace_seconds CONSTANT double precision := date_part('epoch', rotate.grace);
   excess bigint[];
   expiry timestamptz;
@@ -1390,15 +1366,15 @@ BEGIN
       MESSAGE = 'sessionsql.rotate: grace must be between 0 and 1 hour';
   ELSIF octet_length(rotate.subject) > sessionsql.max_subject_bytes() THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = format('sessionsql.rotate: subject must be %s bytes at most', sessionsql.max_subject_bytes());
+      MESSAGE = format('sessionsql.rotate: subject must be at most %s bytes', sessionsql.max_subject_bytes());
   ELSIF NOT (rotate.max_sessions > 0) OR (rotate.max_sessions IS NOT NULL AND rotate.subject IS NULL) THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.rotate: max_sessions must be positive, and needs a subject';
+      MESSAGE = 'sessionsql.rotate: max_sessions must be positive and needs a subject';
   END IF;
 
   PERFORM sessionsql.commit_synchronously();
   IF rotate.max_sessions IS NOT NULL THEN
-    -- Together with this session's own row, and in id order.
+    -- This also locks the session's own row, so that all locks are taken in id order.
     excess := sessionsql.lock_excess(rotate.subject, rotate.max_sessions, rotate.id);
   END IF;
 
@@ -1411,8 +1387,7 @@ BEGIN
     RETURN false;
   END IF;
 
-  -- Without a grace there is no previous secret: one whose time is up would still open the session in a
-  -- statement that began before.
+  -- Without a grace no previous secret is stored, because a statement that began earlier would accept it.
   UPDATE sessionsql.session AS s
   SET secret_hash = rotate.new_secret_hash,
       previous_hash = CASE WHEN grace_seconds > 0 THEN s.secret_hash END,
@@ -1431,14 +1406,12 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.rotate(bigint, bytea, bytea, interval, text, integer) IS
-  'Gives a session a new secret; the old one is good for grace. True if it did. Commits synchronously.';
+  'Rotates the secret of a session and returns whether it did. Commits synchronously.';
 $file$;
 EXECUTE $file$
--- Logout: deletes the session that this id and secret hash open; returns whether it was alive.
---
--- Promises: once it has returned true in a committed transaction, the session stays dead, also after a crash:
--- the commit waits for the disk even where the connection's default is not to. An expired session goes as
--- well, whoever may be about to keep it alive.
+-- revoke is the logout of one session. Promises: once the transaction has committed, the session stays dead,
+-- even after a crash, because the commit waits for the disk even if the connection's default does not. An
+-- expired session is deleted too, and the result is false.
 CREATE OR REPLACE FUNCTION sessionsql.revoke(id bigint, secret_hash bytea)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -1449,7 +1422,7 @@ DECLARE
 BEGIN
   PERFORM sessionsql.commit_synchronously();
 
-  -- Locked before it is judged: the grace of an old secret may end while this waits for the row.
+  -- The row is locked before it is judged, because the grace of an old secret may end during the wait.
   SELECT
     s.expires_at,
     s.secret_hash,
@@ -1477,15 +1450,14 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.revoke(bigint, bytea) IS
-  'Ends the session that this id and secret hash open; returns whether it was alive. Commits synchronously.';
+  'Revokes a session and returns whether it was alive. Commits synchronously.';
 $file$;
 EXECUTE $file$
--- Ends one other session of the same subject, out of the list that list_subject shows; returns whether it was
--- alive. Whoever asks presents a live session of that subject: an id alone ends nothing (OWASP ASVS 5.0,
--- 7.5.2).
+-- A user ends one session out of their list (OWASP ASVS 5.0, 7.5.2). The caller presents a live session of
+-- the same subject, because an id alone proves nothing.
 --
--- Promises what revoke does. It locks the listed row before it judges the presented session, so one that was
--- logged out while the call waited ends nothing any more.
+-- Promises the same as revoke. The listed row is locked before the presented session is judged, so a
+-- presented session that was revoked during the wait ends no other.
 CREATE OR REPLACE FUNCTION sessionsql.revoke_listed(id bigint, secret_hash bytea, listed_id bigint)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -1524,19 +1496,18 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.revoke_listed(bigint, bytea, bigint) IS
-  'Ends another session of the subject of a live one; returns whether it was alive. Commits synchronously.';
+  'Revokes another session of the same subject; returns whether it was alive. Commits synchronously.';
 $file$;
 EXECUTE $file$
--- Logs a user out everywhere: deletes the sessions of a subject, but for keep_id; returns how many live ones
--- ended.
+-- revoke_subject is the logout everywhere. Promises: once the transaction has committed, every session of the
+-- subject that was committed before the call, except keep_id, stays dead, even after a crash.
 --
--- Promises: every session of the subject that was committed before the call is dead when its transaction
--- commits, also after a crash. Unlike the other statements over many rows it waits for locked ones instead of
--- leaving them out, or a session that is just being kept alive would survive; it takes them in id order, and
--- what holds them never waits for another row, so it cannot deadlock with any function of this bundle.
+-- It waits for locked rows instead of skipping them, because a session that is being touched must not
+-- survive. It takes them in id order, and their holders never wait for another row, so it cannot deadlock
+-- with any function of this bundle.
 --
--- No plan may find the rows otherwise than by an index, and delete them otherwise than by their ids: by their
--- subject, each would be compared with every other.
+-- Sequential scans are off, as in end_excess. The DELETE takes ids, because a join by subject would compare
+-- each row with every other.
 CREATE OR REPLACE FUNCTION sessionsql.revoke_subject(subject text, keep_id bigint DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
@@ -1573,10 +1544,11 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.revoke_subject(text, bigint) IS
-  'Ends all sessions of a subject, but for keep_id; returns how many were alive. Commits synchronously.';
+  'Revokes a subject''s sessions except keep_id; returns the number alive. Commits synchronously.';
 $file$;
 EXECUTE $file$
--- Where a user is logged in: the live sessions of a subject, newest first, without secrets and payload.
+-- A caller needs only a user's name to see the user's sessions, so roles.sql withholds this function from
+-- sessionsql_app.
 CREATE OR REPLACE FUNCTION sessionsql.list_subject(subject text)
 RETURNS SETOF sessionsql.listed_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 10
@@ -1593,11 +1565,11 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.list_subject(text) IS
-  'The live sessions of a subject, newest first, without secrets and payload.';
+  'Lists the live sessions of a subject, newest first, without secrets and payload.';
 $file$;
 EXECUTE $file$
--- Notes the timeline that this server writes on, for its replicas to show. A client calls it when it sees
--- that the note is of another: after a promotion, which raises the number.
+-- A promotion raises the timeline's number. A Store calls this when the note differs from the primary's
+-- timeline, so that each replica shows the timeline that it follows.
 CREATE OR REPLACE FUNCTION sessionsql.note_timeline()
 RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -1608,20 +1580,18 @@ BEGIN ATOMIC
   WHERE t.noted <> n.timeline;
 END;
 
-COMMENT ON FUNCTION sessionsql.note_timeline() IS 'Notes the timeline that this server writes on.';
+COMMENT ON FUNCTION sessionsql.note_timeline() IS
+  'Notes the timeline of this primary, for its replicas to show.';
 $file$;
 EXECUTE $file$
--- Deletes expired rows: a clock hand that walks the table by ranges of pages, so that a call costs the same
--- on a table of any size and needs no index on expires_at. Returns one row; no row = another reaper is at
--- work, and there is nothing to do. Call it again while it finds work; that, and not a higher limit, is how
--- it keeps up with any rate.
+-- A clock hand walks the table by ranges of pages, so that a call costs the same on a table of any size and
+-- expires_at needs no index. A call returns no row if another reaper is at work. To keep up with any rate,
+-- call it again while it finds work, instead of raising max_rows.
 --
--- Promises: deletes at most max_rows rows, reads at most max_pages pages of the table in search of them,
--- never waits for a row, never deletes a session that somebody kept alive in the meantime. A row that is
--- locked is left for the next lap.
+-- Promises: deletes at most max_rows rows, reads at most max_pages pages to find them, never waits for a row,
+-- and never deletes a session that was extended in the meantime. A locked row is left for the next lap.
 --
--- Commits asynchronously unless durable, as insert does: a crash brings back rows that are expired all the
--- same.
+-- Commits asynchronously unless durable, because the rows that a crash brings back are expired anyway.
 CREATE OR REPLACE FUNCTION sessionsql.reap(
   max_rows integer DEFAULT 1000,
   max_pages integer DEFAULT 4096,
@@ -1630,8 +1600,8 @@ CREATE OR REPLACE FUNCTION sessionsql.reap(
 RETURNS SETOF sessionsql.last_reap
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000 ROWS 1
 SET search_path = pg_catalog, pg_temp
--- The bound in pages is a Tid Range Scan's. Without statistics, or with a connection's own settings, the
--- planner may think a scan of the whole table cheaper; here it must not.
+-- A Tid Range Scan enforces the bound in pages. Without statistics, or under a connection's own settings, the
+-- planner may prefer a scan of the whole table, so these settings rule that out.
 SET enable_tidscan = on
 SET enable_seqscan = off
 SET enable_indexscan = on
@@ -1650,7 +1620,7 @@ BEGIN
     RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.reap: max_rows and max_pages must be positive';
   END IF;
 
-  -- First, because the lock below counts as a write.
+  -- This is first, because the lock below counts as a write.
   PERFORM sessionsql.commit_asynchronously(reap.durable);
 
   SELECT r.next_page INTO first_page
@@ -1667,9 +1637,9 @@ BEGIN
   END IF;
   end_page := LEAST(first_page + reap.max_pages, table_pages);
 
-  -- Locked in the order of the scan and not of the ids: sorting would have to find every expired row of the
-  -- range first, and since nothing here waits, no order can deadlock. The outer DELETE finds its rows by id,
-  -- because by ctid it would miss or mistake a row that moved.
+  -- Rows are locked in the order of the scan, because sorting by id would have to find every expired row of
+  -- the range first. No order can deadlock, because nothing here waits. The DELETE finds its rows by id,
+  -- because a row that has moved has another ctid.
   WITH expired AS MATERIALIZED (
     SELECT s.id, s.ctid
     FROM sessionsql.session AS s
@@ -1693,7 +1663,7 @@ BEGIN
   INTO found_rows, last_tid, result.reaped, oldest
   FROM deleted AS d;
 
-  -- Stopped by max_rows: go on from the page of the last row, which may hold more.
+  -- The scan stopped at max_rows. The page of the last row may hold more, so the next call starts there.
   IF found_rows >= reap.max_rows THEN
     end_page := LEAST(end_page, split_part(ltrim(last_tid::text, '('), ',', 1)::bigint + 1);
     result.pages := end_page - first_page;
@@ -1719,14 +1689,14 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.reap(integer, integer, boolean) IS
-  'Deletes expired sessions from the next range of pages; no row when another reaper is at work.';
+  'Deletes expired sessions from the next pages; returns counts. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- Reaps until nothing is left, a transaction a call of reap: for cron, which cannot loop. It ends when the
--- hand has come to the end of the table twice, which is once around from wherever it stood; when another
--- reaper is at work; or after max_calls.
+-- cron cannot loop, so the loop is here. Each call of reap has its own transaction. The loop ends when the
+-- hand has reached the end of the table twice, because the hand has then passed every page. It also ends when
+-- another reaper is at work, and after max_calls.
 --
--- It commits, so it cannot be called within a transaction. A procedure that commits takes no SET clause:
+-- It commits, so it cannot run in a transaction block. A procedure that commits may have no SET clause, so
 -- every name below is qualified.
 CREATE OR REPLACE PROCEDURE sessionsql.reap_all(max_calls integer DEFAULT 100)
 LANGUAGE plpgsql SECURITY INVOKER
@@ -1753,11 +1723,11 @@ END
 $procedure$;
 
 COMMENT ON PROCEDURE sessionsql.reap_all(integer) IS
-  'Calls reap until nothing is left, a transaction a call; for cron.';
+  'Calls reap until no expired session is left, one transaction per call. For cron.';
 $file$;
 EXECUTE $file$
--- The row number in a token, 32 characters of base64url over 24 bytes of which the first 8 are the id; null
--- when the token is malformed. Raises nothing; see token_hash.
+-- The id is the first 8 of a token's 24 bytes. A malformed token raises no error, for the reason in
+-- token_hash.
 CREATE OR REPLACE FUNCTION sessionsql.token_id(token text)
 RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
@@ -1774,12 +1744,12 @@ BEGIN ATOMIC
   END;
 END;
 
-COMMENT ON FUNCTION sessionsql.token_id(text) IS 'The id in a token; null when it is malformed.';
+COMMENT ON FUNCTION sessionsql.token_id(text) IS 'Returns the id in a token; null if the token is malformed.';
 $file$;
 EXECUTE $file$
--- SHA-256 of the secret in a token, the last 16 of its 24 bytes; null when the token is malformed. Raises
--- nothing: an error would carry the token into the server's log. Its length is looked at first, because a
--- pattern takes no text of any size.
+-- The secret is the last 16 of a token's 24 bytes. A malformed token raises no error, because an error would
+-- carry it into the server's log. The length is checked first, because a pattern fails on a text that is too
+-- long.
 CREATE OR REPLACE FUNCTION sessionsql.token_hash(token text)
 RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
@@ -1792,11 +1762,11 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.token_hash(text) IS
-  'SHA-256 of the secret in a token; null when it is malformed.';
+  'Returns SHA-256 of the secret in a token; null if the token is malformed.';
 $file$;
 EXECUTE $file$
--- A secret of 128 bits of the server's strong randomness, which is what gen_random_uuid uses. A UUID has 6
--- fixed bits; hashing two of them leaves none.
+-- gen_random_uuid draws on the server's strong randomness. A UUID has 6 fixed bits, so two UUIDs are hashed
+-- into 128 random bits.
 CREATE OR REPLACE FUNCTION sessionsql.new_secret()
 RETURNS bytea
 LANGUAGE sql VOLATILE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
@@ -1804,11 +1774,11 @@ BEGIN ATOMIC
   SELECT substr(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 1, 16);
 END;
 
-COMMENT ON FUNCTION sessionsql.new_secret() IS 'A random secret of 16 bytes, which is stored nowhere.';
+COMMENT ON FUNCTION sessionsql.new_secret() IS 'Returns a random secret of 16 bytes and stores it nowhere.';
 $file$;
 EXECUTE $file$
--- The token of an id and its secret: base64url over both, 32 characters without padding. token_id and
--- token_hash take it apart.
+-- A token is base64url of id and secret, 32 characters without padding. token_id and token_hash take it
+-- apart.
 CREATE OR REPLACE FUNCTION sessionsql.token_from(id bigint, secret bytea)
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
@@ -1816,15 +1786,14 @@ BEGIN ATOMIC
   SELECT translate(encode(int8send(token_from.id) || token_from.secret, 'base64'), '+/', '-_');
 END;
 
-COMMENT ON FUNCTION sessionsql.token_from(bigint, bytea) IS 'The token of an id and its secret.';
+COMMENT ON FUNCTION sessionsql.token_from(bigint, bytea) IS 'Returns the token of an id and a secret.';
 $file$;
 EXECUTE $file$
--- insert, for clients that have only SQL: makes the secret here, and returns the whole token; Go's open it
--- too.
+-- This is insert for clients that have only SQL. The server makes the secret; Go opens the token too.
 --
--- The token is in the result and nowhere else; but a client that sends it back in SQL text
--- (find_session('...')) has it in the server's log wherever statements are logged: send it as a parameter,
--- and keep log_parameter_max_length at 0.
+-- The server neither stores nor logs this token. A client that later sends it in the text of a statement, as
+-- in find_session('...'), puts it into the log of a server that logs statements. Send it as a parameter, and
+-- keep log_parameter_max_length at 0.
 CREATE OR REPLACE FUNCTION sessionsql.new_session(
   payload text,
   idle_timeout interval DEFAULT '30 minutes',
@@ -1856,10 +1825,10 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.new_session(text, interval, interval, text, boolean, bigint, text) IS
-  'Inserts a session and returns its token, for clients that have only SQL.';
+  'Inserts a session and returns its token. Commits asynchronously unless durable.';
 
--- The same for drivers that send a number of seconds. The idle timeout has no default here, because a call
--- without it would fit several functions.
+-- This overload is for drivers that send a number of seconds. The idle timeout has no default, because a call
+-- without it would match several functions.
 CREATE OR REPLACE FUNCTION sessionsql.new_session(
   payload text,
   idle_timeout double precision,
@@ -1885,9 +1854,9 @@ END;
 
 COMMENT ON FUNCTION
   sessionsql.new_session(text, double precision, double precision, text, boolean, bigint, text) IS
-  'Inserts a session and returns its token; both timeouts in seconds.';
+  'Inserts a session and returns its token; both timeouts are seconds.';
 
--- The same for drivers that declare a string as text: '30 minutes', or '1800' for seconds.
+-- This overload is for drivers that declare a string as text, such as '30 minutes', or '1800' for seconds.
 CREATE OR REPLACE FUNCTION sessionsql.new_session(
   payload text,
   idle_timeout text,
@@ -1912,11 +1881,11 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.new_session(text, text, text, text, boolean, bigint, text) IS
-  'Inserts a session and returns its token; both timeouts as text, an interval or seconds.';
+  'Inserts a session and returns its token; both timeouts are text, an interval or seconds.';
 $file$;
 EXECUTE $file$
--- lookup, for clients that have only SQL: the live session that a token opens; no row for any other,
--- malformed ones included. Send the token as a parameter and not in the text.
+-- This is lookup for clients that have only SQL. A malformed token finds no row, and raises no error. Send
+-- the token as a parameter, because a server may log the text of a statement.
 CREATE OR REPLACE FUNCTION sessionsql.find_session(token text)
 RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 20 ROWS 1
@@ -1934,16 +1903,15 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.find_session(text) IS
-  'The live session that a token opens; no row when there is none. For clients that have only SQL.';
+  'Returns the live session of a token, or no row. Does not touch it.';
 $file$;
 EXECUTE $file$
--- find_session that keeps the session alive, for clients that have only SQL: a web page calls it once per
--- request. It writes only when touch_batch would extend the expiry: at most once every third of the idle
+-- This is find_session and touch_batch in one call, for clients that have only SQL. A web page calls it once
+-- per request. It writes only if the session is due for a touch, so at most once every third of the idle
 -- timeout.
 --
--- Promises: never waits for a row, because touch_batch leaves out what another transaction has locked. On a
--- replica, and in a transaction that is read only, it finds the session and does not keep it alive. Commits
--- asynchronously unless durable, and only where it writes.
+-- Promises: never waits for a row, because touch_batch skips locked rows. On a replica and in a read-only
+-- transaction, it finds the session and does not touch it.
 CREATE OR REPLACE FUNCTION sessionsql.use_session(token text, durable boolean DEFAULT false)
 RETURNS SETOF sessionsql.live_session
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 1
@@ -1975,12 +1943,11 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.use_session(text, boolean) IS
-  'The live session that a token opens, kept alive; no row when there is none.';
+  'Touches a token''s live session and returns it, or no row. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- update_payload, for clients that have only SQL: writes the payload of the session that a token opens.
--- Returns the new version, 0 on a conflict, -1 when there is no such live session. An expected version that no
--- session can have is a conflict.
+-- This is update_payload for clients that have only SQL. An expected version that no session can have is a
+-- conflict. Commits asynchronously unless durable.
 CREATE OR REPLACE FUNCTION sessionsql.save_session(
   token text,
   payload text,
@@ -2003,13 +1970,12 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.save_session(text, text, bigint, boolean) IS
-  'Writes the payload of the session that a token opens. Returns the new version, 0 on a conflict, -1 when '
-  'there is no such live session.';
+  'Writes the payload of a token''s session; returns its new version, 0 (conflict) or -1 (gone).';
 $file$;
 EXECUTE $file$
--- rotate, for clients that have only SQL: gives the session that a token opens a new secret, made here, and
--- returns the new token; null when there is no such live session, or when another request was first and the
--- presented token is the previous one. At login, pass the subject, and grace => '0'.
+-- This is rotate for clients that have only SQL. The server makes the new secret. Null means that the token
+-- opens no live session, or that another request rotated first and this token is the previous one. At login,
+-- pass the subject and grace => '0', for the reason in rotate.
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text DEFAULT NULL,
@@ -2039,10 +2005,9 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.renew_session(text, text, interval, bigint) IS
-  'Gives a session a new token and returns it; null when there is none, or when another request was first. '
-  'Commits synchronously.';
+  'Rotates the secret of a session and returns the new token, or null. Commits synchronously.';
 
--- The same for drivers that send a number of seconds.
+-- This overload is for drivers that send a number of seconds.
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text,
@@ -2061,9 +2026,9 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.renew_session(text, text, double precision, bigint) IS
-  'Gives a session a new token and returns it; grace in seconds.';
+  'Rotates the secret of a session and returns the new token, or null; the grace is seconds.';
 
--- The same for drivers that declare a string as text: '10 seconds', or '10' for seconds.
+-- This overload is for drivers that declare a string as text, such as '10 seconds', or '10' for seconds.
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text,
@@ -2082,10 +2047,10 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.renew_session(text, text, text, bigint) IS
-  'Gives a session a new token and returns it; grace as text, an interval or seconds.';
+  'Rotates the secret of a session and returns the new token, or null; the grace is text.';
 $file$;
 EXECUTE $file$
--- revoke, for clients that have only SQL: ends the session that a token opens; returns whether there was one.
+-- This is revoke for clients that have only SQL.
 CREATE OR REPLACE FUNCTION sessionsql.end_session(token text)
 RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -2094,11 +2059,11 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.end_session(text) IS
-  'Ends the session that a token opens; returns whether there was one. Commits synchronously.';
+  'Revokes the session of a token and returns whether it was alive. Commits synchronously.';
 $file$;
 EXECUTE $file$
--- list_subject, for clients that have only SQL: where the user of a token is logged in, newest first, and
--- which row is the token's own. No row when the token opens nothing, or a session without a subject.
+-- This is list_subject for clients that have only SQL. A token of no session, or of one without a subject,
+-- gets no row.
 CREATE OR REPLACE FUNCTION sessionsql.list_sessions(token text)
 RETURNS TABLE (
   id bigint,
@@ -2124,11 +2089,10 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.list_sessions(text) IS
-  'The live sessions of the subject whose token this is, newest first, without secrets and payload.';
+  'Lists the live sessions of a token''s subject, newest first, and marks the token''s own.';
 $file$;
 EXECUTE $file$
--- revoke_listed, for clients that have only SQL: ends one other session out of the list that list_sessions
--- shows; returns whether it was alive.
+-- This is revoke_listed for clients that have only SQL. The id is from list_sessions.
 CREATE OR REPLACE FUNCTION sessionsql.end_listed_session(token text, id bigint)
 RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -2141,18 +2105,17 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.end_listed_session(text, bigint) IS
-  'Ends another session of the subject whose token this is; returns whether it was alive. Commits '
-  'synchronously.';
+  'Revokes another session of a token''s subject; returns whether it was alive. Commits synchronously.';
 $file$;
 IF state.before_3 THEN
 EXECUTE $file$
--- The signatures that 0.1.0 had and that are not replaced, because their successors take another parameter:
--- with both, a call that names fewer parameters than either is ambiguous. It comes after the functions, which
--- no longer call them.
+-- The successors of these functions of 0.1.0 take another parameter, so CREATE OR REPLACE has left the old
+-- ones. A call that names fewer parameters than either would be ambiguous. This migration runs after the new
+-- functions are in place, because they no longer call the old ones.
 --
--- A body of 0.1.0 may be under way while this commits. It finds the successors by name, so their new
--- parameters come last and have a default. What a BEGIN ATOMIC body calls it finds by number, so no such
--- function is dropped.
+-- A body of 0.1.0 may be running while this commits. It finds the successors by name, so their new parameters
+-- come last and have a default. A BEGIN ATOMIC body finds the functions that it calls by number, so no such
+-- function is dropped here.
 DROP FUNCTION IF EXISTS
   sessionsql.insert(bytea, text, interval, interval, text, boolean, integer),
   sessionsql.insert_batch(bytea[], text[], double precision[], double precision[], text[], boolean),
@@ -2167,8 +2130,8 @@ INSERT INTO sessionsql.migration (id, name) VALUES (3, 'signatures');
 $file$;
 END IF;
 EXECUTE $file$
--- The version of the installed bundle. This file is the only place where it is written: Go and the packaging
--- read it here, and scripts/generate.sh copies it into begin.sql.
+-- This file alone states the version. Go and the packaging read it, and scripts/generate.sh copies it into
+-- begin.sql.
 CREATE OR REPLACE FUNCTION sessionsql.version()
 RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SECURITY INVOKER COST 1
@@ -2176,65 +2139,57 @@ BEGIN ATOMIC
   SELECT '0.2.0'::text;
 END;
 
-COMMENT ON FUNCTION sessionsql.version() IS 'Version of the installed bundle.';
+COMMENT ON FUNCTION sessionsql.version() IS 'Returns the version of the installed bundle.';
 $file$;
 EXECUTE $file$
--- Privileges, in one place, each with its reason.
+-- Privileges stand here and in roles.sql alone, each with its reason.
 
--- PostgreSQL gives EXECUTE on every new function and procedure to PUBLIC. A session store is nobody's who was
--- not given it.
+-- PostgreSQL gives EXECUTE on every new function and procedure to PUBLIC. Only roles with a grant may use the
+-- session store.
 REVOKE EXECUTE ON ALL ROUTINES IN SCHEMA sessionsql FROM PUBLIC;
 REVOKE ALL ON SCHEMA sessionsql FROM PUBLIC;
 $file$;
 IF state.roles THEN
 EXECUTE $file$
--- Least privilege, optional: roles that may do one thing each, in place of an application that owns the
--- tables.
+-- This file is optional. Each of its roles may do one job, so that an application need not own the tables:
 --
 --     psql -1 -v ON_ERROR_STOP=1 -f sql/install.sql -f sql/roles.sql
 --
--- Run it as often as you like. From then on install.sql ends with this file: an upgrade puts each function
--- back to what its own file says, which would shut everybody out. It needs what install.sql needs, and the
--- right to create roles (CREATEROLE) the first time; no superuser. Whoever runs it without being superuser
--- becomes a member of sessionsql_owner, and stays one so as to run the next upgrade.
+-- You can run it again at any time. From then on install.sql ends with this file, because an upgrade resets
+-- each function to the attributes in its own file, which would shut every role out. It needs the privileges
+-- that install.sql needs and, the first time, CREATEROLE, but no superuser. A role that runs it without being
+-- superuser becomes a member of sessionsql_owner, and stays one for the next upgrade.
 --
 --     role                 may
---     sessionsql_owner     own the schema and all in it; nobody logs in as it
---     sessionsql_app       do what a Store does: new, find, keep alive, write, rotate, end, reap.
---                          What returns a session wants the hash of its secret; no table can be read.
---     sessionsql_support   list a subject's sessions, and log a subject out
---     sessionsql_reader    find sessions: lookup and its kin, for programs that only read
+--     sessionsql_owner     own the schema and all objects in it; nobody logs in as it
+--     sessionsql_app       do all that a Store does: insert, look up, touch, update, rotate, revoke, reap.
+--                          A session is returned only for the hash of its secret; no table can be read.
+--     sessionsql_support   list the sessions of a subject, and revoke them
+--     sessionsql_reader    look sessions up, for programs that only read
 --     sessionsql_reaper    reap
---     sessionsql_monitor   see health and the reaper's last call, no session
+--     sessionsql_monitor   see health and the reaper's last call, but no session
 --
--- The roles cannot log in; give them to those who can: GRANT sessionsql_app TO web. list_subject is the one
--- function that tells who is logged in to whoever knows a name and no secret, so sessionsql_app does not have
--- it: a program that shows its users their sessions (Go's ListSubject) is given sessionsql_support besides.
--- revoke_subject tells a number, and no app can do without it at a change of password.
+-- The roles cannot log in, so grant them to roles that can, as in GRANT sessionsql_app TO web. list_subject
+-- alone shows the sessions of a subject to a caller without a secret, so sessionsql_app does not get it. A
+-- program that shows its users their sessions (Go's ListSubject) gets sessionsql_support as well.
+-- revoke_subject returns only a number, and every application needs it for a change of password.
 --
--- Roles belong to the whole cluster of databases and not to one; uninstall.sql leaves them. When no database
--- has the bundle any more: DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader,
--- sessionsql_reaper, sessionsql_monitor, sessionsql_owner.
+-- Roles belong to the whole cluster and not to one database, so uninstall.sql leaves them. Once no database
+-- has the bundle: DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper,
+-- sessionsql_monitor, sessionsql_owner.
 --
--- The cost. A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups.
--- Lone ones a second against the inlined one's, pgbench, prepared, 1 client and 8, medians of 7 interleaved
--- runs of 2 s:
---
---                               PostgreSQL 15    PostgreSQL 18
---     SQL, definer              0.61  0.44       0.93  0.87
---     PL/pgSQL, definer         0.86  0.73       0.88  0.77
---
--- Before 18 a SQL function that is not inlined is planned at each call. So there lookup and lookup_batch
--- become PL/pgSQL, around the very statement that install.sql has put into the catalog: it stands once, in
--- functions/. A batch of 24 then runs at 0.91 and 0.80 of the inlined one's rate on 15 (medians of 5).
+-- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
+-- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup and lookup_batch
+-- become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
+-- functions/.
 
--- The lock is that of an installation; the settings are saved for the end of this file.
+-- This takes the lock of an installation and saves the settings that the end of this file restores.
 DO $roles$
 BEGIN
   PERFORM pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended('sessionsql', 0));
   PERFORM pg_catalog.set_config('sessionsql.roles_path', pg_catalog.current_setting('search_path'), true);
   PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
-  -- Bodies are copied out of the catalog below, and are to be as they stand in functions/.
+  -- Bodies are copied from the catalog below, with names as they stand in functions/.
   PERFORM pg_catalog.set_config(
     'sessionsql.roles_quoting', pg_catalog.current_setting('quote_all_identifiers'), true
   );
@@ -2242,7 +2197,7 @@ BEGIN
 END
 $roles$;
 
--- Outside of a transaction those settings are forgotten by now, and half of this file is worse than none.
+-- Outside a transaction those settings are gone by now, and half of this file is worse than none.
 DO $roles$
 BEGIN
   IF pg_catalog.current_setting('search_path') OPERATOR(pg_catalog.<>) 'pg_catalog, pg_temp' THEN
@@ -2268,13 +2223,13 @@ BEGIN
       BEGIN
         EXECUTE format('CREATE ROLE %I NOLOGIN', new_role);
       EXCEPTION WHEN duplicate_object OR unique_violation THEN
-        NULL; -- this file runs in another database of the cluster as well
+        NULL; -- this file runs in another database of the cluster at the same time
       END;
     END IF;
   END LOOP;
 
-  -- To give away what is one's own, one has to be a member of whom it is given to. From 16 on, the creator of
-  -- a role may make itself a member, and has to.
+  -- Only a member of the new owner may change an owner to it. From 16 on, the creator of a role has to make
+  -- itself a member.
   IF NOT (SELECT r.rolsuper FROM pg_roles AS r WHERE r.rolname = current_user) THEN
     IF current_setting('server_version_num')::integer >= 160000 THEN
       may_set := pg_has_role('sessionsql_owner', 'SET');
@@ -2286,7 +2241,8 @@ BEGIN
 END
 $roles$;
 
--- What is the owner's already is left alone: a change of owner locks the table against everybody.
+-- Objects that the owner has already are left alone, because a change of owner locks everybody out of a
+-- table.
 DO $roles$
 DECLARE
   change text;
@@ -2323,9 +2279,9 @@ BEGIN
 END
 $roles$;
 
--- What reads or writes a table does so as its owner. The bodies are safe in strangers' hands: each function
--- has its search_path set, or is BEGIN ATOMIC, whose names were bound when it was created, or (insert)
--- qualifies all it names. The others stay as they are: they call these.
+-- These functions read or write a table, so they run as its owner. No caller can redirect their names,
+-- because each function has its search_path set, or is BEGIN ATOMIC with names bound at creation, or (insert)
+-- qualifies all names. The other functions only call these.
 ALTER FUNCTION sessionsql.insert SECURITY DEFINER;
 ALTER FUNCTION sessionsql.insert_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup SECURITY DEFINER;
@@ -2343,7 +2299,7 @@ ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
 
--- See the cost, above.
+-- Before 18, lookups become PL/pgSQL, for the reason at the head of this file.
 DO $roles$
 DECLARE
   f record;
@@ -2380,24 +2336,24 @@ BEGIN
 END
 $roles$;
 
--- From here on: exactly what stands below, whatever was granted to these roles before.
+-- The roles get exactly the privileges below, so all earlier privileges go first.
 REVOKE ALL ON ALL TABLES IN SCHEMA sessionsql
   FROM sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 REVOKE ALL ON ALL ROUTINES IN SCHEMA sessionsql
   FROM sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 
--- To name what is in it; USAGE alone shows nothing.
+-- A role needs USAGE to name an object of the schema; USAGE alone shows nothing.
 GRANT USAGE ON SCHEMA sessionsql
   TO sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 
--- Every client asks at its start whom it talks to.
+-- Every client asks for the bundle's version and the server's state at its start.
 GRANT EXECUTE ON FUNCTION sessionsql.version
   TO sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 GRANT SELECT ON TABLE sessionsql.node
   TO sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor;
 
--- What takes a secret's hash, or a token. The verbs by token call the others as the caller, after token_id
--- and token_hash.
+-- These functions need a secret's hash or a token. Most that take a token run with the caller's privileges,
+-- so the caller needs token_id, token_hash and the functions by hash as well.
 GRANT EXECUTE ON FUNCTION
   sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id,
   sessionsql.token_hash, sessionsql.list_sessions
@@ -2415,23 +2371,23 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
 
--- Ids alone, but sliding an expiry shows nothing and opens nothing.
+-- touch_batch takes ids without hashes, but a touch shows nothing and opens nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.touch_batch TO sessionsql_app;
 
--- A Store does it after a failover; it takes nothing and shows nothing.
+-- A Store calls note_timeline after a failover. The function takes nothing and shows nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.note_timeline TO sessionsql_app;
 
 -- A Store reaps by itself; sessionsql_reaper is for a scheduler.
 GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.reap_all TO sessionsql_app, sessionsql_reaper;
 
--- A change of password logs the user out elsewhere.
+-- A change of password revokes the user's other sessions.
 GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject TO sessionsql_app, sessionsql_support;
 
--- Who is logged in, for a name and no secret: not the app's.
+-- list_subject shows a subject's sessions to a caller without a secret, so the app does not get it.
 GRANT EXECUTE ON FUNCTION sessionsql.list_subject TO sessionsql_support;
 
--- Numbers about the table. Give the monitor pg_read_all_stats too, which only a superuser or its admin can:
--- without it oldest_xmin_age leaves out other roles' transactions.
+-- These views show numbers about the table. Give the monitor pg_read_all_stats too, which takes a superuser
+-- or that role's admin, because oldest_xmin_age otherwise leaves out transactions of other roles.
 GRANT SELECT ON TABLE sessionsql.health, sessionsql.last_reap TO sessionsql_monitor;
 
 DO $roles$
@@ -2446,8 +2402,9 @@ $file$;
 END IF;
 IF state.before_4 THEN
 EXECUTE $file$
--- Clients compare a replica's note of the timeline with the primary's own: see tables/timeline.sql and
--- views/node.sql. It comes after roles.sql: an owner that the views have from there must own the table too.
+-- Clients compare the note on a replica with the primary's timeline; see tables/timeline.sql and
+-- views/node.sql. This migration runs after roles.sql, because roles.sql gives the table to the owner of the
+-- views.
 DO $timeline$
 BEGIN
   PERFORM sessionsql.note_timeline();
@@ -2459,9 +2416,9 @@ $file$;
 END IF;
 IF state.before_5 THEN
 EXECUTE $file$
--- Calls of 0.1.0 need these functions until they end: a list_subject has found its own by number, and the
--- bodies of insert and insert_batch find is_insertable by name. Go's Install commits the other migrations a
--- while earlier, so that those calls have ended.
+-- Calls of 0.1.0 need these functions until they end, because a call of list_subject finds its function by
+-- number, and the bodies of insert and insert_batch find is_insertable by name. Go's Install commits the
+-- other migrations earlier, so that those calls have ended by now.
 DROP FUNCTION IF EXISTS
   sessionsql.list_subject_before(text),
   sessionsql.is_insertable(bytea, text, double precision, double precision, text, integer);
@@ -2471,8 +2428,8 @@ $file$;
 END IF;
 END IF;
 EXECUTE $file$
--- The last file of an installation: whatever follows in the same transaction finds the settings that it had.
--- Only those that begin.sql changed are set, because some take a privilege.
+-- This last file of an installation restores the settings for the statements that follow in the transaction.
+-- It sets only those that begin.sql changed, because some need a privilege.
 DO $end$
 BEGIN
   PERFORM pg_catalog.set_config(s.key, s.value, true)

@@ -1,5 +1,5 @@
--- Bad input to insert and insert_batch, refused by name before it reaches the table, whose own errors would
--- print the row with its payload. Returns nothing; raises without any value in the message.
+-- insert and insert_batch refuse bad input here, because a NOT NULL violation in the table would print the
+-- whole row. No message repeats a value.
 CREATE OR REPLACE FUNCTION sessionsql.check_insert(
   secret_hash bytea,
   payload text,
@@ -23,17 +23,17 @@ BEGIN
     WHEN (octet_length(check_insert.secret_hash) = 32) IS NOT TRUE
       THEN 'secret_hash must be a SHA-256 hash of 32 bytes'
     WHEN (check_insert.idle_seconds > 0 AND check_insert.idle_seconds <= sessionsql.max_timeout()) IS NOT TRUE
-      THEN 'idle timeout must be positive, 100 years at most'
+      THEN 'idle timeout must be positive and at most 100 years'
     WHEN NOT (check_insert.lifetime_seconds > 0 AND check_insert.lifetime_seconds <= sessionsql.max_timeout())
-      THEN 'lifetime must be positive, 100 years at most, or null for none'
+      THEN 'lifetime must be positive and at most 100 years, or null for none'
     WHEN octet_length(check_insert.subject) > sessionsql.max_subject_bytes()
-      THEN format('subject must be %s bytes at most', sessionsql.max_subject_bytes())
+      THEN format('subject must be at most %s bytes', sessionsql.max_subject_bytes())
     WHEN octet_length(check_insert.label) > sessionsql.max_label_bytes()
-      THEN format('label must be %s bytes at most', sessionsql.max_label_bytes())
+      THEN format('label must be at most %s bytes', sessionsql.max_label_bytes())
     WHEN NOT (check_insert.max_sessions > 0)
       THEN 'max_sessions must be positive, or null for no cap'
     WHEN check_insert.max_sessions IS NOT NULL AND check_insert.subject IS NULL
-      THEN 'max_sessions caps the sessions of a subject: give one'
+      THEN 'max_sessions needs a subject'
   END;
   IF problem IS NOT NULL THEN
     RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.insert: ' || problem;
@@ -43,4 +43,4 @@ $function$;
 
 COMMENT ON FUNCTION
   sessionsql.check_insert(bytea, text, double precision, double precision, text, integer, text) IS
-  'Raises when a session could not be inserted with these values, without repeating them.';
+  'Raises an error that names a bad parameter of insert, but never its value.';

@@ -1,9 +1,7 @@
--- Lets the commit of the caller's transaction not wait for the disk, unless durable. It does so only while
--- the transaction has written nothing: a logout, or whatever else was written before in the same transaction,
--- keeps its durability.
+-- A transaction that has already written keeps its durability, because the earlier write may be a logout.
 --
--- The setting is local to the transaction and made here, because a SET clause of a function ends before the
--- commit. An expression and not statements, so that it is inlined.
+-- The setting lasts until the transaction ends. A SET clause would end with the function, and so before the
+-- commit. The body is one expression, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.commit_asynchronously(durable boolean)
 RETURNS text
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
@@ -15,4 +13,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.commit_asynchronously(boolean) IS
-  'Lets the transaction commit without waiting for the disk, unless durable or written in already.';
+  'Makes the commit asynchronous, unless durable or after an earlier write of the transaction.';

@@ -1,9 +1,9 @@
--- Has the commit of the caller's transaction wait for the disk, also where the connection's default, or an
--- asynchronous call before in the same transaction, says otherwise. After such a call it puts the
--- connection's default back, which may be stronger than "on"; a default that does not wait becomes "on".
+-- A logout must survive a crash, even if the connection's default or an earlier call in the same transaction
+-- has made the commit asynchronous. The default may be stronger than "on", so "on" replaces only a default of
+-- "off".
 --
--- A function of the caller's own with SET synchronous_commit ends that setting before the commit: nothing
--- here can mend it.
+-- A caller's own function with SET synchronous_commit undoes this setting before the commit, and nothing here
+-- can prevent that.
 CREATE OR REPLACE FUNCTION sessionsql.commit_synchronously()
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
@@ -19,4 +19,4 @@ BEGIN
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.commit_synchronously() IS 'Has the transaction''s commit wait for the disk.';
+COMMENT ON FUNCTION sessionsql.commit_synchronously() IS 'Makes the commit of the transaction synchronous.';

@@ -1,4 +1,5 @@
--- The absolute timeout of a session that begins now; infinity when there is none. Inlined; see next_expiry.
+-- insert and insert_batch share this rule, so it is written once. The function has no SET clause and is not
+-- STRICT, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.deadline_after(lifetime_seconds double precision)
 RETURNS timestamptz
 LANGUAGE sql VOLATILE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
@@ -10,4 +11,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.deadline_after(double precision) IS
-  'When a session that begins now reaches its lifetime; infinity for null.';
+  'Returns the deadline of a session that starts now; infinity for a null lifetime.';

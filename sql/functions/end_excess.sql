@@ -1,9 +1,7 @@
--- The cap behind max_sessions, second step: ends the sessions that lock_excess has locked; returns how many.
--- An eviction is a logout, so it makes the transaction commit synchronously; when there is none, nothing
--- waits.
+-- This is the second step of max_sessions; lock_excess is the first. An eviction is a logout, so it makes the
+-- commit synchronous. Without an eviction the commit may stay asynchronous.
 --
--- No plan may find the rows otherwise than by an index: a table that grew since the plan was made would be
--- read whole.
+-- Sequential scans are off, because a plan made for a small table would read a grown table whole.
 CREATE OR REPLACE FUNCTION sessionsql.end_excess(ids bigint[])
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
@@ -25,4 +23,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.end_excess(bigint[]) IS
-  'Ends the sessions that lock_excess has locked; returns how many.';
+  'Evicts the sessions that lock_excess locked and returns their number.';

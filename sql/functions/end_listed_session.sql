@@ -1,5 +1,4 @@
--- revoke_listed, for clients that have only SQL: ends one other session out of the list that list_sessions
--- shows; returns whether it was alive.
+-- This is revoke_listed for clients that have only SQL. The id is from list_sessions.
 CREATE OR REPLACE FUNCTION sessionsql.end_listed_session(token text, id bigint)
 RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -12,5 +11,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.end_listed_session(text, bigint) IS
-  'Ends another session of the subject whose token this is; returns whether it was alive. Commits '
-  'synchronously.';
+  'Revokes another session of a token''s subject; returns whether it was alive. Commits synchronously.';

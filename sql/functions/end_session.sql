@@ -1,4 +1,4 @@
--- revoke, for clients that have only SQL: ends the session that a token opens; returns whether there was one.
+-- This is revoke for clients that have only SQL.
 CREATE OR REPLACE FUNCTION sessionsql.end_session(token text)
 RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -7,4 +7,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.end_session(text) IS
-  'Ends the session that a token opens; returns whether there was one. Commits synchronously.';
+  'Revokes the session of a token and returns whether it was alive. Commits synchronously.';

@@ -1,5 +1,4 @@
--- The cap behind insert's max_sessions: ends the oldest live sessions of a subject beyond max_sessions,
--- keep_id being one of those that stay; returns how many.
+-- insert takes both steps of max_sessions with this call. keep_id is the session that it has just made.
 CREATE OR REPLACE FUNCTION sessionsql.evict_subject(
   subject text,
   max_sessions integer,
@@ -17,4 +16,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.evict_subject(text, integer, bigint) IS
-  'Ends the oldest live sessions of a subject beyond max_sessions, but for keep_id; returns how many.';
+  'Evicts a subject''s oldest live sessions beyond max_sessions, never keep_id; returns their number.';

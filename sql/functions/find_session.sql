@@ -1,5 +1,5 @@
--- lookup, for clients that have only SQL: the live session that a token opens; no row for any other,
--- malformed ones included. Send the token as a parameter and not in the text.
+-- This is lookup for clients that have only SQL. A malformed token finds no row, and raises no error. Send
+-- the token as a parameter, because a server may log the text of a statement.
 CREATE OR REPLACE FUNCTION sessionsql.find_session(token text)
 RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 20 ROWS 1
@@ -17,4 +17,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.find_session(text) IS
-  'The live session that a token opens; no row when there is none. For clients that have only SQL.';
+  'Returns the live session of a token, or no row. Does not touch it.';

@@ -1,16 +1,16 @@
--- One new session; returns its id. The client made the secret and sends only SHA-256 of it, so nothing that
--- this server stores, logs or replicates opens a session.
+-- The client makes the secret and sends only its SHA-256, so nothing that this server stores, logs or
+-- replicates opens a session.
 --
--- Promises: unless durable, the commit does not wait for the disk, and a crash within three wal_writer_delay
--- may lose the session, whole and never half. That goes for all that the same transaction writes after this
--- call, and for nothing that it wrote before. A durable insert leaves the transaction as durable as it was.
+-- Promises: unless durable, the commit does not wait for the disk. A crash may then lose a session inserted
+-- within the last three wal_writer_delay, always as a whole. The same holds for all later writes of the
+-- transaction, and for no earlier one. A durable insert leaves the transaction as durable as it was.
 --
--- With max_sessions, a subject has at most so many live sessions: the oldest are ended by the newest, in the
--- same statement. It needs a transaction of isolation level read committed.
+-- With max_sessions, the same statement evicts the subject's oldest live sessions beyond that number. The
+-- transaction must have isolation level read committed.
 --
--- Bad input is refused by name before it reaches the table, whose own NOT NULL errors would print the row.
--- PL/pgSQL, because its plans are cached: a SQL function that cannot be inlined is planned at each call
--- before 18.
+-- Bad input is refused before it reaches the table, whose NOT NULL errors would print the row. The language
+-- is PL/pgSQL, because it caches plans. Before PostgreSQL 18, each call of a SQL function that is not inlined
+-- plans it anew.
 CREATE OR REPLACE FUNCTION sessionsql.insert(
   secret_hash bytea,
   payload text,
@@ -23,14 +23,14 @@ CREATE OR REPLACE FUNCTION sessionsql.insert(
 )
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
--- No SET search_path, which would cost some 5 % of a call: there is no operator below, every function is
--- qualified, every type is a keyword or qualified, and what has operators is a BEGIN ATOMIC function that is
--- inlined.
+-- This function has no SET search_path, because that costs time at each call. The body is safe without it,
+-- because it has no operator, every function is qualified, every type is a keyword or qualified, and the
+-- functions with operators are BEGIN ATOMIC and inlined.
 AS $function$
 DECLARE
   idle_seconds CONSTANT double precision := pg_catalog.date_part('epoch', insert.idle_timeout);
   lifetime_seconds CONSTANT double precision := pg_catalog.date_part('epoch', insert.lifetime);
-  -- Assigned and not performed, because PL/pgSQL computes a bare expression without starting the executor.
+  -- An assignment is faster than PERFORM, because PL/pgSQL evaluates this expression without the executor.
   asynchronous CONSTANT pg_catalog.text := sessionsql.commit_asynchronously(insert.durable);
   deadline pg_catalog.timestamptz;
   new_id bigint;

@@ -1,8 +1,8 @@
--- Many new sessions in one statement, one element of each array a session; returns (id, secret_hash) of each.
--- Callers of an application that insert at the same moment share one round trip and one commit record.
+-- Concurrent callers of an application share one round trip and one commit record. Each array has one element
+-- for each session.
 --
--- A null element of lifetime_seconds, subjects or labels means none. All or nothing: one bad element fails
--- the statement, and nothing of it is kept. What durable promises is said in insert.
+-- A null element of lifetime_seconds, subjects or labels means none. One bad element fails the whole
+-- statement. For the promises of durable, see insert.
 CREATE OR REPLACE FUNCTION sessionsql.insert_batch(
   secret_hashes bytea[],
   payloads text[],
@@ -15,18 +15,17 @@ CREATE OR REPLACE FUNCTION sessionsql.insert_batch(
 RETURNS SETOF sessionsql.new_session_id
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 64
 SET search_path = pg_catalog, pg_temp
--- One plan for batches of any length; see lookup_batch.
+-- This keeps one plan for batches of any length; see lookup_batch.
 SET plan_cache_mode = force_generic_plan
 AS $function$
 BEGIN
   IF current_setting('array_nulls') = 'off' THEN
-    -- A null in the text of an array has become the word NULL by now, and somebody's subject.
+    -- With array_nulls off, a null in the text of an array has become the word NULL, and so a subject.
     RAISE invalid_parameter_value USING
       MESSAGE = 'sessionsql.insert_batch: the setting array_nulls must be on';
   END IF;
 
-  -- Arrays of different lengths are padded with nulls by unnest, and a null is refused like any other bad
-  -- element.
+  -- unnest pads shorter arrays with nulls. A null hash, payload or idle timeout is refused as bad input.
   PERFORM sessionsql.check_insert(n.secret_hash, n.payload, n.idle, n.lifetime, n.subject, NULL, n.label)
   FROM unnest(
     insert_batch.secret_hashes,
@@ -73,4 +72,4 @@ $function$;
 
 COMMENT ON FUNCTION
   sessionsql.insert_batch(bytea[], text[], double precision[], double precision[], text[], boolean, text[]) IS
-  'Inserts many sessions; returns the id and hash of each. Commits asynchronously unless durable.';
+  'Inserts many sessions and returns the id and hash of each. Commits asynchronously unless durable.';

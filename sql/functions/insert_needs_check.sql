@@ -1,6 +1,6 @@
--- Whether insert must ask check_insert: false for every call that check_insert passes, as long as it has no
--- cap. An expression and not statements, so that it is inlined; BEGIN ATOMIC binds its operators, so that
--- insert needs no SET search_path, whose price at each call is measurable.
+-- Good input without max_sessions needs no call of check_insert, which would cost time. The body is one
+-- expression, so that the planner inlines it. BEGIN ATOMIC binds its operators, so insert needs no SET
+-- search_path.
 CREATE OR REPLACE FUNCTION sessionsql.insert_needs_check(
   secret_hash bytea,
   payload text,
@@ -30,4 +30,4 @@ END;
 
 COMMENT ON FUNCTION
   sessionsql.insert_needs_check(bytea, text, double precision, double precision, text, integer, text) IS
-  'Whether check_insert must look at these values: a cap is given, or one of them is to be refused.';
+  'Returns whether check_insert must see these values: one is bad, or max_sessions is given.';

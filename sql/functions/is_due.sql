@@ -1,6 +1,6 @@
--- Which sessions a touch writes, said once for the two places in touch_batch that must agree: alive, less
--- than the idle timeout left, and not yet at the deadline, where there is nothing to give. No SET clause and
--- not STRICT: inlined.
+-- touch_batch and use_session share this rule, so it is written once. A session that expires at its deadline
+-- is not due, because a touch cannot extend it. The function has no SET clause and is not STRICT, so that the
+-- planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.is_due(
   expires_at timestamptz,
   idle_seconds double precision,
@@ -15,4 +15,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.is_due(timestamptz, double precision, timestamptz) IS
-  'Whether a touch has something to give: alive, less than the idle timeout left, deadline not reached.';
+  'Returns whether a touch would extend a session: it is alive, with less than its idle timeout left.';

@@ -1,5 +1,5 @@
--- list_subject, for clients that have only SQL: where the user of a token is logged in, newest first, and
--- which row is the token's own. No row when the token opens nothing, or a session without a subject.
+-- This is list_subject for clients that have only SQL. A token of no session, or of one without a subject,
+-- gets no row.
 CREATE OR REPLACE FUNCTION sessionsql.list_sessions(token text)
 RETURNS TABLE (
   id bigint,
@@ -25,4 +25,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.list_sessions(text) IS
-  'The live sessions of the subject whose token this is, newest first, without secrets and payload.';
+  'Lists the live sessions of a token''s subject, newest first, and marks the token''s own.';

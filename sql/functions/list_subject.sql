@@ -1,4 +1,5 @@
--- Where a user is logged in: the live sessions of a subject, newest first, without secrets and payload.
+-- A caller needs only a user's name to see the user's sessions, so roles.sql withholds this function from
+-- sessionsql_app.
 CREATE OR REPLACE FUNCTION sessionsql.list_subject(subject text)
 RETURNS SETOF sessionsql.listed_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 10
@@ -15,4 +16,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.list_subject(text) IS
-  'The live sessions of a subject, newest first, without secrets and payload.';
+  'Lists the live sessions of a subject, newest first, without secrets and payload.';

@@ -1,14 +1,12 @@
--- The cap behind max_sessions, first step: locks the oldest live sessions of a subject that have to end so
--- that it has at most max_sessions with keep_id, and returns their ids. keep_id is the session that this
--- login makes; it never counts among the oldest, whatever the clock says of it. end_excess ends them.
+-- This is the first step of max_sessions; end_excess is the second. keep_id is the session of this login. It
+-- never counts among the oldest, even if its created_at is earlier than theirs.
 --
--- Logins of one subject take turns here, until their transactions end, or each would not see the other's
--- session. That takes read committed: with a snapshot from before the turn, a login would count without those
--- that it waited for.
+-- Logins of one subject take turns here until their transactions end, because otherwise no login would see
+-- the session of another. This needs isolation level read committed, because an older snapshot would miss the
+-- sessions of the logins that this one waited for.
 --
 -- Rows are locked in id order, keep_id among them, so this cannot deadlock with any function of this bundle.
--- No plan may find them otherwise than by an index: a table that grew since the plan was made would be read
--- whole.
+-- Sequential scans are off, as in end_excess.
 CREATE OR REPLACE FUNCTION sessionsql.lock_excess(subject text, max_sessions integer, keep_id bigint)
 RETURNS bigint[]
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
@@ -48,4 +46,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.lock_excess(text, integer, bigint) IS
-  'Locks the oldest live sessions of a subject beyond max_sessions, but for keep_id; returns their ids.';
+  'Locks a subject''s oldest live sessions beyond max_sessions; returns their ids, never keep_id.';

@@ -1,8 +1,8 @@
--- The live session that this id and secret hash open; no row = no such live session, whatever the reason.
+-- An unknown id, a wrong secret and an expired session yield no row, so that a caller cannot tell them apart.
 --
--- A pure SELECT: valid on a replica. No SECURITY DEFINER, no SET clause and not STRICT, so that the planner
--- inlines it and a call costs what the bare query costs; BEGIN ATOMIC binds every name when the function is
--- created, which makes it safe from search_path without a SET clause.
+-- The function is a pure SELECT, so it runs on a replica. It has no SECURITY DEFINER and no SET clause and is
+-- not STRICT, so that the planner inlines it and a call costs no more than the bare query. BEGIN ATOMIC binds
+-- every name at creation, so no search_path can redirect it.
 CREATE OR REPLACE FUNCTION sessionsql.lookup(id bigint, secret_hash bytea)
 RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10 ROWS 1
@@ -17,4 +17,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.lookup(bigint, bytea) IS
-  'The live session that this id and secret hash open; no row when there is none.';
+  'Returns the live session that an id and a secret hash open, or no row.';

@@ -1,14 +1,12 @@
--- The live sessions that these ids and secret hashes open, element by element: ids[i] goes with
--- secret_hashes[i]. Elements that open nothing yield no row. Give each id once: a row carries its id and not
--- which of two hashes opened it.
+-- ids[i] goes with secret_hashes[i]. A pair that opens no session yields no row. Pass each id once, because a
+-- row carries its id and not its hash.
 --
--- A pure SELECT, valid on a replica and inlined into its caller like lookup. Two things keep a prepared
--- statement of it at one plan, which finds each row by its id, for batches of any length on a table of any
--- size:
---   - The arrays pass through a SELECT, where the planner does not look at their lengths. It would find short
---     batches worth a plan of their own at each call, which takes longer than they do.
---   - OFFSET 0 keeps it from joining in any way but row by row. A plan that was made while the table was
---     empty would otherwise be a scan of the whole table, and stay one until the table is analyzed.
+-- Like lookup, this runs on a replica and is inlined. A prepared statement keeps one plan, which finds each
+-- row by its id, for batches of any length and tables of any size:
+--   - The arrays pass through a SELECT, which hides their lengths from the planner. Otherwise it would plan
+--     each short batch anew, and planning takes longer than the batch.
+--   - OFFSET 0 makes the join run row by row. Otherwise a plan made for an empty table would scan the whole
+--     table until the next analyze.
 CREATE OR REPLACE FUNCTION sessionsql.lookup_batch(ids bigint[], secret_hashes bytea[])
 RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 64
@@ -28,4 +26,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.lookup_batch(bigint[], bytea[]) IS
-  'The live sessions that these ids and secret hashes open, in any order.';
+  'Returns the live sessions that these ids and secret hashes open, in any order.';

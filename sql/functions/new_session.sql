@@ -1,9 +1,8 @@
--- insert, for clients that have only SQL: makes the secret here, and returns the whole token; Go's open it
--- too.
+-- This is insert for clients that have only SQL. The server makes the secret; Go opens the token too.
 --
--- The token is in the result and nowhere else; but a client that sends it back in SQL text
--- (find_session('...')) has it in the server's log wherever statements are logged: send it as a parameter,
--- and keep log_parameter_max_length at 0.
+-- The server neither stores nor logs this token. A client that later sends it in the text of a statement, as
+-- in find_session('...'), puts it into the log of a server that logs statements. Send it as a parameter, and
+-- keep log_parameter_max_length at 0.
 CREATE OR REPLACE FUNCTION sessionsql.new_session(
   payload text,
   idle_timeout interval DEFAULT '30 minutes',
@@ -35,10 +34,10 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.new_session(text, interval, interval, text, boolean, bigint, text) IS
-  'Inserts a session and returns its token, for clients that have only SQL.';
+  'Inserts a session and returns its token. Commits asynchronously unless durable.';
 
--- The same for drivers that send a number of seconds. The idle timeout has no default here, because a call
--- without it would fit several functions.
+-- This overload is for drivers that send a number of seconds. The idle timeout has no default, because a call
+-- without it would match several functions.
 CREATE OR REPLACE FUNCTION sessionsql.new_session(
   payload text,
   idle_timeout double precision,
@@ -64,9 +63,9 @@ END;
 
 COMMENT ON FUNCTION
   sessionsql.new_session(text, double precision, double precision, text, boolean, bigint, text) IS
-  'Inserts a session and returns its token; both timeouts in seconds.';
+  'Inserts a session and returns its token; both timeouts are seconds.';
 
--- The same for drivers that declare a string as text: '30 minutes', or '1800' for seconds.
+-- This overload is for drivers that declare a string as text, such as '30 minutes', or '1800' for seconds.
 CREATE OR REPLACE FUNCTION sessionsql.new_session(
   payload text,
   idle_timeout text,
@@ -91,4 +90,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.new_session(text, text, text, text, boolean, bigint, text) IS
-  'Inserts a session and returns its token; both timeouts as text, an interval or seconds.';
+  'Inserts a session and returns its token; both timeouts are text, an interval or seconds.';

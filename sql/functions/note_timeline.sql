@@ -1,5 +1,5 @@
--- Notes the timeline that this server writes on, for its replicas to show. A client calls it when it sees
--- that the note is of another: after a promotion, which raises the number.
+-- A promotion raises the timeline's number. A Store calls this when the note differs from the primary's
+-- timeline, so that each replica shows the timeline that it follows.
 CREATE OR REPLACE FUNCTION sessionsql.note_timeline()
 RETURNS void
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -10,4 +10,5 @@ BEGIN ATOMIC
   WHERE t.noted <> n.timeline;
 END;
 
-COMMENT ON FUNCTION sessionsql.note_timeline() IS 'Notes the timeline that this server writes on.';
+COMMENT ON FUNCTION sessionsql.note_timeline() IS
+  'Notes the timeline of this primary, for its replicas to show.';

@@ -1,6 +1,5 @@
--- What lookup and lookup_batch return, said once: the live session that an id and a secret's hash open, for
--- both to inline. They are what is granted; this stays without SECURITY DEFINER also where roles.sql gives it
--- to them.
+-- All lookups inline this query, so it is written once. roles.sql grants the lookups and not this function,
+-- so it needs no SECURITY DEFINER.
 CREATE OR REPLACE FUNCTION sessionsql.open_session(id bigint, secret_hash bytea)
 RETURNS SETOF sessionsql.live_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10 ROWS 1
@@ -18,4 +17,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.open_session(bigint, bytea) IS
-  'The live session that this id and secret hash open; inlined by lookup and lookup_batch.';
+  'Returns the live session that an id and a secret hash open, or no row; lookups inline it.';

@@ -1,5 +1,5 @@
--- Whether a presented hash opens a row, for readers: at their statement's time. No SET clause and not STRICT,
--- so that it is inlined.
+-- Readers judge by the time of their statement; writers call opens_at. The function has no SET clause and is
+-- not STRICT, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.opens(
   presented_hash bytea,
   secret_hash bytea,
@@ -15,4 +15,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.opens(bytea, bytea, bytea, timestamptz) IS
-  'Whether a presented hash is the session''s current one, or its previous one within the grace of a rotate.';
+  'Returns whether a hash opens a session now: the current one, or the previous one in its grace.';

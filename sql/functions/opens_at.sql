@@ -1,8 +1,8 @@
--- Whether a presented hash opens a row: it is the current one, or the one before it while the grace after a
--- rotate lasts. Writers, which may have waited for the row, ask for clock_timestamp(); readers call opens.
+-- During the grace after a rotate, the previous secret opens the session too, so that requests under way
+-- succeed. Writers pass clock_timestamp(), because they may have waited for the row; readers call opens.
 --
--- Comparing hashes needs no constant time: to learn one byte of a stored hash, an attacker would have to
--- choose the bytes of a SHA-256 digest. No SET clause and not STRICT: inlined.
+-- Hashes need no comparison in constant time, because an attacker cannot choose the bytes of the SHA-256
+-- digest that is compared. The function has no SET clause and is not STRICT, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.opens_at(
   presented_hash bytea,
   secret_hash bytea,
@@ -18,4 +18,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.opens_at(bytea, bytea, bytea, timestamptz, timestamptz) IS
-  'Whether a presented hash is the session''s current one, or its previous one within the grace of a rotate.';
+  'Returns whether a hash opens a session at a time: the current one, or the previous one in its grace.';

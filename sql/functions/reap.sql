@@ -1,14 +1,11 @@
--- Deletes expired rows: a clock hand that walks the table by ranges of pages, so that a call costs the same
--- on a table of any size and needs no index on expires_at. Returns one row; no row = another reaper is at
--- work, and there is nothing to do. Call it again while it finds work; that, and not a higher limit, is how
--- it keeps up with any rate.
+-- A clock hand walks the table by ranges of pages, so that a call costs the same on a table of any size and
+-- expires_at needs no index. A call returns no row if another reaper is at work. To keep up with any rate,
+-- call it again while it finds work, instead of raising max_rows.
 --
--- Promises: deletes at most max_rows rows, reads at most max_pages pages of the table in search of them,
--- never waits for a row, never deletes a session that somebody kept alive in the meantime. A row that is
--- locked is left for the next lap.
+-- Promises: deletes at most max_rows rows, reads at most max_pages pages to find them, never waits for a row,
+-- and never deletes a session that was extended in the meantime. A locked row is left for the next lap.
 --
--- Commits asynchronously unless durable, as insert does: a crash brings back rows that are expired all the
--- same.
+-- Commits asynchronously unless durable, because the rows that a crash brings back are expired anyway.
 CREATE OR REPLACE FUNCTION sessionsql.reap(
   max_rows integer DEFAULT 1000,
   max_pages integer DEFAULT 4096,
@@ -17,8 +14,8 @@ CREATE OR REPLACE FUNCTION sessionsql.reap(
 RETURNS SETOF sessionsql.last_reap
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000 ROWS 1
 SET search_path = pg_catalog, pg_temp
--- The bound in pages is a Tid Range Scan's. Without statistics, or with a connection's own settings, the
--- planner may think a scan of the whole table cheaper; here it must not.
+-- A Tid Range Scan enforces the bound in pages. Without statistics, or under a connection's own settings, the
+-- planner may prefer a scan of the whole table, so these settings rule that out.
 SET enable_tidscan = on
 SET enable_seqscan = off
 SET enable_indexscan = on
@@ -37,7 +34,7 @@ BEGIN
     RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.reap: max_rows and max_pages must be positive';
   END IF;
 
-  -- First, because the lock below counts as a write.
+  -- This is first, because the lock below counts as a write.
   PERFORM sessionsql.commit_asynchronously(reap.durable);
 
   SELECT r.next_page INTO first_page
@@ -54,9 +51,9 @@ BEGIN
   END IF;
   end_page := LEAST(first_page + reap.max_pages, table_pages);
 
-  -- Locked in the order of the scan and not of the ids: sorting would have to find every expired row of the
-  -- range first, and since nothing here waits, no order can deadlock. The outer DELETE finds its rows by id,
-  -- because by ctid it would miss or mistake a row that moved.
+  -- Rows are locked in the order of the scan, because sorting by id would have to find every expired row of
+  -- the range first. No order can deadlock, because nothing here waits. The DELETE finds its rows by id,
+  -- because a row that has moved has another ctid.
   WITH expired AS MATERIALIZED (
     SELECT s.id, s.ctid
     FROM sessionsql.session AS s
@@ -80,7 +77,7 @@ BEGIN
   INTO found_rows, last_tid, result.reaped, oldest
   FROM deleted AS d;
 
-  -- Stopped by max_rows: go on from the page of the last row, which may hold more.
+  -- The scan stopped at max_rows. The page of the last row may hold more, so the next call starts there.
   IF found_rows >= reap.max_rows THEN
     end_page := LEAST(end_page, split_part(ltrim(last_tid::text, '('), ',', 1)::bigint + 1);
     result.pages := end_page - first_page;
@@ -106,4 +103,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.reap(integer, integer, boolean) IS
-  'Deletes expired sessions from the next range of pages; no row when another reaper is at work.';
+  'Deletes expired sessions from the next pages; returns counts. Commits asynchronously unless durable.';

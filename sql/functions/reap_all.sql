@@ -1,8 +1,8 @@
--- Reaps until nothing is left, a transaction a call of reap: for cron, which cannot loop. It ends when the
--- hand has come to the end of the table twice, which is once around from wherever it stood; when another
--- reaper is at work; or after max_calls.
+-- cron cannot loop, so the loop is here. Each call of reap has its own transaction. The loop ends when the
+-- hand has reached the end of the table twice, because the hand has then passed every page. It also ends when
+-- another reaper is at work, and after max_calls.
 --
--- It commits, so it cannot be called within a transaction. A procedure that commits takes no SET clause:
+-- It commits, so it cannot run in a transaction block. A procedure that commits may have no SET clause, so
 -- every name below is qualified.
 CREATE OR REPLACE PROCEDURE sessionsql.reap_all(max_calls integer DEFAULT 100)
 LANGUAGE plpgsql SECURITY INVOKER
@@ -29,4 +29,4 @@ END
 $procedure$;
 
 COMMENT ON PROCEDURE sessionsql.reap_all(integer) IS
-  'Calls reap until nothing is left, a transaction a call; for cron.';
+  'Calls reap until no expired session is left, one transaction per call. For cron.';

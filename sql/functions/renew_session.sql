@@ -1,6 +1,6 @@
--- rotate, for clients that have only SQL: gives the session that a token opens a new secret, made here, and
--- returns the new token; null when there is no such live session, or when another request was first and the
--- presented token is the previous one. At login, pass the subject, and grace => '0'.
+-- This is rotate for clients that have only SQL. The server makes the new secret. Null means that the token
+-- opens no live session, or that another request rotated first and this token is the previous one. At login,
+-- pass the subject and grace => '0', for the reason in rotate.
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text DEFAULT NULL,
@@ -30,10 +30,9 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.renew_session(text, text, interval, bigint) IS
-  'Gives a session a new token and returns it; null when there is none, or when another request was first. '
-  'Commits synchronously.';
+  'Rotates the secret of a session and returns the new token, or null. Commits synchronously.';
 
--- The same for drivers that send a number of seconds.
+-- This overload is for drivers that send a number of seconds.
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text,
@@ -52,9 +51,9 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.renew_session(text, text, double precision, bigint) IS
-  'Gives a session a new token and returns it; grace in seconds.';
+  'Rotates the secret of a session and returns the new token, or null; the grace is seconds.';
 
--- The same for drivers that declare a string as text: '10 seconds', or '10' for seconds.
+-- This overload is for drivers that declare a string as text, such as '10 seconds', or '10' for seconds.
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text,
@@ -73,4 +72,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.renew_session(text, text, text, bigint) IS
-  'Gives a session a new token and returns it; grace as text, an interval or seconds.';
+  'Rotates the secret of a session and returns the new token, or null; the grace is text.';

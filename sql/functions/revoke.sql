@@ -1,8 +1,6 @@
--- Logout: deletes the session that this id and secret hash open; returns whether it was alive.
---
--- Promises: once it has returned true in a committed transaction, the session stays dead, also after a crash:
--- the commit waits for the disk even where the connection's default is not to. An expired session goes as
--- well, whoever may be about to keep it alive.
+-- revoke is the logout of one session. Promises: once the transaction has committed, the session stays dead,
+-- even after a crash, because the commit waits for the disk even if the connection's default does not. An
+-- expired session is deleted too, and the result is false.
 CREATE OR REPLACE FUNCTION sessionsql.revoke(id bigint, secret_hash bytea)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -13,7 +11,7 @@ DECLARE
 BEGIN
   PERFORM sessionsql.commit_synchronously();
 
-  -- Locked before it is judged: the grace of an old secret may end while this waits for the row.
+  -- The row is locked before it is judged, because the grace of an old secret may end during the wait.
   SELECT
     s.expires_at,
     s.secret_hash,
@@ -41,4 +39,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.revoke(bigint, bytea) IS
-  'Ends the session that this id and secret hash open; returns whether it was alive. Commits synchronously.';
+  'Revokes a session and returns whether it was alive. Commits synchronously.';

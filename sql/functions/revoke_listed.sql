@@ -1,9 +1,8 @@
--- Ends one other session of the same subject, out of the list that list_subject shows; returns whether it was
--- alive. Whoever asks presents a live session of that subject: an id alone ends nothing (OWASP ASVS 5.0,
--- 7.5.2).
+-- A user ends one session out of their list (OWASP ASVS 5.0, 7.5.2). The caller presents a live session of
+-- the same subject, because an id alone proves nothing.
 --
--- Promises what revoke does. It locks the listed row before it judges the presented session, so one that was
--- logged out while the call waited ends nothing any more.
+-- Promises the same as revoke. The listed row is locked before the presented session is judged, so a
+-- presented session that was revoked during the wait ends no other.
 CREATE OR REPLACE FUNCTION sessionsql.revoke_listed(id bigint, secret_hash bytea, listed_id bigint)
 RETURNS boolean
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -42,4 +41,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.revoke_listed(bigint, bytea, bigint) IS
-  'Ends another session of the subject of a live one; returns whether it was alive. Commits synchronously.';
+  'Revokes another session of the same subject; returns whether it was alive. Commits synchronously.';

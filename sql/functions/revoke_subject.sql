@@ -1,13 +1,12 @@
--- Logs a user out everywhere: deletes the sessions of a subject, but for keep_id; returns how many live ones
--- ended.
+-- revoke_subject is the logout everywhere. Promises: once the transaction has committed, every session of the
+-- subject that was committed before the call, except keep_id, stays dead, even after a crash.
 --
--- Promises: every session of the subject that was committed before the call is dead when its transaction
--- commits, also after a crash. Unlike the other statements over many rows it waits for locked ones instead of
--- leaving them out, or a session that is just being kept alive would survive; it takes them in id order, and
--- what holds them never waits for another row, so it cannot deadlock with any function of this bundle.
+-- It waits for locked rows instead of skipping them, because a session that is being touched must not
+-- survive. It takes them in id order, and their holders never wait for another row, so it cannot deadlock
+-- with any function of this bundle.
 --
--- No plan may find the rows otherwise than by an index, and delete them otherwise than by their ids: by their
--- subject, each would be compared with every other.
+-- Sequential scans are off, as in end_excess. The DELETE takes ids, because a join by subject would compare
+-- each row with every other.
 CREATE OR REPLACE FUNCTION sessionsql.revoke_subject(subject text, keep_id bigint DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
@@ -44,4 +43,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.revoke_subject(text, bigint) IS
-  'Ends all sessions of a subject, but for keep_id; returns how many were alive. Commits synchronously.';
+  'Revokes a subject''s sessions except keep_id; returns the number alive. Commits synchronously.';

@@ -1,18 +1,17 @@
--- Gives a live session a new secret, in the same row: at login, at a change of privilege, or every so often.
--- Returns whether it did; false = secret_hash is not the session's current one, or there is no such live
--- session.
+-- A session gets a new secret in the same row, at login, at a change of privilege, or from time to time.
+-- False means that secret_hash is not the current one, or that there is no such live session.
 --
--- Promises: the old secret opens the session until grace has passed, then never; requests that were under way
--- with it end well. Only the current secret can rotate: of two requests that rotate at once with the same
--- one, one wins, and the other is told so while its session lives on under both secrets until grace has
--- passed. A second rotate within the grace of the first ends the first one's. A subject, when given, becomes
--- the session's: anonymous to logged in. Pass grace => '0' then, or whoever knew the anonymous token is
--- logged in for as long. With max_sessions, a login ends the subject's oldest sessions beyond it, as insert
--- does.
+-- Promises: the old secret opens the session until the grace ends, so that requests under way succeed, and
+-- never after. Only the current secret can rotate. If two requests rotate at once, one wins and the other
+-- gets false, and both secrets open the session until the grace ends. A second rotate within the grace ends
+-- the grace of the first.
 --
--- Never resurrects: it locks the row before it judges it, so a session that expired while the call waited
--- stays dead. Commits synchronously, or a crash would bring the old secret back. A use, so it slides the
--- expiry.
+-- A subject turns an anonymous session into a logged-in one. Pass grace => '0' with it, because anyone who
+-- knew the anonymous token would be logged in during the grace. max_sessions then evicts the subject's oldest
+-- sessions, as in insert.
+--
+-- The row is locked before it is judged, so a session that expired during the wait stays dead. The commit is
+-- synchronous, because a crash would bring the old secret back. A rotate is a use, so it extends the expiry.
 CREATE OR REPLACE FUNCTION sessionsql.rotate(
   id bigint,
   secret_hash bytea,
@@ -26,8 +25,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  -- Seconds, and nothing but these from here on: '11 mon -330 days' is none by this measure and days by the
-  -- calendar.
+  -- The grace counts in seconds, because '11 mon -330 days' is zero seconds but spans days of the calendar.
   grace_seconds CONSTANT double precision := date_part('epoch', rotate.grace);
   excess bigint[];
   expiry timestamptz;
@@ -40,15 +38,15 @@ BEGIN
       MESSAGE = 'sessionsql.rotate: grace must be between 0 and 1 hour';
   ELSIF octet_length(rotate.subject) > sessionsql.max_subject_bytes() THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = format('sessionsql.rotate: subject must be %s bytes at most', sessionsql.max_subject_bytes());
+      MESSAGE = format('sessionsql.rotate: subject must be at most %s bytes', sessionsql.max_subject_bytes());
   ELSIF NOT (rotate.max_sessions > 0) OR (rotate.max_sessions IS NOT NULL AND rotate.subject IS NULL) THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.rotate: max_sessions must be positive, and needs a subject';
+      MESSAGE = 'sessionsql.rotate: max_sessions must be positive and needs a subject';
   END IF;
 
   PERFORM sessionsql.commit_synchronously();
   IF rotate.max_sessions IS NOT NULL THEN
-    -- Together with this session's own row, and in id order.
+    -- This also locks the session's own row, so that all locks are taken in id order.
     excess := sessionsql.lock_excess(rotate.subject, rotate.max_sessions, rotate.id);
   END IF;
 
@@ -61,8 +59,7 @@ BEGIN
     RETURN false;
   END IF;
 
-  -- Without a grace there is no previous secret: one whose time is up would still open the session in a
-  -- statement that began before.
+  -- Without a grace no previous secret is stored, because a statement that began earlier would accept it.
   UPDATE sessionsql.session AS s
   SET secret_hash = rotate.new_secret_hash,
       previous_hash = CASE WHEN grace_seconds > 0 THEN s.secret_hash END,
@@ -81,4 +78,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.rotate(bigint, bytea, bytea, interval, text, integer) IS
-  'Gives a session a new secret; the old one is good for grace. True if it did. Commits synchronously.';
+  'Rotates the secret of a session and returns whether it did. Commits synchronously.';

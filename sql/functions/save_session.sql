@@ -1,6 +1,5 @@
--- update_payload, for clients that have only SQL: writes the payload of the session that a token opens.
--- Returns the new version, 0 on a conflict, -1 when there is no such live session. An expected version that no
--- session can have is a conflict.
+-- This is update_payload for clients that have only SQL. An expected version that no session can have is a
+-- conflict. Commits asynchronously unless durable.
 CREATE OR REPLACE FUNCTION sessionsql.save_session(
   token text,
   payload text,
@@ -23,5 +22,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.save_session(text, text, bigint, boolean) IS
-  'Writes the payload of the session that a token opens. Returns the new version, 0 on a conflict, -1 when '
-  'there is no such live session.';
+  'Writes the payload of a token''s session; returns its new version, 0 (conflict) or -1 (gone).';

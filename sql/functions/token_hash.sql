@@ -1,6 +1,6 @@
--- SHA-256 of the secret in a token, the last 16 of its 24 bytes; null when the token is malformed. Raises
--- nothing: an error would carry the token into the server's log. Its length is looked at first, because a
--- pattern takes no text of any size.
+-- The secret is the last 16 of a token's 24 bytes. A malformed token raises no error, because an error would
+-- carry it into the server's log. The length is checked first, because a pattern fails on a text that is too
+-- long.
 CREATE OR REPLACE FUNCTION sessionsql.token_hash(token text)
 RETURNS bytea
 LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
@@ -13,4 +13,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.token_hash(text) IS
-  'SHA-256 of the secret in a token; null when it is malformed.';
+  'Returns SHA-256 of the secret in a token; null if the token is malformed.';

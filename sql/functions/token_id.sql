@@ -1,5 +1,5 @@
--- The row number in a token, 32 characters of base64url over 24 bytes of which the first 8 are the id; null
--- when the token is malformed. Raises nothing; see token_hash.
+-- The id is the first 8 of a token's 24 bytes. A malformed token raises no error, for the reason in
+-- token_hash.
 CREATE OR REPLACE FUNCTION sessionsql.token_id(token text)
 RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
@@ -16,4 +16,4 @@ BEGIN ATOMIC
   END;
 END;
 
-COMMENT ON FUNCTION sessionsql.token_id(text) IS 'The id in a token; null when it is malformed.';
+COMMENT ON FUNCTION sessionsql.token_id(text) IS 'Returns the id in a token; null if the token is malformed.';

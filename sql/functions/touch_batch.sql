@@ -1,22 +1,20 @@
--- Slides the expiry of many sessions; returns how many were extended.
+-- Promises: never shortens an expiry, never passes a deadline, never resurrects a session, writes no row that
+-- has more than its idle timeout left, and never waits for a row, so it cannot deadlock under any plan. It
+-- skips a locked row, because the holder of the lock extends the expiry itself (a touch, a payload write, a
+-- rotate) or deletes the row.
 --
--- Promises: never shortens, never passes a deadline, never resurrects, writes nothing where more than the
--- idle timeout is left, and never waits for a row, so it cannot deadlock with anything under any plan. A row
--- that another transaction has locked is left out: whoever holds it is a touch, a payload write or a rotate
--- (which slide the expiry themselves) or is deleting it.
---
--- Ids alone, no hashes: the caller has looked these sessions up, and sliding gives nobody access. Commits
--- asynchronously unless durable, as insert does: a crash loses at most the last moments of sliding, which the
--- next touch restores.
+-- It takes ids without hashes, because the caller has looked the sessions up, and a touch gives nobody
+-- access. It commits asynchronously unless durable, because a crash loses only the last touches, which the
+-- next touch repeats.
 CREATE OR REPLACE FUNCTION sessionsql.touch_batch(ids bigint[], durable boolean DEFAULT false)
 RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
 SET search_path = pg_catalog, pg_temp
--- One plan for batches of any length; see lookup_batch.
+-- This keeps one plan for batches of any length; see lookup_batch.
 SET plan_cache_mode = force_generic_plan
 AS $function$
 DECLARE
-  -- Assigned and not performed, as in insert.
+  -- An assignment is faster than PERFORM here; see insert.
   asynchronous CONSTANT text := sessionsql.commit_asynchronously(touch_batch.durable);
   touched bigint;
 BEGIN
@@ -40,4 +38,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.touch_batch(bigint[], boolean) IS
-  'Slides the expiry of the sessions that are due for it; returns how many were extended.';
+  'Touches the sessions that are due and returns their number. Commits asynchronously unless durable.';

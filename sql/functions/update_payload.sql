@@ -1,11 +1,9 @@
--- Writes a live session's payload. Returns the new version, which is 1 or more; 0 when expected_version is
--- given and the session has another one by now (a conflict: somebody else wrote); -1 when there is no such
--- live session. One round trip tells the three apart.
+-- One result tells three outcomes apart: the new version, 1 or more; 0 (a conflict) if another writer was
+-- first, so that the session has another version than expected_version; -1 if there is no such live session.
 --
--- Promises: never resurrects. It never inserts, so a late save after a logout finds no row; and it locks the
--- row before it judges it, so a session that expired while the call waited for the row stays dead. A write is
--- a use, so it slides the expiry as well; the row is rewritten anyway, and a touch that skipped this row
--- while it was locked loses nothing.
+-- Promises: never resurrects a session. It never inserts, so a late save after a logout finds no row. The row
+-- is locked before it is judged, so a session that expired during the wait stays dead. A write is a use, so
+-- it extends the expiry, and a touch that skipped the locked row loses nothing.
 --
 -- Commits asynchronously unless durable, as insert does.
 CREATE OR REPLACE FUNCTION sessionsql.update_payload(
@@ -20,7 +18,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  -- Assigned and not performed, as in insert.
+  -- An assignment is faster than PERFORM here; see insert.
   asynchronous CONSTANT text := sessionsql.commit_asynchronously(update_payload.durable);
   locked record;
 BEGIN
@@ -64,4 +62,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.update_payload(bigint, bytea, text, integer, boolean) IS
-  'Writes the payload. Returns the new version, 0 on a conflict, -1 when there is no such live session.';
+  'Writes a payload; returns its version, 0 (conflict), -1 (gone). Commits asynchronously unless durable.';

@@ -1,17 +1,15 @@
--- Writes the payloads of many live sessions in one statement, one element of each array a session; returns
--- (id, version) of each that was written. Callers of an application that write at the same moment share one
--- round trip and one commit record.
+-- Concurrent callers of an application share one round trip and one commit record. Each array has one element
+-- for each session; a null expected version accepts any.
 --
--- A session that is not returned was not written, and update_payload says why: there is no such live session,
--- or it has another version than the one expected (a null element expects none), or another transaction has
--- its row locked and nothing is the matter with it. Give each id once: of two writes to one session, either
--- may be the one that is done.
+-- A session that is not returned was not written, because it is not alive, has another version, or is locked
+-- by another transaction. update_payload then gives the reason. Pass each id once, because of two writes to
+-- one session either may win.
 --
--- Promises: never resurrects; never waits for a row, so it cannot deadlock with anything under any plan.
+-- Promises: never resurrects a session, and never waits for a row, so it cannot deadlock under any plan.
 -- Commits asynchronously unless durable, as insert does.
 --
--- No plan may find the rows otherwise than one by one and by id: a plan that was made while the table was
--- empty, or for arrays of another length, would compare each row with every element.
+-- The settings leave only plans that find each row by its id, because a plan made for an empty table, or for
+-- arrays of another length, would compare each row with every element.
 CREATE OR REPLACE FUNCTION sessionsql.update_payload_batch(
   ids bigint[],
   secret_hashes bytea[],
@@ -22,20 +20,20 @@ CREATE OR REPLACE FUNCTION sessionsql.update_payload_batch(
 RETURNS SETOF sessionsql.payload_version
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 64
 SET search_path = pg_catalog, pg_temp
--- One plan for batches of any length; see lookup_batch.
+-- This keeps one plan for batches of any length; see lookup_batch.
 SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $function$
 BEGIN
-  -- Refused here, because a NOT NULL violation would print the row. Arrays of different lengths are padded
-  -- with nulls.
+  -- A null is refused here, because a NOT NULL violation would print the row. unnest pads shorter arrays with
+  -- nulls.
   IF cardinality(update_payload_batch.payloads) IS DISTINCT FROM cardinality(update_payload_batch.ids)
     OR array_position(update_payload_batch.payloads, NULL) IS NOT NULL
   THEN
     RAISE null_value_not_allowed USING
-      MESSAGE = 'sessionsql.update_payload_batch: every id needs a payload, which must not be null';
+      MESSAGE = 'sessionsql.update_payload_batch: every id needs a payload that is not null';
   END IF;
 
   PERFORM sessionsql.commit_asynchronously(update_payload_batch.durable);
@@ -78,4 +76,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.update_payload_batch(bigint[], bytea[], text[], integer[], boolean) IS
-  'Writes many payloads; returns id and new version of each written. Commits asynchronously unless durable.';
+  'Writes many payloads and returns the new version of each. Commits asynchronously unless durable.';

@@ -1,10 +1,9 @@
--- find_session that keeps the session alive, for clients that have only SQL: a web page calls it once per
--- request. It writes only when touch_batch would extend the expiry: at most once every third of the idle
+-- This is find_session and touch_batch in one call, for clients that have only SQL. A web page calls it once
+-- per request. It writes only if the session is due for a touch, so at most once every third of the idle
 -- timeout.
 --
--- Promises: never waits for a row, because touch_batch leaves out what another transaction has locked. On a
--- replica, and in a transaction that is read only, it finds the session and does not keep it alive. Commits
--- asynchronously unless durable, and only where it writes.
+-- Promises: never waits for a row, because touch_batch skips locked rows. On a replica and in a read-only
+-- transaction, it finds the session and does not touch it.
 CREATE OR REPLACE FUNCTION sessionsql.use_session(token text, durable boolean DEFAULT false)
 RETURNS SETOF sessionsql.live_session
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 1
@@ -36,4 +35,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.use_session(text, boolean) IS
-  'The live session that a token opens, kept alive; no row when there is none.';
+  'Touches a token''s live session and returns it, or no row. Commits asynchronously unless durable.';

@@ -1,6 +1,6 @@
--- list_subject returns the label as well: rows of views/listed_session.sql. A function's result cannot be
--- replaced, so the function of 0.1.0 makes room for its successor. It is renamed and not dropped, because a
--- call of it that is under way finds it by number; migration 5 drops it.
+-- list_subject now returns the label as well, in rows of views/listed_session.sql. CREATE OR REPLACE cannot
+-- change a function's result, so the function of 0.1.0 makes room for its successor. It is renamed and not
+-- dropped, because a call under way finds it by number; migration 5 drops it.
 DO $listed$
 BEGIN
   IF to_regprocedure('sessionsql.list_subject(text)') IS NOT NULL THEN

@@ -1,10 +1,10 @@
--- The signatures that 0.1.0 had and that are not replaced, because their successors take another parameter:
--- with both, a call that names fewer parameters than either is ambiguous. It comes after the functions, which
--- no longer call them.
+-- The successors of these functions of 0.1.0 take another parameter, so CREATE OR REPLACE has left the old
+-- ones. A call that names fewer parameters than either would be ambiguous. This migration runs after the new
+-- functions are in place, because they no longer call the old ones.
 --
--- A body of 0.1.0 may be under way while this commits. It finds the successors by name, so their new
--- parameters come last and have a default. What a BEGIN ATOMIC body calls it finds by number, so no such
--- function is dropped.
+-- A body of 0.1.0 may be running while this commits. It finds the successors by name, so their new parameters
+-- come last and have a default. A BEGIN ATOMIC body finds the functions that it calls by number, so no such
+-- function is dropped here.
 DROP FUNCTION IF EXISTS
   sessionsql.insert(bytea, text, interval, interval, text, boolean, integer),
   sessionsql.insert_batch(bytea[], text[], double precision[], double precision[], text[], boolean),

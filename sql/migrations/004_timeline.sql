@@ -1,5 +1,6 @@
--- Clients compare a replica's note of the timeline with the primary's own: see tables/timeline.sql and
--- views/node.sql. It comes after roles.sql: an owner that the views have from there must own the table too.
+-- Clients compare the note on a replica with the primary's timeline; see tables/timeline.sql and
+-- views/node.sql. This migration runs after roles.sql, because roles.sql gives the table to the owner of the
+-- views.
 DO $timeline$
 BEGIN
   PERFORM sessionsql.note_timeline();

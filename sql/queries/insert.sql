@@ -1,4 +1,5 @@
--- What 0.1.0 serves too, so that programs and bundles of different versions run side by side.
+-- Insert names only parameters that 0.1.0 has, so that programs and bundles of different versions run side by
+-- side.
 -- name: Insert :one
 SELECT sessionsql.insert(
   secret_hash => sqlc.arg(secret_hash)::pg_catalog.bytea,

@@ -1,4 +1,4 @@
--- What 0.1.0 serves too; see insert.
+-- InsertBatch names only parameters that 0.1.0 has, for the reason in Insert.
 -- name: InsertBatch :many
 SELECT n.id, n.secret_hash
 FROM sessionsql.insert_batch(

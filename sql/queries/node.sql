@@ -4,6 +4,6 @@ SELECT
   n.started_at, n.clock
 FROM sessionsql.node AS n;
 
--- Needs no bundle, and so no version of it.
+-- InRecovery works without a bundle.
 -- name: InRecovery :one
 SELECT pg_catalog.pg_is_in_recovery() AS in_recovery;

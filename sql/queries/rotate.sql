@@ -1,4 +1,4 @@
--- What 0.1.0 serves too; see insert.
+-- Rotate names only parameters that 0.1.0 has, for the reason in Insert.
 -- name: Rotate :one
 SELECT sessionsql.rotate(
   id => sqlc.arg(id)::bigint,

@@ -1,5 +1,5 @@
--- Where the reaper's clock hand stands, and what its last call and last lap did. One row: its lock is also
--- what makes one reaper at a time, on every kind of connection pooler.
+-- One row holds the position of the reaper's clock hand and the results of its last call and lap. The lock of
+-- that row admits one reaper at a time, also behind a connection pooler.
 CREATE TABLE sessionsql.reaper (
   singleton boolean PRIMARY KEY DEFAULT true,
   next_page bigint NOT NULL DEFAULT 0,
@@ -10,11 +10,10 @@ CREATE TABLE sessionsql.reaper (
   last_lap_oldest_expired timestamptz,
   last_lap_ended_at timestamptz
 ) WITH (
-  -- Rewritten at every call: nearly all of the page stays free, so that each rewrite is HOT and pruned in
+  -- Each call rewrites the row. Nearly all of the page stays free, so that each rewrite is HOT and pruned in
   -- place.
   fillfactor = 10,
-  -- Fewer dead rows than the server's default of 50 would have to wait for; the page never needs a second
-  -- one.
+  -- Vacuum can wait for 100 dead rows instead of 50, because pruning keeps the table at one page.
   autovacuum_vacuum_threshold = 100,
   autovacuum_vacuum_scale_factor = 0,
   vacuum_truncate = off

@@ -1,17 +1,16 @@
--- One row a session. Rows are what a write costs: no column without a rule that needs it, and no index that a
--- keepalive would have to maintain.
+-- Each write costs a whole row, so every column serves a rule, and no touch changes an index.
 --
--- There is no CHECK and no UNIQUE here, and the functions refuse NULL before the table would: a violation
--- prints the whole row, payload and hash included, to the client and to the server log, whatever the log
--- settings are.
+-- The table has no CHECK and no UNIQUE, and the functions refuse null before the table does, because a
+-- violation prints the whole row, payload and hash included, to the client and, under any log settings, to
+-- the server's log.
 --
--- The table as it was in 0.1.0. What came later is in migrations/, which a fresh installation runs as well.
+-- This is the table of 0.1.0. Later columns are in migrations/, which a fresh installation runs as well.
 CREATE TABLE sessionsql.session (
-  -- A number to find the row by, handed out in blocks of 100 so that concurrent inserts do not queue for the
-  -- sequence. Never a credential: after a crash ids are handed out again. Always growing, so the index is
-  -- appended to.
+  -- The id finds the row. It is never a credential, because ids are handed out again after a crash. Blocks of
+  -- 100 keep concurrent inserts from queueing for the sequence. Ids grow, so new entries go to the end of the
+  -- index.
   id bigint GENERATED ALWAYS AS IDENTITY (CACHE 100) PRIMARY KEY,
-  -- Never indexed: an index here would make every keepalive a cold update (0 % HOT instead of 100 %).
+  -- No index has this column, because each touch would then change the index and would not be HOT.
   expires_at timestamptz NOT NULL,
   deadline timestamptz NOT NULL DEFAULT 'infinity',
   created_at timestamptz NOT NULL,
@@ -21,23 +20,23 @@ CREATE TABLE sessionsql.session (
   previous_hash bytea,
   previous_until timestamptz,
   subject text,
-  -- text, also for JSON: nobody asks the server what is inside, and jsonb costs a parse on every write and
-  -- every read.
+  -- JSON is stored as text too, because no query looks inside, and jsonb costs a parse on every write and
+  -- read.
   payload text NOT NULL
 ) WITH (
-  -- Room on each page for the next version of its rows: at 70, 100.0 % of keepalive updates are HOT and the
-  -- table does not grow; at 80 99.4 % and 1 %, at 90 94.0 % and 10 %, at 100 86.6 % and 27 %. Below 70
-  -- nothing more is gained.
+  -- Each page keeps room for the next version of its rows. At 70, 100.0 % of touches are HOT and the table
+  -- does not grow; at 80 99.4 % and 1 %, at 90 94.0 % and 10 %, at 100 86.6 % and 27 %. Below 70 nothing more
+  -- is gained.
   fillfactor = 70,
-  -- Vacuum at 1 % dead rows instead of 20 %: a fifth of a session table dies within minutes. The 2000 keep a
-  -- small table from being vacuumed at every wake-up of the launcher.
+  -- Vacuum starts at 1 % dead rows instead of 20 %, because a fifth of a session table dies within minutes.
+  -- The 2000 spare a small table a vacuum at every wake-up of the launcher.
   autovacuum_vacuum_threshold = 2000,
   autovacuum_vacuum_scale_factor = 0.01,
-  -- The server's default since 12, said aloud so that a cluster tuned for slow disks does not starve this
-  -- table.
+  -- This is the server's default since 12, set here so that a cluster tuned for slow disks does not starve
+  -- this table.
   autovacuum_vacuum_cost_delay = 2,
-  -- Giving pages at the end back to the disk needs an ACCESS EXCLUSIVE lock, which is replayed on replicas
-  -- and cancels lookups there. Sessions fill those pages again within minutes.
+  -- Truncation needs an ACCESS EXCLUSIVE lock, whose replay on replicas cancels lookups. New sessions fill
+  -- the pages at the end again within minutes.
   vacuum_truncate = off,
   -- Payloads over 2 kB live in the TOAST table and die at the same rate.
   toast.autovacuum_vacuum_threshold = 2000,
@@ -67,10 +66,9 @@ ALTER TABLE sessionsql.session
   ALTER COLUMN previous_hash SET STATISTICS 0,
   ALTER COLUMN payload SET STATISTICS 0;
 
--- Payloads over 2 kB are compressed: with lz4 instead of pglz where the server was built with it, as those of
--- the usual distributions are. Inserts of JSON of 8 kB then take 0.7 of the CPU time and of 64 kB 0.5, for 2
--- % more disk at most; lookups cost the same. Once only, because it locks out everybody for a moment, and
--- never over an operator's own choice.
+-- lz4 compresses payloads over 2 kB where the server has it, because it takes less CPU time than pglz for
+-- nearly the same disk space. The change locks everybody out for a moment, so it happens once, and never over
+-- an operator's own choice.
 DO $compression$
 BEGIN
   IF EXISTS (
@@ -88,5 +86,5 @@ BEGIN
 END
 $compression$;
 
--- Only for "log out everywhere" and "where am I logged in"; anonymous sessions pay nothing for it.
+-- This index serves revoke_subject, list_subject and max_sessions. Anonymous sessions do not pay for it.
 CREATE INDEX session_subject ON sessionsql.session (subject) WHERE subject IS NOT NULL;

@@ -1,6 +1,6 @@
--- Names for the parameters that cross from a client as text. The functions take plain arrays and text; only
--- the queries in sql/queries cast to these domains, because the name tells sqlc which Go type to generate
--- (FACTS of the design: a bare bigint[] parameter would link a second driver into every user's program).
+-- sqlc takes the Go type of a parameter from the name of its domain, so the queries in sql/queries cast to
+-- these domains. A bare bigint[] would link a second driver into the program of every user. The functions
+-- take plain arrays and text.
 CREATE DOMAIN sessionsql.id_list AS bigint[];
 CREATE DOMAIN sessionsql.hash_list AS bytea[];
 CREATE DOMAIN sessionsql.payload AS text;

@@ -1,6 +1,6 @@
--- One row for the engineer at 3 a.m. and for a dashboard: cheap, no count(*), nothing that locks. Run it on
--- the primary; a replica answers null for what it cannot know, because servers count their own reads and
--- writes. Another role's transactions are only seen by members of pg_read_all_stats.
+-- This gives an engineer at 3 a.m. and a dashboard one cheap row, without count(*) and without a lock. Query
+-- it on the primary, because each server counts its own reads and writes, and a replica returns null for
+-- them. Only members of pg_read_all_stats see the transactions of other roles.
 CREATE OR REPLACE VIEW sessionsql.health AS
 SELECT
   GREATEST(c.reltuples, 0)::bigint AS estimated_rows,
@@ -39,20 +39,21 @@ FROM pg_catalog.pg_class AS c
 CROSS JOIN sessionsql.reaper AS r
 WHERE c.oid = 'sessionsql.session'::regclass;
 
-COMMENT ON VIEW sessionsql.health IS 'The state of the session table in one cheap row.';
+COMMENT ON VIEW sessionsql.health IS 'State of the session table in one cheap row.';
 COMMENT ON COLUMN sessionsql.health.estimated_rows IS
-  'Rows by the last vacuum or analyze, expired ones included.';
-COMMENT ON COLUMN sessionsql.health.heap_bytes IS 'Bytes of the table with its TOAST table.';
-COMMENT ON COLUMN sessionsql.health.index_bytes IS 'Bytes of its indexes.';
+  'Rows as of the last vacuum or analyze, expired ones included.';
+COMMENT ON COLUMN sessionsql.health.heap_bytes IS 'Bytes of the table and its TOAST table.';
+COMMENT ON COLUMN sessionsql.health.index_bytes IS 'Bytes of the table''s indexes.';
 COMMENT ON COLUMN sessionsql.health.dead_tuples IS
   'Row versions that vacuum has yet to remove; null on a replica.';
 COMMENT ON COLUMN sessionsql.health.hot_ratio IS
-  'Share of updates that touched no index, 0 to 1; watch below 0.99. Null on a replica.';
+  'Share of updates that changed no index, 0 to 1; watch below 0.99. Null on a replica.';
 COMMENT ON COLUMN sessionsql.health.last_autovacuum IS
-  'When autovacuum last finished here; null when never, and on a replica.';
+  'End of the last autovacuum; null if there was none, and on a replica.';
 COMMENT ON COLUMN sessionsql.health.oldest_xmin_age IS
-  'Transactions since the oldest snapshot that holds vacuum back anywhere on the server; null on a replica.';
+  'Transactions since the oldest snapshot that holds back vacuum on this server; null on a replica.';
 COMMENT ON COLUMN sessionsql.health.oldest_expired IS
-  'Earliest expires_at that the reaper met in its last whole lap; null when none was expired.';
-COMMENT ON COLUMN sessionsql.health.last_lap_ended_at IS 'When the reaper last ended a lap; null when never.';
+  'Earliest expires_at that the reaper met in its last whole lap; null if none was expired.';
+COMMENT ON COLUMN sessionsql.health.last_lap_ended_at IS
+  'Time at which the reaper last ended a lap; null if never.';
 COMMENT ON COLUMN sessionsql.health.wraparound_age IS 'Transactions since the table was last frozen.';

@@ -1,4 +1,4 @@
--- What the reaper's last call did; also the row type of what reap returns.
+-- This is the row type of reap. It also shows the reaper's last call to sessionsql_monitor.
 CREATE OR REPLACE VIEW sessionsql.last_reap AS
 SELECT
   r.reaped,

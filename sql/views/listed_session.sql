@@ -1,4 +1,4 @@
--- A session as its owner may see it in a list of places where they are logged in: no secret and no payload.
+-- This is the row type of list_subject, for a page that shows users their sessions.
 CREATE OR REPLACE VIEW sessionsql.listed_session AS
 SELECT
   s.id,
@@ -14,4 +14,4 @@ COMMENT ON COLUMN sessionsql.listed_session.id IS 'Row number; never a credentia
 COMMENT ON COLUMN sessionsql.listed_session.created_at IS 'When the session was inserted.';
 COMMENT ON COLUMN sessionsql.listed_session.expires_in IS 'Seconds left, by the server''s clock.';
 COMMENT ON COLUMN sessionsql.listed_session.label IS
-  'What its user tells it apart by; null when none was given.';
+  'Name by which a user tells their sessions apart; null if none was given.';

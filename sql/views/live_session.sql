@@ -1,5 +1,5 @@
--- The sessions that are alive, as a reader may see them: no hash, no timestamps that a client could compare
--- with a clock of its own. What is left is in seconds by the server's clock.
+-- Readers get no hash. They get the time left in seconds by the server's clock, so that no client compares a
+-- timestamp with a clock of its own.
 CREATE OR REPLACE VIEW sessionsql.live_session AS
 SELECT
   s.id,

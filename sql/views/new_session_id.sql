@@ -1,4 +1,4 @@
--- The row type of what insert_batch returns: the hash tells the caller which of its sessions got which id.
+-- This is the row type of insert_batch. By the hash, the caller matches ids to its sessions.
 CREATE OR REPLACE VIEW sessionsql.new_session_id AS
 SELECT
   s.id,

@@ -1,10 +1,9 @@
--- What a client has to know of the server it talks to: whether it is primary or replica, of which cluster and
--- timeline, how far its WAL has come, and what its clock says.
+-- Clients decide by this row whether they may use the server.
 --
--- A write that was acknowledged before the primary's wal_position was read is visible on every replica whose
--- wal_position is that or more. It is the primary's insert position, because an asynchronous commit is
--- acknowledged before it is flushed. Replicas receive only what is flushed, so a replica's lag is measured
--- against flushed_position.
+-- A write that was acknowledged before the primary's wal_position was read is visible on every replica with
+-- the same wal_position or a higher one. The primary's wal_position is its insert position, because an
+-- asynchronous commit is acknowledged before its WAL is flushed. Replicas receive only flushed WAL, so a
+-- replica's lag is measured against flushed_position.
 CREATE OR REPLACE VIEW sessionsql.node AS
 SELECT
   pg_is_in_recovery() AS in_recovery,
@@ -38,11 +37,10 @@ COMMENT ON VIEW sessionsql.node IS
 COMMENT ON COLUMN sessionsql.node.in_recovery IS 'True on a replica.';
 COMMENT ON COLUMN sessionsql.node.wal_position IS 'Bytes of WAL written (primary) or replayed (replica).';
 COMMENT ON COLUMN sessionsql.node.flushed_position IS 'Bytes of WAL on disk (primary) or replayed (replica).';
-COMMENT ON COLUMN sessionsql.node.timeline IS 'Timeline that a primary writes on; 0 on a replica.';
-COMMENT ON COLUMN sessionsql.node.noted_timeline IS
-  'Timeline that was last noted, as far as this server knows.';
+COMMENT ON COLUMN sessionsql.node.timeline IS 'Timeline on which a primary writes; 0 on a replica.';
+COMMENT ON COLUMN sessionsql.node.noted_timeline IS 'Last noted timeline, as visible on this server.';
 COMMENT ON COLUMN sessionsql.node.system_identifier IS
-  'The same on a primary and all its replicas, and on no other.';
+  'Number of the cluster, which a primary shares with all its replicas and no other server.';
 COMMENT ON COLUMN sessionsql.node.started_at IS
-  'When the server was started, in seconds since 1970: no two have it the same.';
-COMMENT ON COLUMN sessionsql.node.clock IS 'Seconds since 1970 by the server''s clock.';
+  'Start of the server, in seconds since 1970; differs between any two servers.';
+COMMENT ON COLUMN sessionsql.node.clock IS 'The server''s clock, in seconds since 1970.';

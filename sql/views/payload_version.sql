@@ -1,4 +1,4 @@
--- The row type of what update_payload_batch returns.
+-- This is the row type of update_payload_batch.
 CREATE OR REPLACE VIEW sessionsql.payload_version AS
 SELECT
   s.id,

@@ -1,5 +1,5 @@
--- The result of 0.1.0's list_subject, whose place views/listed_session.sql has taken. It stays as it was: a
--- call that is under way during an upgrade from 0.1.0 ends by it.
+-- This is the row type of list_subject in 0.1.0. It stays, because a call that is under way during an upgrade
+-- still returns its rows.
 CREATE OR REPLACE VIEW sessionsql.subject_session AS
 SELECT
   s.id,

@@ -1,0 +1,51 @@
+package sessionsql
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+)
+
+// errAskPrimary is the error of lookups on a replica that gave no answer.
+var errAskPrimary = errors.New("sessionsql: ask the primary")
+
+// confirmMiss repeats a lookup for which the primary's pool found no session, on a connection that certainly
+// leads to a primary. A pool of the application may lead to a standby, which may lag, and only a primary may
+// say "no such session".
+func (s *Store) confirmMiss(ctx context.Context, n *node, ask func(context.Context, Tx) error) error {
+	if n.neverStandby.Load() {
+		return sql.ErrNoRows
+	}
+	askPrimary := func(ctx context.Context, on Tx) error {
+		standby, err := s.queries.InRecovery(ctx, on)
+		if err != nil {
+			return err
+		}
+		if standby {
+			return errStandby
+		}
+		return ask(ctx, on)
+	}
+	err := n.read(ctx, "lookup", askPrimary)
+	if errors.Is(err, ErrReadOnly) && n.dropIdle(ctx, anyConnection) {
+		err = n.read(ctx, "lookup", askPrimary)
+	}
+	return err
+}
+
+// replicaGaveNoAnswer returns the error of lookups that a replica did not answer. It leaves the replica out
+// if the fault is the replica's.
+func (s *Store) replicaGaveNoAnswer(ctx context.Context, n *node, lookups int64, err error) error {
+	var late *lateError
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		s.stats.replicaMisses.Add(lookups)
+	case ctx.Err() != nil:
+		return err
+	case errors.As(err, &late) && late.limit < n.statements.limit/2:
+		// The caller's deadline left the replica too little time, so the replica is not at fault.
+	default:
+		n.leaveOut(err)
+	}
+	return errAskPrimary
+}
