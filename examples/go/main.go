@@ -87,9 +87,9 @@ func answer(w http.ResponseWriter, r *http.Request) {
 func do(r *http.Request, token sessionsql.Token, s sessionsql.Session) (any, sessionsql.Token, error) {
 	switch r.Pattern {
 	case "GET /session":
-		return map[string]any{
-			"note": s.Payload, "version": s.Version, "subject": s.Subject, "expires_in": s.ExpiresIn.Seconds(),
-		}, token, nil
+		left := s.ExpiresIn.Seconds()
+		m := map[string]any{"subject": s.Subject, "note": s.Payload, "version": s.Version, "expires_in": left}
+		return m, token, nil
 	case "POST /note": // The first one begins a session. Later ones name the version that they change.
 		version, _ := strconv.ParseUint(r.FormValue("version"), 10, 31) // 0: the page had no session
 		if version == 0 && s.Version == 0 {
