@@ -2,11 +2,9 @@ package web_test
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -16,12 +14,14 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
-
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 	"github.com/sessionsql/postgres/sessionsql/web"
 )
+
+var must = testkit.Must
 
 // cluster is a primary and a replica, so that a lookup may read an older row.
 var cluster *pgcluster.Cluster
@@ -35,36 +35,21 @@ func run(m *testing.M) int {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var err error
-	if cluster, err = pgcluster.Start(ctx, &pgcluster.Options{Replicas: 1}); err != nil {
+	if cluster, err = sessiontest.StartWithBundle(ctx, &pgcluster.Options{Replicas: 1}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer func() { _ = cluster.Close() }()
 	databaseURL = cluster.Primary.DSN("postgres")
-	pool, err := sql.Open("pgx", databaseURL)
-	if err == nil {
-		err = errors.Join(sessionsql.Install(ctx, pool), pool.Close())
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	return m.Run()
 }
 
-// openStore opens a Store without background loops. Subjects keep the tests apart, because all use one database.
+// openStore opens a Store that closes with the test. All tests use one database, and each its own subjects.
 func openStore(t testing.TB, primary string) *sessionsql.Store {
 	t.Helper()
-	store, err := sessionsql.Open(t.Context(), primary, []string{cluster.Replicas[0].DSN("postgres")}, &sessionsql.Options{
-		FlushInterval: -1, ReapInterval: -1, Timeout: 2 * time.Second, Logger: slog.New(slog.DiscardHandler),
-	})
-	must(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		_ = store.Close(ctx) // the proxy of an outage may be closed before
-	})
-	return store
+	options := sessiontest.Quiet()
+	options.Timeout = 2 * time.Second
+	return sessiontest.OpenStore(t, primary, []string{cluster.Replicas[0].DSN("postgres")}, options)
 }
 
 // visitor is what the tests' sites keep.
@@ -221,11 +206,4 @@ func (s *site) insert(subject, payload string) sessionsql.Token {
 	token, err := s.store.Insert(s.Context(), payload, &sessionsql.InsertOptions{Subject: subject})
 	must(s, err)
 	return token
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
