@@ -9,7 +9,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 
-	"github.com/sessionsql/postgres/adapters/gorilla"
+	sessionsqlgorilla "github.com/sessionsql/postgres/adapters/gorilla"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 

@@ -1,14 +1,18 @@
-package sessionsqlgorilla_test
+package gin_test
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log"
 	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
 
 	ginsessions "github.com/gin-contrib/sessions"
 	"github.com/gin-gonic/gin"
 
-	"github.com/sessionsql/postgres/adapters/gorilla"
+	sessionsqlgorilla "github.com/sessionsql/postgres/adapters/gorilla"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -18,8 +22,7 @@ type ginStore struct{ *sessionsqlgorilla.Store }
 func (s ginStore) Options(options ginsessions.Options) { s.Store.Options = options.ToGorillaOptions() }
 
 // A session of gin-contrib/sessions, before and after a login.
-func Example_gin() {
-	gin.SetMode(gin.ReleaseMode)
+func Example() {
 	ctx := context.Background()
 	sessionStore, err := sessionsql.Open(ctx, databaseURL, nil, nil)
 	if err != nil {
@@ -67,4 +70,26 @@ func Example_gin() {
 	// /cart: tea <nil>
 	// /login: tea Ann
 	// /logout: <nil> <nil>
+}
+
+// show posts to each path with one browser, and prints the home page after it.
+func show(site http.Handler, paths ...string) {
+	server := httptest.NewTLSServer(site)
+	defer server.Close()
+	browser := server.Client()
+	browser.Jar, _ = cookiejar.New(nil)
+	for _, path := range paths {
+		if _, err := browser.Post(server.URL+path, "", nil); err != nil {
+			log.Fatal(err)
+		}
+		page, err := browser.Get(server.URL + "/")
+		if err != nil {
+			log.Fatal(err)
+		}
+		text, err := io.ReadAll(page.Body)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s: %s", path, text)
+	}
 }

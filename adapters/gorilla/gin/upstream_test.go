@@ -1,20 +1,19 @@
-package sessionsqlgorilla_test
+package gin_test
 
 import (
 	"testing"
 
 	ginsessions "github.com/gin-contrib/sessions"
 	"github.com/gin-contrib/sessions/tester"
-	"github.com/gin-gonic/gin"
 
 	sessionsqlgorilla "github.com/sessionsql/postgres/adapters/gorilla"
+	"github.com/sessionsql/postgres/internal/sessiontest"
 )
 
-// The tests that gin-contrib/sessions has for its own stores.
-func TestGinsOwnTests(t *testing.T) {
-	gin.SetMode(gin.TestMode)
+// TestUpstream runs the tests that gin-contrib/sessions has for its own stores.
+func TestUpstream(t *testing.T) {
 	newStore := func(t *testing.T) ginsessions.Store {
-		return ginStore{sessionsqlgorilla.NewStore(openStore(t, databaseURL))}
+		return ginStore{sessionsqlgorilla.NewStore(sessiontest.OpenStore(t, databaseURL, nil, nil))}
 	}
 	for name, run := range map[string]func(*testing.T){
 		"GetSet":    func(t *testing.T) { tester.GetSet(t, newStore) },
