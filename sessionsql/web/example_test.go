@@ -59,8 +59,8 @@ func Example() {
 			fail(w, err)
 		}
 	})
-	csrf := http.NewCrossOriginProtection() // forms of other sites
-	server := httptest.NewServer(csrf.Handler(sessions.Wrap(mux)))
+	site := http.NewCrossOriginProtection().Handler(sessions.Wrap(mux)) // refuses forms of other sites, too
+	server := httptest.NewServer(site)
 	defer server.Close()
 
 	jar, err := cookiejar.New(nil)
