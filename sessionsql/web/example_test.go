@@ -27,18 +27,10 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
+	mux := http.NewServeMux()
 	fail := func(w http.ResponseWriter, err error) { // 401: log in; 503: try again, still logged in
 		http.Error(w, http.StatusText(web.Status(err)), web.Status(err))
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /cart", func(w http.ResponseWriter, r *http.Request) {
-		sess, err := sessions.Load(r.Context())
-		if err != nil {
-			fail(w, err)
-			return
-		}
-		fmt.Fprintf(w, "%q has %q\n", sess.Subject, sess.Value.Cart)
-	})
 	mux.HandleFunc("POST /cart/{item}", func(w http.ResponseWriter, r *http.Request) {
 		_, err := sessions.Save(r.Context(), func(v *visitor) error { // runs again if another tab was faster
 			v.Cart = append(v.Cart, r.PathValue("item"))
@@ -58,6 +50,14 @@ func Example() {
 		if err := sessions.LogOut(r.Context()); err != nil {
 			fail(w, err)
 		}
+	})
+	mux.HandleFunc("GET /cart", func(w http.ResponseWriter, r *http.Request) {
+		sess, err := sessions.Load(r.Context())
+		if err != nil {
+			fail(w, err)
+			return
+		}
+		fmt.Fprintf(w, "%q has %q\n", sess.Subject, sess.Value.Cart)
 	})
 	site := http.NewCrossOriginProtection().Handler(sessions.Wrap(mux)) // refuses forms of other sites, too
 	server := httptest.NewServer(site)
