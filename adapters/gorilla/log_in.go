@@ -20,7 +20,7 @@ import (
 // Values.
 //
 // It returns [sessionsql.ErrOptions] for bad input, or [sessionsql.ErrUnavailable]. After an error it has not
-// touched the cookie; call it again.
+// touched the cookie; call it again. After ErrUnavailable the old session may be dead, and its values lost.
 func (s *Store) LogIn(
 	r *http.Request, w http.ResponseWriter, session *sessions.Session, login sessionsql.InsertOptions,
 ) error {

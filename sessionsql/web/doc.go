@@ -16,7 +16,7 @@
 //	err = sessions.LogOut(r.Context())
 //
 // A handler answers an error with [Status]: 401 says that the visitor must log in, and 503 that the database
-// did not answer. No error but a successful logout removes the cookie, so an outage logs nobody out.
+// did not answer. Only a successful logout removes the cookie, so an outage logs nobody out.
 //
 // # Requests of one session at once
 //

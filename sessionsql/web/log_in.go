@@ -31,8 +31,8 @@ const rememberSeconds = 400 * 24 * 60 * 60
 // zero.
 //
 // It returns [sessionsql.ErrOptions] for bad input, and otherwise the errors of Save and of change. After an
-// error call it again; the visitor has the old session, or the new one if no more than the write of the value
-// failed.
+// error call it again. The visitor then has the old session, or the new one if no more than the write of the
+// value failed; after ErrUnavailable the old one may be dead, and its value lost.
 func (s *Sessions[T]) LogIn(ctx context.Context, login Login, change func(*T) error) (Session[T], error) {
 	if login.Subject == "" {
 		return Session[T]{}, fmt.Errorf("sessionsql/web: log in: %w: the subject is empty",
