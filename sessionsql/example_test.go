@@ -15,7 +15,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// openStore opens the Store of the examples below.
+// openStore is what the examples below begin with.
 func openStore(ctx context.Context) *sessionsql.Store {
 	store, err := sessionsql.Open(ctx, primaryDSN, []string{replicaDSN}, nil)
 	if err != nil {
@@ -26,8 +26,8 @@ func openStore(ctx context.Context) *sessionsql.Store {
 
 func Example() {
 	ctx := context.Background()
-	store, err := sessionsql.Open(ctx, primaryDSN, []string{replicaDSN},
-		&sessionsql.Options{IdleTimeout: 30 * time.Minute})
+	options := &sessionsql.Options{IdleTimeout: 30 * time.Minute}
+	store, err := sessionsql.Open(ctx, primaryDSN, []string{replicaDSN}, options)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -40,8 +40,8 @@ func Example() {
 			return
 		}
 		http.SetCookie(w, &http.Cookie{
-			Name: "session", Value: string(
-				token), Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
+			Name: "session", Value: string(token), Path: "/",
+			HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
 		})
 	}
 	page := func(w http.ResponseWriter, r *http.Request) {
@@ -92,7 +92,7 @@ func ExampleOpen() {
 
 func ExampleOpenDB() {
 	ctx := context.Background()
-	primary, err := sql.Open("pgx", primaryDSN) // the pools of the application
+	primary, err := sql.Open("pgx", primaryDSN) // the pools that the application has
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func ExampleOpenDB() {
 	// Output: true <nil>
 }
 
-// A Store accepts the pool and the transactions of sqlx.
+// An application that uses sqlx gives its pool and its transactions as they are.
 func ExampleOpenDB_sqlx() {
 	ctx := context.Background()
 	app := sqlx.MustOpen("pgx", primaryDSN)
@@ -133,7 +133,7 @@ func ExampleOpenDB_sqlx() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := tx.Commit(); err != nil { // the commit keeps both the login and the session
+	if err := tx.Commit(); err != nil { // the login is recorded and the session exists, or neither
 		log.Fatal(err)
 	}
 	sess, err := store.Lookup(ctx, token)
@@ -149,7 +149,7 @@ func ExampleInstall() {
 	}
 	defer primary.Close()
 	fmt.Println(sessionsql.Install(ctx, primary))
-	fmt.Println(sessionsql.Install(ctx, primary)) // a second installation changes nothing
+	fmt.Println(sessionsql.Install(ctx, primary)) // again, without harm
 	// Output:
 	// <nil>
 	// <nil>
@@ -165,7 +165,7 @@ func ExampleStore_Insert() {
 		log.Fatal(err)
 	}
 	fmt.Println(len(string(token)), "characters for the cookie")
-	fmt.Println(token) // a token never prints itself
+	fmt.Println(token) // never prints itself
 
 	_, err = store.Insert(ctx, "remembered", &sessionsql.InsertOptions{
 		Subject:     "user:7",
@@ -283,7 +283,7 @@ func ExampleStore_Touch() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(store.Touch(ctx, token)) // such as a connection that is held open
+	fmt.Println(store.Touch(ctx, token)) // for a use that reads nothing, such as an open WebSocket
 	fmt.Println(store.Touch(ctx, "forged"))
 	// Output:
 	// <nil>
@@ -313,7 +313,7 @@ func ExampleStore_Flush() {
 
 func ExampleStore_Reap() {
 	ctx := context.Background()
-	// A job of the application calls Reap here, so the Store's own loop is off.
+	// A job of our own reaps, and not the Store.
 	store, err := sessionsql.Open(ctx, primaryDSN, nil, &sessionsql.Options{ReapInterval: -1})
 	if err != nil {
 		log.Fatal(err)
@@ -328,8 +328,8 @@ func ExampleStore_Reap() {
 			break
 		}
 	}
-	fmt.Println("the whole table was looked through")
-	// Output: the whole table was looked through
+	fmt.Println("the reaper has come to the end of the table")
+	// Output: the reaper has come to the end of the table
 }
 
 func ExampleStore_Stats() {

@@ -145,8 +145,8 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 		}
 	}
 
-	// A renewal without a grace kills the previous token.
-	token := call("sessionsql.renew_session($1, 'ann', '0')", anonymous)
+	// A login kills the anonymous token.
+	token := call("sessionsql.renew_session($1, 'ann')", anonymous)
 	if used := d.use(t, d.primary, sessionsql.Token(token)); len(used) != 1 || *used[0].Subject != "ann" {
 		t.Fatalf("after renew_session: %+v", used)
 	}

@@ -83,6 +83,17 @@ BEGIN
       ),
       HINT = 'An installation never replaces a newer bundle with an older one.';
   END IF;
+  -- An extension's own script alone changes its objects. While it runs, the catalog names the new version.
+  IF installed <> wanted AND EXISTS (
+    SELECT FROM pg_extension AS e WHERE e.extname = 'sessionsql' AND e.extversion <> wanted
+  ) THEN
+    RAISE dependent_objects_still_exist USING
+      MESSAGE = format(
+        'sessionsql: bundle %s is installed as an extension, which %s cannot replace: nothing was changed; '
+        'run ALTER EXTENSION sessionsql UPDATE instead', installed, wanted
+      ),
+      HINT = 'The files of the newer extension must be on the server first: make install.';
+  END IF;
   IF to_regclass('sessionsql.migration') IS NOT NULL THEN
     SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
   END IF;
@@ -134,7 +145,9 @@ FROM (
     current_setting('sessionsql.roles')::boolean AS roles
 ) AS s
 ) AS q;
-IF state.due AND NOT state.fresh AND NOT state.before_2 THEN PERFORM pg_catalog.pg_sleep(0.25); END IF;
+IF state.due AND NOT state.fresh AND NOT state.before_2 THEN
+PERFORM pg_catalog.pg_sleep(0.25);
+END IF;
 IF state.due THEN
 IF state.bare THEN
 EXECUTE $file$
@@ -1974,12 +1987,14 @@ COMMENT ON FUNCTION sessionsql.save_session(text, text, bigint, boolean) IS
 $file$;
 EXECUTE $file$
 -- This is rotate for clients that have only SQL. The server makes the new secret. Null means that the token
--- opens no live session, or that another request rotated first and this token is the previous one. At login,
--- pass the subject and grace => '0', for the reason in rotate.
+-- opens no live session, or that another request rotated first and this token is the previous one.
+--
+-- The grace defaults to 10 seconds, and to none with a subject, because a login must leave the anonymous
+-- token dead: somebody may have planted it (session fixation; OWASP ASVS 5.0, 7.2.4).
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text DEFAULT NULL,
-  grace interval DEFAULT '10 seconds',
+  grace interval DEFAULT NULL,
   max_sessions bigint DEFAULT NULL
 )
 RETURNS text
@@ -1994,7 +2009,10 @@ BEGIN
     id => id,
     secret_hash => sessionsql.token_hash(renew_session.token),
     new_secret_hash => sha256(secret),
-    grace => renew_session.grace,
+    grace => COALESCE(
+      renew_session.grace,
+      CASE WHEN renew_session.subject IS NULL THEN interval '10 seconds' ELSE interval '0' END
+    ),
     subject => renew_session.subject,
     max_sessions => renew_session.max_sessions::integer
   ) THEN

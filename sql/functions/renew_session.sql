@@ -1,10 +1,12 @@
 -- This is rotate for clients that have only SQL. The server makes the new secret. Null means that the token
--- opens no live session, or that another request rotated first and this token is the previous one. At login,
--- pass the subject and grace => '0', for the reason in rotate.
+-- opens no live session, or that another request rotated first and this token is the previous one.
+--
+-- The grace defaults to 10 seconds, and to none with a subject, because a login must leave the anonymous
+-- token dead: somebody may have planted it (session fixation; OWASP ASVS 5.0, 7.2.4).
 CREATE OR REPLACE FUNCTION sessionsql.renew_session(
   token text,
   subject text DEFAULT NULL,
-  grace interval DEFAULT '10 seconds',
+  grace interval DEFAULT NULL,
   max_sessions bigint DEFAULT NULL
 )
 RETURNS text
@@ -19,7 +21,10 @@ BEGIN
     id => id,
     secret_hash => sessionsql.token_hash(renew_session.token),
     new_secret_hash => sha256(secret),
-    grace => renew_session.grace,
+    grace => COALESCE(
+      renew_session.grace,
+      CASE WHEN renew_session.subject IS NULL THEN interval '10 seconds' ELSE interval '0' END
+    ),
     subject => renew_session.subject,
     max_sessions => renew_session.max_sessions::integer
   ) THEN
