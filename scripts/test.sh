@@ -17,7 +17,7 @@ for package in chromium:"no browser opens the demo's status page" \
 	fi
 done
 
-# The examples with the packages of each; those that are left out are said in one line.
+# Each row is an example and its packages. One line names the examples that are left out.
 missing=
 for example in \
 	python:python3-psycopg:python3-psycopg-pool \

@@ -70,7 +70,8 @@ ensure_race() {
 # Some tests use these packages of Debian. Without a package, test.sh names the test that is skipped.
 has_chromium() { command -v chromium >/dev/null; }
 has_libfaketime() { compgen -G '/usr/lib*/*/faketime/libfaketime.so.1' >/dev/null; }
-has_python3-psycopg() { /usr/bin/python3 -c 'import psycopg' 2>/dev/null; } # Debian's, of several on a PATH
+# A PATH may have several Pythons, and only Debian's has its packages.
+has_python3-psycopg() { /usr/bin/python3 -c 'import psycopg' 2>/dev/null; }
 has_python3-psycopg-pool() { /usr/bin/python3 -c 'import psycopg_pool' 2>/dev/null; }
 has_nodejs() { command -v node >/dev/null; }
 has_npm() { command -v npm >/dev/null; }
