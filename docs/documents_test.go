@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 const root = ".."
@@ -36,7 +38,7 @@ func documents(t *testing.T) (all []document) {
 	patterns := []string{"*.md", "docs/*.md", ".github/*.md", "examples/*.md", "examples/*/*.md"}
 	for _, pattern := range patterns {
 		paths, err := filepath.Glob(filepath.Join(root, pattern))
-		must(t, err)
+		testkit.Must(t, err)
 		for _, path := range paths {
 			all = append(all, read(t, strings.TrimPrefix(path, root+"/")))
 		}
@@ -50,7 +52,7 @@ func documents(t *testing.T) (all []document) {
 func read(t *testing.T, path string) document {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, path))
-	must(t, err)
+	testkit.Must(t, err)
 	d := document{path: path, text: string(text)}
 	d.blocks, err = blocksOf(d.text)
 	if err != nil {
@@ -194,7 +196,7 @@ var (
 
 func TestNamedTestsExist(t *testing.T) {
 	defined := map[string]bool{}
-	must(t, filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+	testkit.Must(t, filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -241,12 +243,5 @@ func TestNamedFilesExist(t *testing.T) {
 	t.Logf("%d names", checked)
 	if checked < 20 {
 		t.Error("so few were found that the search must be wrong")
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

@@ -19,7 +19,7 @@ func ExampleStore_Rotate() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// At login the session keeps its cart, and gets an owner and a new token. The old token opens nothing.
+	// A login rotates the session, which keeps its cart and gets an owner. The old token opens nothing.
 	token, err := store.Rotate(ctx, anonymous, &sessionsql.RotateOptions{Subject: "ann"})
 	if err != nil {
 		log.Fatal(err)
@@ -29,7 +29,7 @@ func ExampleStore_Rotate() {
 	_, err = store.Lookup(ctx, anonymous)
 	fmt.Println(err)
 
-	// Later rotates leave the old token a grace of 10 seconds, for requests that are under way with it.
+	// A later rotate keeps the old token for 10 seconds, so that requests under way succeed.
 	renewed, err := store.Rotate(ctx, token, nil)
 	if err != nil {
 		log.Fatal(err)
@@ -62,12 +62,12 @@ func ExampleStore_RevokeSubject() {
 	}
 	laptop, phone := login("laptop"), login("phone")
 
-	// The password was changed on the laptop: everything else is logged out.
+	// The user changed the password on the laptop, so every other session ends.
 	ended, err := store.RevokeSubject(ctx, "bob", laptop)
 	fmt.Println(ended, err)
 	_, err = store.Lookup(ctx, phone)
 	fmt.Println("phone:", err)
-	// The account is closed: all of it.
+	// The user closed the account, so every session ends.
 	ended, err = store.RevokeSubject(ctx, "bob", "")
 	fmt.Println(ended, err)
 	_, err = store.Lookup(ctx, laptop)
@@ -86,9 +86,11 @@ func ExampleStore_ListSubject() {
 
 	var current sessionsql.Token
 	for _, own := range []sessionsql.InsertOptions{
-		{Subject: "eve", Label: "Safari on iPad", IdleTimeout: 30 * 24 * time.Hour}, // remembered
+		// the user asked to be remembered
+		{Subject: "eve", Label: "Safari on iPad", IdleTimeout: 30 * 24 * time.Hour},
 		{Subject: "eve", Label: "Chrome on Windows", IdleTimeout: 15 * time.Minute},
-		{Subject: "eve", Label: "Firefox on Linux", MaxSessions: 2}, // of at most two, so the oldest ends
+		// with at most two sessions, so the oldest ends
+		{Subject: "eve", Label: "Firefox on Linux", MaxSessions: 2},
 	} {
 		token, err := store.Insert(ctx, "p", &own)
 		if err != nil {
@@ -103,7 +105,7 @@ func ExampleStore_ListSubject() {
 	for _, sess := range sessions {
 		fmt.Println(sess.Label, sess.Current, sess.ExpiresIn.Round(time.Minute))
 		if !sess.Current {
-			fmt.Println(store.RevokeListed(ctx, current, sess.ID)) // a click on "end this session"
+			fmt.Println(store.RevokeListed(ctx, current, sess.ID)) // the user clicks "end this session"
 		}
 	}
 	// Output:
