@@ -17,6 +17,26 @@ for package in chromium:"no browser opens the demo's status page" \
 	fi
 done
 
+# The examples with the packages of each; those that are left out are said in one line.
+missing=
+for example in \
+	python:python3-psycopg:python3-psycopg-pool \
+	javascript:nodejs:npm \
+	php:php-cli:php-pgsql \
+	ruby:ruby:ruby-pg:ruby-webrick \
+	java:default-jdk-headless:libpostgresql-jdbc-java; do
+	IFS=: read -ra packages <<<"$example"
+	for package in "${packages[@]:1}"; do
+		if [[ ${SESSIONSQL_REQUIRE_PACKAGES:-} ]]; then
+			ensure_package "$package"
+		elif ! "has_$package"; then
+			missing+="${missing:+, }${packages[0]} (needs $package)"
+			break
+		fi
+	done
+done
+[[ -z $missing ]] || echo "test.sh: these examples are left out: $missing" >&2
+
 # The library and each adapter are modules. The verbs in scripts/ test the modules below scripts/.
 # -count=1 bypasses the cache because a cached result says nothing about the servers of this machine.
 failed=0

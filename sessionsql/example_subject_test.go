@@ -62,12 +62,12 @@ func ExampleStore_RevokeSubject() {
 	}
 	laptop, phone := login("laptop"), login("phone")
 
-	// The user changed the password on the laptop, so every other session ends.
+	// The password was changed on the laptop: everything else is logged out.
 	ended, err := store.RevokeSubject(ctx, "bob", laptop)
 	fmt.Println(ended, err)
 	_, err = store.Lookup(ctx, phone)
 	fmt.Println("phone:", err)
-	// The user closed the account, so every session ends.
+	// The account is closed: all of it.
 	ended, err = store.RevokeSubject(ctx, "bob", "")
 	fmt.Println(ended, err)
 	_, err = store.Lookup(ctx, laptop)
@@ -86,11 +86,9 @@ func ExampleStore_ListSubject() {
 
 	var current sessionsql.Token
 	for _, own := range []sessionsql.InsertOptions{
-		// the user asked to be remembered
-		{Subject: "eve", Label: "Safari on iPad", IdleTimeout: 30 * 24 * time.Hour},
+		{Subject: "eve", Label: "Safari on iPad", IdleTimeout: 30 * 24 * time.Hour}, // remembered
 		{Subject: "eve", Label: "Chrome on Windows", IdleTimeout: 15 * time.Minute},
-		// with at most two sessions, so the oldest ends
-		{Subject: "eve", Label: "Firefox on Linux", MaxSessions: 2},
+		{Subject: "eve", Label: "Firefox on Linux", MaxSessions: 2}, // of at most two, so the oldest ends
 	} {
 		token, err := store.Insert(ctx, "p", &own)
 		if err != nil {
@@ -105,7 +103,7 @@ func ExampleStore_ListSubject() {
 	for _, sess := range sessions {
 		fmt.Println(sess.Label, sess.Current, sess.ExpiresIn.Round(time.Minute))
 		if !sess.Current {
-			fmt.Println(store.RevokeListed(ctx, current, sess.ID)) // the user clicks "end this session"
+			fmt.Println(store.RevokeListed(ctx, current, sess.ID)) // a click on "end this session"
 		}
 	}
 	// Output:

@@ -15,7 +15,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// openStore opens the Store of the examples below.
+// openStore is what the examples below begin with.
 func openStore(ctx context.Context) *sessionsql.Store {
 	store, err := sessionsql.Open(ctx, primaryDSN, []string{replicaDSN}, nil)
 	if err != nil {
@@ -92,7 +92,7 @@ func ExampleOpen() {
 
 func ExampleOpenDB() {
 	ctx := context.Background()
-	primary, err := sql.Open("pgx", primaryDSN) // the pools of the application
+	primary, err := sql.Open("pgx", primaryDSN) // the pools that the application has
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func ExampleOpenDB() {
 	// Output: true <nil>
 }
 
-// A Store accepts the pool and the transactions of sqlx.
+// An application that uses sqlx gives its pool and its transactions as they are.
 func ExampleOpenDB_sqlx() {
 	ctx := context.Background()
 	app := sqlx.MustOpen("pgx", primaryDSN)
@@ -133,7 +133,7 @@ func ExampleOpenDB_sqlx() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := tx.Commit(); err != nil { // the commit keeps both the login and the session
+	if err := tx.Commit(); err != nil { // the login is recorded and the session exists, or neither
 		log.Fatal(err)
 	}
 	sess, err := store.Lookup(ctx, token)
@@ -149,7 +149,7 @@ func ExampleInstall() {
 	}
 	defer primary.Close()
 	fmt.Println(sessionsql.Install(ctx, primary))
-	fmt.Println(sessionsql.Install(ctx, primary)) // a second installation changes nothing
+	fmt.Println(sessionsql.Install(ctx, primary)) // again, without harm
 	// Output:
 	// <nil>
 	// <nil>
@@ -165,7 +165,7 @@ func ExampleStore_Insert() {
 		log.Fatal(err)
 	}
 	fmt.Println(len(string(token)), "characters for the cookie")
-	fmt.Println(token) // a token never prints itself
+	fmt.Println(token) // never prints itself
 
 	_, err = store.Insert(ctx, "remembered", &sessionsql.InsertOptions{
 		Subject:     "user:7",

@@ -70,6 +70,17 @@ ensure_race() {
 # Some tests use these packages of Debian. Without a package, test.sh names the test that is skipped.
 has_chromium() { command -v chromium >/dev/null; }
 has_libfaketime() { compgen -G '/usr/lib*/*/faketime/libfaketime.so.1' >/dev/null; }
+has_python3-psycopg() { /usr/bin/python3 -c 'import psycopg' 2>/dev/null; } # Debian's, of several on a PATH
+has_python3-psycopg-pool() { /usr/bin/python3 -c 'import psycopg_pool' 2>/dev/null; }
+has_nodejs() { command -v node >/dev/null; }
+has_npm() { command -v npm >/dev/null; }
+has_php-cli() { command -v php >/dev/null; }
+has_php-pgsql() { php -r 'exit(extension_loaded("pdo_pgsql") ? 0 : 1);' 2>/dev/null; }
+has_ruby() { command -v ruby >/dev/null; }
+has_ruby-pg() { ruby -r pg -e '' 2>/dev/null; }
+has_ruby-webrick() { ruby -r webrick -e '' 2>/dev/null; }
+has_default-jdk-headless() { javac -version >/dev/null 2>&1; }
+has_libpostgresql-jdbc-java() { [ -f /usr/share/java/postgresql.jar ]; }
 
 # ensure_package NAME finds or installs a package that has a function has_NAME.
 ensure_package() {
