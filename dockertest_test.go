@@ -1,4 +1,3 @@
-// The suite against real PostgreSQL in containers: a primary and its streaming replica.
 package postgres_test
 
 import (
@@ -20,22 +19,26 @@ import (
 	"github.com/ory/dockertest/v3"
 	"github.com/ory/dockertest/v3/docker"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// Both commands run as user postgres and need nothing of an image but PostgreSQL and a shell, so that the official image
-// and the stand-in of scripts/engine.sh are driven alike. The data folder is never the volume that the official image declares.
+// Both commands run as user postgres and need only PostgreSQL and a shell, so the official image and the
+// stand-in of scripts/engine.sh work alike. They keep the data outside the volume that the official image
+// declares.
 const (
 	findServer = `set -eu
 for bin in /usr/lib/postgresql/*/bin; do PATH=$bin:$PATH; done
 data=$(mktemp -d)/data
 `
 
-	// Neighbours in the container network are trusted; whoever comes from elsewhere shows $PGPASSWORD.
+	// Neighbours in the container network are trusted, and other clients present $PGPASSWORD.
 	runPrimary = findServer + `
 echo "$PGPASSWORD" >"${data%/data}/password"
-initdb --pgdata="$data" --username=postgres --pwfile="${data%/data}/password" --auth=trust --encoding=UTF8 --locale=C --no-sync
+initdb --pgdata="$data" --username=postgres --pwfile="${data%/data}/password" --auth=trust \
+	--encoding=UTF8 --locale=C --no-sync
 cat >>"$data/pg_hba.conf" <<'END'
 host replication all samenet trust
 host all all samenet trust
@@ -43,9 +46,11 @@ host all all all scram-sha-256
 END
 exec postgres -D "$data" -c listen_addresses='*' -c unix_socket_directories=/tmp -c wal_level=replica`
 
-	// The primary may still be starting; Expire ends a replica that never finds it.
+	// The replica retries, because the primary may still be starting. Expire ends a replica that never finds
+	// its primary.
 	runReplica = findServer + `
-until pg_basebackup --host="$PRIMARY" --username=postgres --pgdata="$data" --write-recovery-conf --wal-method=stream --checkpoint=fast --no-sync
+until pg_basebackup --host="$PRIMARY" --username=postgres --pgdata="$data" --write-recovery-conf \
+	--wal-method=stream --checkpoint=fast --no-sync
 do
 	rm -rf "$data"
 	sleep 0.2
@@ -55,13 +60,14 @@ exec postgres -D "$data" -c listen_addresses='*' -c unix_socket_directories=/tmp
 
 	runInstall = `set -eu
 for bin in /usr/lib/postgresql/*/bin; do PATH=$bin:$PATH; done
-exec psql --no-psqlrc --quiet --host=/tmp --username=postgres --dbname=postgres --single-transaction --set=ON_ERROR_STOP=1 --file=/tmp/sql/install.sql`
+exec psql --no-psqlrc --quiet --host=/tmp --username=postgres --dbname=postgres --single-transaction \
+	--set=ON_ERROR_STOP=1 --file=/tmp/sql/install.sql`
 
-	containerLifetime = 600 // seconds, for containers whose test was killed
+	containerLifetime = 600 // seconds; the engine then ends a container whose test was killed
 )
 
-// engine returns the Docker engine that DOCKER_HOST names, else the machine's own. Without one the test is skipped,
-// unless SESSIONSQL_REQUIRE_DOCKER=1.
+// engine returns the Docker engine that DOCKER_HOST names, else the machine's own. Without an engine it skips
+// the test, and fails it under SESSIONSQL_REQUIRE_DOCKER=1.
 func engine(t *testing.T) *dockertest.Pool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -79,8 +85,8 @@ func engine(t *testing.T) *dockertest.Pool {
 	return pool
 }
 
-// startContainers starts a primary and its replica in a network of their own and waits until both answer. They are gone
-// when the test ends; a failed test shows their logs.
+// startContainers starts a primary and its replica in their own network and waits until both answer. They end
+// with the test, and a failed test shows their logs.
 func startContainers(t *testing.T) (primaryDSN, replicaDSN string, primary *dockertest.Resource) {
 	t.Helper()
 	pool := engine(t)
@@ -90,7 +96,7 @@ func startContainers(t *testing.T) (primaryDSN, replicaDSN string, primary *dock
 		t.Fatalf("creating the network: %v", err)
 	}
 	t.Cleanup(func() {
-		// The engine detaches a removed container after it has answered.
+		// The engine detaches a removed container after it has answered, so the first attempt may fail.
 		if err := pool.Retry(network.Close); err != nil {
 			t.Errorf("removing the network: %v", err)
 		}
@@ -98,7 +104,8 @@ func startContainers(t *testing.T) (primaryDSN, replicaDSN string, primary *dock
 
 	password := rand.Text()
 	primary = startContainer(t, pool, network, name+"-primary", runPrimary, "PGPASSWORD="+password)
-	replica := startContainer(t, pool, network, name+"-replica", runReplica, "PGPASSWORD="+password, "PRIMARY="+name+"-primary")
+	replica := startContainer(t, pool, network, name+"-replica", runReplica, "PGPASSWORD="+password,
+		"PRIMARY="+name+"-primary")
 	primaryDSN = containerDSN(pool, primary, password)
 	replicaDSN = containerDSN(pool, replica, password)
 	for _, dsn := range []string{primaryDSN, replicaDSN} {
@@ -109,7 +116,9 @@ func startContainers(t *testing.T) (primaryDSN, replicaDSN string, primary *dock
 	return primaryDSN, replicaDSN, primary
 }
 
-func startContainer(t *testing.T, pool *dockertest.Pool, network *dockertest.Network, name, command string, env ...string) *dockertest.Resource {
+func startContainer(
+	t *testing.T, pool *dockertest.Pool, network *dockertest.Network, name, command string, env ...string,
+) *dockertest.Resource {
 	t.Helper()
 	bindIP := "127.0.0.1"
 	if engineHost(pool) != bindIP {
@@ -128,23 +137,24 @@ func startContainer(t *testing.T, pool *dockertest.Pool, network *dockertest.Net
 		PortBindings: map[docker.Port][]docker.PortBinding{"5432/tcp": {{HostIP: bindIP}}},
 	}, func(host *docker.HostConfig) {
 		host.AutoRemove = true
-		host.NetworkMode = network.Network.ID // or some engines join the default network as well
+		host.NetworkMode = network.Network.ID // because some engines join the default network as well
 	})
 	if err != nil {
 		t.Fatalf("starting %s: %v", name, err)
 	}
 
-	// Followed from the start: the engine forgets the log of a container that ends by itself.
+	// The log is followed from the start, because the engine forgets the log of a container that has ended.
 	var log bytes.Buffer
 	logged := make(chan struct{})
 	go func() {
 		defer close(logged)
 		_ = pool.Client.Logs(docker.LogsOptions{
-			Container: resource.Container.ID, OutputStream: &log, ErrorStream: &log, Stdout: true, Stderr: true, Follow: true,
+			Container: resource.Container.ID, OutputStream: &log, ErrorStream: &log,
+			Stdout: true, Stderr: true, Follow: true,
 		})
 	}()
 	t.Cleanup(func() {
-		_ = pool.Purge(resource) // fails if it is gone already
+		_ = pool.Purge(resource) // it fails if the container has ended
 		<-logged
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", name, log.String())
@@ -166,7 +176,8 @@ func engineHost(pool *dockertest.Pool) string {
 }
 
 func containerDSN(pool *dockertest.Pool, resource *dockertest.Resource, password string) string {
-	return fmt.Sprintf("host=%s port=%s user=postgres password=%s dbname=postgres sslmode=disable connect_timeout=5",
+	return fmt.Sprintf(
+		"host=%s port=%s user=postgres password=%s dbname=postgres sslmode=disable connect_timeout=5",
 		engineHost(pool), resource.GetPort("5432/tcp"), password)
 }
 
@@ -186,8 +197,8 @@ func ping(ctx context.Context, dsn string) error {
 	return db.PingContext(ctx)
 }
 
-// installByPsql installs the bundle as people without Go do: psql on the server, one transaction. The files are uploaded,
-// since a folder of this machine cannot be mounted by an engine elsewhere.
+// installByPsql installs the bundle by psql on the server in one transaction, as people without Go do. It
+// uploads the files, because an engine on another machine cannot mount a folder of this one.
 func installByPsql(t *testing.T, primary *dockertest.Resource) {
 	t.Helper()
 	var archive, output bytes.Buffer
@@ -200,7 +211,8 @@ func installByPsql(t *testing.T, primary *dockertest.Resource) {
 		if err != nil {
 			return err
 		}
-		if err := files.WriteHeader(&tar.Header{Name: "sql/" + path, Mode: 0o644, Size: int64(len(content))}); err != nil {
+		header := &tar.Header{Name: "sql/" + path, Mode: 0o644, Size: int64(len(content))}
+		if err := files.WriteHeader(header); err != nil {
 			return err
 		}
 		_, err = files.Write(content)
@@ -217,83 +229,69 @@ func installByPsql(t *testing.T, primary *dockertest.Resource) {
 	}); err != nil {
 		t.Fatalf("uploading the bundle: %v", err)
 	}
-	status, err := primary.Exec([]string{"sh", "-c", runInstall}, dockertest.ExecOptions{StdOut: &output, StdErr: &output})
+	status, err := primary.Exec([]string{"sh", "-c", runInstall},
+		dockertest.ExecOptions{StdOut: &output, StdErr: &output})
 	if err != nil || status != 0 {
 		t.Fatalf("psql -f install.sql: status %d, %v\n%s", status, err, output.String())
 	}
 }
 
-func TestContainers(t *testing.T) {
+func TestContainersServeSessions(t *testing.T) {
 	primaryDSN, replicaDSN, container := startContainers(t)
-	primary, replica := connect(t, primaryDSN), connect(t, replicaDSN)
+	primary, replica := testkit.OpenPool(t, primaryDSN), testkit.OpenPool(t, replicaDSN)
 
 	t.Run("psql installs the bundle, twice", func(t *testing.T) {
 		installByPsql(t, container)
 		installByPsql(t, container)
-		if version := get[string](t, primary, `SELECT sessionsql.version()`); version != bundle.Version {
+		version := testkit.Get[string](t, primary, `SELECT sessionsql.version()`)
+		if version != bundle.Version {
 			t.Fatalf("version %s, want %s", version, bundle.Version)
 		}
 	})
 
-	store, err := sessionsql.Open(t.Context(), primaryDSN, []string{replicaDSN}, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := store.Close(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
+	store := sessiontest.OpenStore(t, primaryDSN, []string{replicaDSN}, nil)
+	defer func() { testkit.Must(t, store.Close(context.Background())) }()
 	insert := func(t *testing.T) sessionsql.Token {
 		t.Helper()
 		token, err := store.Insert(t.Context(), "payload", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		return token
 	}
 	expire := func(t *testing.T, interval string) {
 		t.Helper()
-		if _, err := primary.ExecContext(t.Context(), `UPDATE sessionsql.session SET expires_at = now() + $1::interval`, interval); err != nil {
-			t.Fatal(err)
-		}
+		_, err := primary.ExecContext(t.Context(),
+			`UPDATE sessionsql.session SET expires_at = now() + $1::interval`, interval)
+		testkit.Must(t, err)
 	}
 
 	t.Run("a session is looked up on the replica", func(t *testing.T) {
 		token := insert(t)
-		deadline := time.Now().Add(time.Minute)
-		for before := store.Stats().ReplicaReads; store.Stats().ReplicaReads == before; {
+		before := store.Stats().ReplicaReads
+		testkit.Eventually(t, "the replica is read from", func() bool {
 			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "payload" {
-				t.Fatalf("%q, %v", sess.Payload, err)
+				t.Fatalf("Lookup returned payload %q and error %v", sess.Payload, err)
 			}
-			if time.Now().After(deadline) {
-				t.Fatalf("the replica is never read from: %+v", store.Stats())
-			}
-		}
-		if recovering := get[bool](t, replica, `SELECT pg_is_in_recovery()`); !recovering {
-			t.Error("the replica is none")
+			return store.Stats().ReplicaReads > before
+		})
+		if !testkit.Get[bool](t, replica, `SELECT pg_is_in_recovery()`) {
+			t.Error("the second server is not in recovery")
 		}
 	})
 
 	t.Run("a touch keeps a session alive", func(t *testing.T) {
 		token := insert(t)
 		expire(t, "1 minute")
-		if err := store.Touch(t.Context(), token); err != nil {
-			t.Fatal(err)
-		}
-		if err := store.Flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if left := get[float64](t, primary, `SELECT max(expires_in) FROM sessionsql.live_session`); left < 2390 {
+		testkit.Must(t, store.Touch(t.Context(), token))
+		testkit.Must(t, store.Flush(t.Context()))
+		left := testkit.Get[float64](t, primary, `SELECT max(expires_in) FROM sessionsql.live_session`)
+		if left < 2390 {
 			t.Errorf("%v seconds left, want 2400", left)
 		}
 	})
 
 	t.Run("a revoked session is gone", func(t *testing.T) {
 		token := insert(t)
-		if err := store.Revoke(t.Context(), token); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, store.Revoke(t.Context(), token))
 		if _, err := store.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrNoSession) {
 			t.Errorf("after logout: %v", err)
 		}
@@ -301,35 +299,18 @@ func TestContainers(t *testing.T) {
 
 	t.Run("an expired session is invisible, and reaped", func(t *testing.T) {
 		token := insert(t)
-		rows := get[int64](t, primary, `SELECT count(*) FROM sessionsql.session`)
+		rows := testkit.Get[int64](t, primary, `SELECT count(*) FROM sessionsql.session`)
 		expire(t, "-1 second")
 		if _, err := store.Lookup(t.Context(), token); err == nil {
-			// The replica may not have heard yet; the primary has.
-			if left := get[int64](t, primary, `SELECT count(*) FROM sessionsql.live_session`); left != 0 {
+			// The replica may have it still, and the primary must not.
+			left := testkit.Get[int64](t, primary, `SELECT count(*) FROM sessionsql.live_session`)
+			if left != 0 {
 				t.Errorf("%d expired sessions are alive", left)
 			}
 		}
 		result, err := store.Reap(t.Context())
 		if err != nil || result.Reaped != rows || !result.LapDone {
-			t.Errorf("%+v, %v; want %d rows", result, err, rows)
+			t.Errorf("Reap returned %+v and error %v, want %d rows", result, err, rows)
 		}
 	})
-}
-
-func connect(t *testing.T, dsn string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return db
-}
-
-func get[T any](t *testing.T, db *sql.DB, query string) (value T) {
-	t.Helper()
-	if err := db.QueryRowContext(t.Context(), query).Scan(&value); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return value
 }

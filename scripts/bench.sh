@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
-# Measures sessions in PostgreSQL beside Redis, memcached and what people use instead: bench.sh [--quick] [--json] [--plots DIR] [scenario ...]; -h lists all.
+# bench.sh [--quick] [--json] [--plots DIR] [scenario ...]
+# measures sessions in PostgreSQL beside Redis, memcached and other session tables; -h lists every argument.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 . scripts/lib/postgres.sh
 
-# Finds the peers' servers, else installs them, else says in one line what is missing.
+# ensure_peers finds or installs the servers of Redis and memcached, or names the missing ones on stderr.
 ensure_peers() {
 	local program packages=()
 	for program in redis-server memcached; do
-		command -v "$program" >/dev/null || packages+=("$program") # the packages are named alike
+		command -v "$program" >/dev/null || packages+=("$program") # each package has the name of its program
 	done
 	((${#packages[@]})) || return 0
-	# The packages start their servers at once where there is a service manager; the run starts its own.
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		{ apt-get -q update || true; } >&2
-		DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends "${packages[@]}" >&2 && return
+		export DEBIAN_FRONTEND=noninteractive
+		apt-get -qy install --no-install-recommends "${packages[@]}" >&2 && return
 	fi
-	echo "bench.sh: ${packages[*]} missing: install the system's packages of these names (Debian: apt-get install ${packages[*]})" >&2
-	return 1
+	_missing "${packages[*]} missing: install the system's packages of these names (Debian: apt-get install)"
 }
 
-# Paths are the caller's, who may stand elsewhere.
+# A relative path starts at the folder of the caller.
 arguments=()
 needs_servers=1
 while (($#)); do
@@ -45,7 +45,7 @@ done
 
 ensure_go
 if [ "$needs_servers" ]; then
-	[ "$(uname)" = Linux ] || { echo "bench.sh: needs Linux, whose /proc tells what a server's processes use" >&2; exit 1; }
+	[ "$(uname)" = Linux ] || _missing "the benchmark needs Linux because it reads /proc"
 	ensure_postgres
 	ensure_peers
 fi
@@ -54,7 +54,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 go -C "$root/scripts/bench" build -ldflags='-s -w' -o "$folder/bench" .
 
-# In the background, so that a signal sent to this script alone reaches the program too, which then takes everything down.
+# The program runs in the background because a shell handles no signal while it waits for a foreground
+# program. The trap passes the signal on and the program stops its servers.
 "$folder/bench" ${arguments[@]+"${arguments[@]}"} &
 bench=$!
 trap 'kill -TERM "$bench" 2>/dev/null || true' INT TERM HUP

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# faults.sh [--full] [--seed N] [--json] [--planted | --no-planted] [--kinds 'NAME;...'] [--times N] [--groups N] [--plan] [--log]: lets faults befall servers, checks every answer with a model, finds five planted bugs
+# faults.sh [--full] [--seed N] [--json] [--planted | --no-planted] [--kinds 'NAME;...'] [--times N]
+#   [--groups N] [--plan] [--log]
+# injects faults into servers, checks every answer with a model and finds five planted bugs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -10,7 +12,7 @@ planted=1 faults=1 full=
 arguments=()
 for argument in "$@"; do
 	case $argument in
-	-h | -help | --help) sed -n '2s/^# //p' "scripts/faults.sh" && exit 0 ;;
+	-h | -help | --help) sed -n '2,4s/^# //p' "scripts/faults.sh" && exit 0 ;;
 	-planted | --planted) faults= ;;
 	-no-planted | --no-planted) planted= ;;
 	-plan | --plan)
@@ -31,20 +33,20 @@ ensure_postgres
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
-# Commands run in the background, because a shell that waits in the foreground sits signals out.
+# Commands run in the background because a shell handles no signal while it waits for a foreground command.
 # shellcheck disable=SC2317 # called by the trap
 stop() {
 	local running
 	running=$(jobs -p)
-	# shellcheck disable=SC2086 # one process id a word
+	# shellcheck disable=SC2086 # each word is a process id
 	[[ -z $running ]] || kill -TERM $running 2>/dev/null || true
 	interrupted=1
 }
 interrupted=
 trap stop INT TERM HUP
 
-# finish PID: waits for a job and returns its status. A signal ends a wait early; the end of the job counts.
-# After a signal no further job starts.
+# finish PID waits for a job and returns its status. A signal ends a wait early, so finish waits again until
+# the job has ended. After a signal the script starts no further job.
 finish() {
 	local status
 	while :; do
@@ -59,16 +61,16 @@ finish() {
 	return "$status"
 }
 
-# build NAME [FLAG...]
+# build NAME [FLAG...] builds the program with these flags of go build.
 build() {
 	go -C "$root/scripts/faults" build "${@:2}" -ldflags='-s -w' -o "$folder/$1" . &
 	finish $!
 }
 
-# find_planted: runs the program with each planted bug, and once without one, on healthy servers.
+# find_planted runs the program on healthy servers: once with each planted bug and once without one.
 find_planted() {
 	local bug status bugs=(none update revoke lookup rotate insert) pids=()
-	# The model's own tests: histories that it must accept, and others that it must refuse.
+	# The tests of the model accept the possible histories and refuse the impossible ones.
 	go -C "$root/scripts/faults" test . &
 	finish $! || wrong=1
 	build planted -tags planted

@@ -18,25 +18,23 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// liveOf counts the live sessions of a subject.
-func liveOf(t *testing.T, on sqlx.Queryer, subject string) int {
-	t.Helper()
-	return get[int](t, on, "SELECT count(*) FROM sessionsql.live_session AS s WHERE s.subject = $1", subject)
-}
-
-// A login makes one session of ann with a cap; those in a transaction check there that it is alive.
+// A login makes one session of ann with a cap. A login in a transaction checks there that its session is
+// alive.
 type login func(d *database, store *sessionsql.Store, limit int32) error
 
-// inTransaction checks that a login's session is alive and within the cap before anybody else can end it.
+// inTransaction checks a login's session before any other caller can end it. It must be alive and within the
+// cap.
 func inTransaction(d *database, limit int32, insert func(*sqlx.Tx) (found int, err error)) error {
 	tx, err := d.primary.Beginx()
 	if err != nil {
 		return err
 	}
-	defer func() { _ = tx.Rollback() }() // after Commit this does nothing
+	defer func() { _ = tx.Rollback() }() // it does nothing after Commit
 	found, err := insert(tx)
 	if err != nil {
 		return err
@@ -110,7 +108,7 @@ var logins = map[string]login{
 	},
 }
 
-// crowded is a database whose pool keeps a connection for each of many callers.
+// crowded makes a database whose pool keeps a connection for each of many callers.
 func crowded(t *testing.T) *database {
 	t.Helper()
 	d := newDatabase(t)
@@ -121,13 +119,13 @@ func crowded(t *testing.T) *database {
 func TestNoLoginIsDeadAtBirthAndTheCapHolds(t *testing.T) {
 	random := seeded(t)
 	d := crowded(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const clients, each = 16, 20
 	kinds := slices.Sorted(maps.Keys(logins))
 	for _, limit := range []int32{1, 3} {
 		var wait sync.WaitGroup
 		for range clients {
-			own := rand.New(rand.NewPCG(random.Uint64(), 0))
+			own := testkit.Fork(random)
 			wait.Go(func() {
 				for range each {
 					kind := kinds[own.IntN(len(kinds))]
@@ -147,16 +145,16 @@ func TestNoLoginIsDeadAtBirthAndTheCapHolds(t *testing.T) {
 	}
 }
 
-// setAge moves the time at which a session was made, instead of waiting or setting a clock.
+// setAge makes a session older by a number of hours, because the test cannot wait that long.
 func (d *database) setAge(id int64, hours int) {
 	d.primary.MustExec(`UPDATE sessionsql.session SET created_at = now() - make_interval(hours => $2)
 		WHERE id = $1`, id, hours)
 }
 
-// A clock that was set back leaves sessions that seem to be younger than whatever comes.
+// After a clock was set back, older sessions seem younger than a new login.
 func TestALoginEvictsSessionsFromTheFuture(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	for kind, login := range logins {
 		for _, limit := range []int32{1, 2} {
 			d.primary.MustExec("DELETE FROM sessionsql.session")
@@ -171,7 +169,7 @@ func TestALoginEvictsSessionsFromTheFuture(t *testing.T) {
 			var left []int64
 			must(t, d.primary.Select(&left,
 				"SELECT id FROM sessionsql.live_session WHERE id = ANY ($1)", ids))
-			// Beside the new one, the youngest stays where there is room.
+			// The youngest session stays beside the new one if the cap leaves room.
 			if len(left) != int(limit)-1 || limit == 2 && left[0] != ids[2] {
 				t.Errorf("%s, cap %d: of %v these are left: %v", kind, limit, ids, left)
 			}
@@ -182,11 +180,19 @@ func TestALoginEvictsSessionsFromTheFuture(t *testing.T) {
 	}
 }
 
+// begin begins a transaction at an isolation level.
+func (d *database) begin(t *testing.T, level sql.IsolationLevel) *sqlx.Tx {
+	t.Helper()
+	tx, err := d.primary.BeginTxx(t.Context(), &sql.TxOptions{Isolation: level})
+	must(t, err)
+	return tx
+}
+
 func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	kept := loginAs(t, store, "ann")
-	anonymous := newToken(t)(store.Insert(t.Context(), "p", nil))
+	anonymous := mustInsert(t, store, "p", nil)
 	id := idOf(t, anonymous)
 	calls := map[string]func(*sqlx.Tx) error{
 		"insert": func(tx *sqlx.Tx) error {
@@ -213,7 +219,7 @@ func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 		sql.LevelRepeatableRead: true, sql.LevelSerializable: true,
 	} {
 		for name, call := range calls {
-			tx := must1[*sqlx.Tx](t)(d.primary.BeginTxx(t.Context(), &sql.TxOptions{Isolation: level}))
+			tx := d.begin(t, level)
 			var pg *pgconn.PgError
 			switch err := call(tx); {
 			case !refused && err != nil:
@@ -225,9 +231,9 @@ func TestCapIsRefusedByNameWhereItCannotHold(t *testing.T) {
 			}
 			must(t, tx.Rollback())
 		}
-		// Without a cap, every level will do.
-		tx := must1[*sqlx.Tx](t)(d.primary.BeginTxx(t.Context(), &sql.TxOptions{Isolation: level}))
-		newToken(t)(store.InsertTx(t.Context(), tx, "p", &sessionsql.InsertOptions{Subject: "ann"}))
+		// Without a cap, a login works at every level.
+		tx := d.begin(t, level)
+		mustInsertTx(t, store, tx, "p", &sessionsql.InsertOptions{Subject: "ann"})
 		must(t, tx.Rollback())
 	}
 	mustOpen(t, store, kept, "ann", "after refused logins")
@@ -255,7 +261,7 @@ func (s *slot) set(token sessionsql.Token, err error) error {
 	return err
 }
 
-// renew logs in, unless another caller already did.
+// renew logs in unless another caller has replaced the old token.
 func (s *slot) renew(old sessionsql.Token, logIn func() (sessionsql.Token, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -269,7 +275,7 @@ func (s *slot) renew(old sessionsql.Token, logIn func() (sessionsql.Token, error
 	return err
 }
 
-// forget empties the slot if it still holds the token, which opens nothing any more.
+// forget empties the slot if it still holds the token, because the token opens nothing any more.
 func (s *slot) forget(token sessionsql.Token) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -278,7 +284,7 @@ func (s *slot) forget(token sessionsql.Token) {
 	}
 }
 
-// contend has a caller do something random to one of a few sessions of ann, and returns what it did.
+// contend makes a random call for one of a few sessions of ann, and returns its verb.
 func contend(
 	d *database, store *sessionsql.Store, random *rand.Rand, slots []*slot, limit int32,
 ) (verb string, err error) {
@@ -304,7 +310,7 @@ func contend(
 		_, err = store.Update(ctx, token, "q", sessionsql.AnyVersion)
 		return "Update", err
 	case n < 80:
-		// Only a session that is due is touched.
+		// A flush extends only a session that is due.
 		_, err = d.primary.Exec(`UPDATE sessionsql.session
 			SET expires_at = clock_timestamp() + interval '1 minute'
 			WHERE id = sessionsql.token_id($1)`, string(token))
@@ -318,7 +324,7 @@ func contend(
 	case n < 84:
 		return "Revoke", store.Revoke(ctx, token)
 	case n < 94:
-		var id sql.NullInt64 // of the other; null when there is none
+		var id sql.NullInt64 // of the other session; null without one
 		err = d.primary.Get(&id, "SELECT sessionsql.token_id($1)", string(other))
 		if err == nil {
 			err = store.RevokeListed(ctx, token, id.Int64)
@@ -333,14 +339,14 @@ func contend(
 	}
 }
 
-// stricter are the isolation levels at which a statement can fail for what others do.
+// stricter are the isolation levels at which concurrent writes can make a statement fail.
 var stricter = []string{"repeatable read", "serializable"}
 
-// isolatedStore is a Store on connections whose transactions have an isolation level by default.
+// isolatedStore opens a Store whose connections have a default isolation level.
 func (d *database) isolatedStore(t *testing.T, level string) *sessionsql.Store {
 	t.Helper()
-	dsn := d.primaryDSN() + "&default_transaction_isolation=" + url.PathEscape(level)
-	store := must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), dsn, nil, quiet()))
+	dsn := d.PrimaryDSN() + "&default_transaction_isolation=" + url.PathEscape(level)
+	store := sessiontest.OpenStore(t, dsn, nil, nil)
 	t.Cleanup(func() { closeStore(t, store) })
 	return store
 }
@@ -357,7 +363,7 @@ func TestStoreWorksAtAnyDefaultIsolationLevel(t *testing.T) {
 			did := map[string]int{}
 			var wait sync.WaitGroup
 			for range callers {
-				own := rand.New(rand.NewPCG(random.Uint64(), 0))
+				own := testkit.Fork(random)
 				wait.Go(func() {
 					for range each {
 						verb, err := contend(d, store, own, slots, limit)
@@ -378,13 +384,13 @@ func TestStoreWorksAtAnyDefaultIsolationLevel(t *testing.T) {
 				})
 			}
 			wait.Wait()
-			t.Logf("done: %v", did)
+			t.Logf("the calls done are %v", did)
 			if len(did) != 9 {
-				t.Error("not every verb was done: this test shows too little")
+				t.Error("some verb was never done, so this test proves too little")
 			}
 			for range limit + 1 {
 				own := sessionsql.InsertOptions{Subject: "ann", MaxSessions: limit}
-				mustOpen(t, store, newToken(t)(store.Insert(t.Context(), "p", &own)), "p", "a login")
+				mustOpen(t, store, mustInsert(t, store, "p", &own), "p", "a login")
 			}
 			if n := liveOf(t, d.primary, "ann"); n != limit {
 				t.Errorf("%d sessions are alive in the end", n)
@@ -393,7 +399,7 @@ func TestStoreWorksAtAnyDefaultIsolationLevel(t *testing.T) {
 	}
 }
 
-// A commit can fail after the statement has answered.
+// A commit can fail after its statement has succeeded.
 func TestAcknowledgedUpdatesAreDoneAtAnyDefaultIsolationLevel(t *testing.T) {
 	for _, level := range stricter {
 		t.Run(level, func(t *testing.T) {
@@ -421,24 +427,20 @@ func TestAcknowledgedUpdatesAreDoneAtAnyDefaultIsolationLevel(t *testing.T) {
 	}
 }
 
-// A serializable transaction may be refused although it only reads, because of what others do: here a
-// prepared transaction of the application has read bob's session, which was written since, and written ann's.
+// PostgreSQL may refuse a serializable transaction that only reads. Here a prepared transaction of the
+// application has read bob's session before a write to it, and has written ann's.
 func TestReadsAreNeverRefusedAtAnyDefaultIsolationLevel(t *testing.T) {
 	settings := map[string]string{"max_prepared_transactions": "1"}
-	options := &pgcluster.Options{Settings: settings}
-	cluster := must1[*pgcluster.Cluster](t)(pgcluster.Start(t.Context(), options))
-	t.Cleanup(func() { must(t, cluster.Close()) })
-	d := newDatabaseIn(t, cluster)
+	d := newDatabaseIn(t, sessiontest.StartCluster(t, &pgcluster.Options{Settings: settings}))
 	for _, level := range stricter {
 		store := d.isolatedStore(t, level)
 		ann, bob := loginAs(t, store, "ann"), loginAs(t, store, "bob")
-		serializable := &sql.TxOptions{Isolation: sql.LevelSerializable}
-		tx := must1[*sqlx.Tx](t)(d.primary.BeginTxx(t.Context(), serializable))
+		tx := d.begin(t, sql.LevelSerializable)
 		if n := liveOf(t, tx, "bob"); n != 1 {
-			t.Fatalf("%d sessions of bob", n)
+			t.Fatalf("bob has %d sessions", n)
 		}
 		tx.MustExec("UPDATE sessionsql.session SET label = 'l' WHERE id = $1", idOf(t, ann))
-		must1[int32](t)(store.Update(t.Context(), bob, "q", 1))
+		mustUpdate(t, store, bob, "q", 1)
 		tx.MustExec("PREPARE TRANSACTION 'pivot'")
 		_ = tx.Rollback()
 		_, err := store.ListSubject(t.Context(), "ann", "")
@@ -446,7 +448,7 @@ func TestReadsAreNeverRefusedAtAnyDefaultIsolationLevel(t *testing.T) {
 			t.Errorf("ListSubject at %s: %v", level, err)
 		}
 		var wait sync.WaitGroup
-		for range 20 { // enough to travel in batches
+		for range 20 { // enough callers for batches
 			wait.Go(func() {
 				if _, err := store.Lookup(t.Context(), ann); err != nil {
 					t.Errorf("Lookup at %s: %v", level, err)
@@ -461,7 +463,7 @@ func TestReadsAreNeverRefusedAtAnyDefaultIsolationLevel(t *testing.T) {
 
 func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var tokens []sessionsql.Token
 	for i := range 4 {
 		tokens = append(tokens, loginAs(t, store, "ann"))
@@ -469,7 +471,7 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	}
 	bob := loginAs(t, store, "bob")
 	expired := loginAs(t, store, "ann")
-	d.setExpiry(idOf(t, expired), "0") // does not count
+	d.setExpiry(idOf(t, expired), "0") // an expired session does not count
 	check := func(when string, alive ...bool) {
 		t.Helper()
 		for i, want := range alive {
@@ -482,26 +484,26 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 	rotate := func(token sessionsql.Token, limit int32) sessionsql.Token {
 		t.Helper()
 		own := sessionsql.RotateOptions{Subject: "ann", MaxSessions: limit}
-		return newToken(t)(store.Rotate(t.Context(), token, &own))
+		return mustRotate(t, store, token, &own)
 	}
-	tokens[0] = rotate(tokens[0], 4) // as many as there are
+	tokens[0] = rotate(tokens[0], 4) // no session ends, because the cap equals their number
 	check("a cap of 4", true, true, true, true)
-	tokens[0] = rotate(tokens[0], 2) // the oldest one itself
+	tokens[0] = rotate(tokens[0], 2) // the oldest session rotates and so stays
 	check("a cap of 2", true, false, false, true)
 
-	anonymous := newToken(t)(store.Insert(t.Context(), "p", nil))
+	anonymous := mustInsert(t, store, "p", nil)
 	d.setAge(idOf(t, anonymous), 24)
 	tokens = append(tokens, rotate(anonymous, 2))
 	check("a login by rotate", false, false, false, true, true)
 	if sess := mustOpen(t, store, tokens[4], "p", "a login by rotate"); sess.Subject != "ann" {
-		t.Errorf("of %q", sess.Subject)
+		t.Errorf("the subject is %q", sess.Subject)
 	}
 	tokens[4] = rotate(tokens[4], 1)
 	check("a cap of 1", false, false, false, false, true)
-	// It leaves its old subject for the new one, whose sessions alone are counted.
+	// A rotate to another subject counts only the sessions of the new subject.
 	loginAs(t, store, "ann")
 	own := sessionsql.RotateOptions{Subject: "bob", MaxSessions: 2}
-	tokens[4] = newToken(t)(store.Rotate(t.Context(), tokens[4], &own))
+	tokens[4] = mustRotate(t, store, tokens[4], &own)
 	check("another's", false, false, false, false, true)
 	if n, m := liveOf(t, d.primary, "ann"), liveOf(t, d.primary, "bob"); n != 1 || m != 2 {
 		t.Errorf("%d sessions of ann and %d of bob are alive", n, m)
@@ -510,15 +512,15 @@ func TestRotateWithACapEvictsTheOldestButNotItself(t *testing.T) {
 
 func TestAFailedRotateEvictsNobody(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	tokens := []sessionsql.Token{loginAs(t, store, "ann"), loginAs(t, store, "ann")}
-	anonymous := newToken(t)(store.Insert(t.Context(), "p", nil))
-	expired := newToken(t)(store.Insert(t.Context(), "p", nil))
+	anonymous := mustInsert(t, store, "p", nil)
+	expired := mustInsert(t, store, "p", nil)
 	d.setExpiry(idOf(t, expired), "0")
-	revoked := newToken(t)(store.Insert(t.Context(), "p", nil))
+	revoked := mustInsert(t, store, "p", nil)
 	must(t, store.Revoke(t.Context(), revoked))
-	grace := newToken(t)(store.Insert(t.Context(), "p", nil))
-	newToken(t)(store.Rotate(t.Context(), grace, &sessionsql.RotateOptions{Grace: time.Hour}))
+	grace := mustInsert(t, store, "p", nil)
+	mustRotate(t, store, grace, &sessionsql.RotateOptions{Grace: time.Hour})
 	attempts := hostileTokens(anonymous)
 	attempts["hostile, of ann"] = hostileTokens(tokens[0])["same id, wrong secret"]
 	attempts["expired"], attempts["revoked"], attempts["rotated before"] = expired, revoked, grace
@@ -548,11 +550,11 @@ func TestAFailedRotateEvictsNobody(t *testing.T) {
 	}
 }
 
-// A contest is two transactions, and the numbers of sessions that they may leave.
+// A contest is two transactions, with the numbers of sessions that they may leave.
 type contest struct {
-	subjects [2]string // of the two sessions that there are before
-	pair     [2]transaction
-	left     []string // of ann and of bob, as in "1/0"
+	subjects [2]string // of the two sessions before the contest
+	pair     pair
+	left     []string // of ann and of bob, such as "1/0"
 }
 
 func contests() []contest {
@@ -580,26 +582,26 @@ func contests() []contest {
 	const first, second = true, false
 	apart, together := [2]string{"ann", "bob"}, [2]string{"ann", "ann"}
 	return []contest{
-		{apart, [2]transaction{rotate(first, "bob"), rotate(second, "ann")}, []string{"0/1", "1/0"}},
-		{apart, [2]transaction{rotate(first, "bob"), rotate(second, "bob")}, []string{"0/1"}},
-		{apart, [2]transaction{rotate(first, "bob"), insert("bob")}, []string{"0/1"}},
-		{apart, [2]transaction{rotate(first, "bob"), insert("ann")}, []string{"1/1"}},
-		{apart, [2]transaction{rotate(second, "ann"), insert("ann")}, []string{"1/0"}},
-		{apart, [2]transaction{rotate(first, "bob"), revoke("ann")}, []string{"0/1"}},
-		{apart, [2]transaction{rotate(second, "ann"), revoke("bob")}, []string{"1/0"}},
-		// A session that becomes bob's while the revoke is under way is as good as a login after it.
-		{apart, [2]transaction{rotate(first, "bob"), revoke("bob")}, []string{"0/0", "0/1"}},
-		{together, [2]transaction{rotate(first, "ann"), rotate(second, "ann")}, []string{"1/0"}},
-		{together, [2]transaction{rotate(first, "ann"), insert("ann")}, []string{"1/0"}},
-		{together, [2]transaction{rotate(second, "ann"), insert("ann")}, []string{"1/0"}},
-		{together, [2]transaction{rotate(second, "bob"), insert("ann")}, []string{"1/1", "1/0"}},
-		{together, [2]transaction{rotate(second, "ann"), revoke("ann")}, []string{"0/0"}},
-		{together, [2]transaction{insert("ann"), insert("ann")}, []string{"1/0"}},
-		{together, [2]transaction{insert("ann"), revoke("ann")}, []string{"0/0", "1/0"}},
+		{apart, pair{rotate(first, "bob"), rotate(second, "ann")}, []string{"0/1", "1/0"}},
+		{apart, pair{rotate(first, "bob"), rotate(second, "bob")}, []string{"0/1"}},
+		{apart, pair{rotate(first, "bob"), insert("bob")}, []string{"0/1"}},
+		{apart, pair{rotate(first, "bob"), insert("ann")}, []string{"1/1"}},
+		{apart, pair{rotate(second, "ann"), insert("ann")}, []string{"1/0"}},
+		{apart, pair{rotate(first, "bob"), revoke("ann")}, []string{"0/1"}},
+		{apart, pair{rotate(second, "ann"), revoke("bob")}, []string{"1/0"}},
+		// A session that becomes bob's during the revoke counts as a login after it.
+		{apart, pair{rotate(first, "bob"), revoke("bob")}, []string{"0/0", "0/1"}},
+		{together, pair{rotate(first, "ann"), rotate(second, "ann")}, []string{"1/0"}},
+		{together, pair{rotate(first, "ann"), insert("ann")}, []string{"1/0"}},
+		{together, pair{rotate(second, "ann"), insert("ann")}, []string{"1/0"}},
+		{together, pair{rotate(second, "bob"), insert("ann")}, []string{"1/1", "1/0"}},
+		{together, pair{rotate(second, "ann"), revoke("ann")}, []string{"0/0"}},
+		{together, pair{insert("ann"), insert("ann")}, []string{"1/0"}},
+		{together, pair{insert("ann"), revoke("ann")}, []string{"0/0", "1/0"}},
 	}
 }
 
-// compete runs transactions in an order on two sessions, and returns what is left.
+// compete runs transactions on two sessions in an order, and returns the numbers of sessions left.
 func compete(
 	t *testing.T, d *database, name string, subjects [2]string, all []transaction, order []int,
 ) string {
@@ -612,7 +614,7 @@ func compete(
 	var runners []*runner
 	for range all {
 		r := newRunner(t, d, "")
-		r.run("BEGIN", ids) // which takes no snapshot, so its place in the order does not matter
+		r.run("BEGIN", ids) // BEGIN takes no snapshot, so its place in the order does not matter
 		runners = append(runners, r)
 	}
 	next := make([]int, len(all))
@@ -638,14 +640,14 @@ func TestEveryInterleavingOfCapsAndRevokeSubject(t *testing.T) {
 			name := fmt.Sprintf("%s, %s, order %v", pair[0].name, pair[1].name, order)
 			left := compete(t, d, name, each.subjects, pair[:], order)
 			if !strings.Contains(strings.Join(each.left, " "), left) {
-				t.Errorf("%s: left are %s of ann/bob, want %v", name, left, each.left)
+				t.Errorf("%s: %s sessions of ann/bob are left, want %v", name, left, each.left)
 			}
 		}
 	}
-	t.Logf("%d interleavings", count)
+	t.Logf("the test ran %d interleavings", count)
 }
 
-// Of three transactions there are too many orders to try them all.
+// Three transactions have too many orders to try all of them.
 func TestInterleavingsOfThreeCapsNeverDeadlock(t *testing.T) {
 	random := seeded(t)
 	d := crowded(t)
@@ -663,12 +665,13 @@ func TestInterleavingsOfThreeCapsNeverDeadlock(t *testing.T) {
 		name := fmt.Sprintf("%s, %s, %s, order %v", three[0].name, three[1].name, three[2].name, order)
 		var ann, bob int
 		left := compete(t, d, name, a.subjects, three, order)
-		must1[int](t)(fmt.Sscanf(left, "%d/%d", &ann, &bob))
+		_, err := fmt.Sscanf(left, "%d/%d", &ann, &bob)
+		must(t, err)
 		capped := func(subject string) bool {
 			return strings.Contains(name, "to "+subject) || strings.Contains(name, "insert of "+subject)
 		}
 		if ann > 1 && capped("ann") || bob > 1 && capped("bob") {
-			t.Errorf("%s: left are %s of ann/bob", name, left)
+			t.Errorf("%s: %s sessions of ann/bob are left", name, left)
 		}
 	}
 }
@@ -702,7 +705,7 @@ func TestAGraceOfZeroLeavesNoPreviousSecret(t *testing.T) {
 	}
 }
 
-// A statement that began before the rotate judges by a time at which the old secret was still good.
+// A statement that began before the rotate judges by its own start, when the old secret was still good.
 func TestAStatementThatBeganBeforeARotateWithoutGraceFindsNothing(t *testing.T) {
 	d := newDatabase(t)
 	d.primary.MustExec(`CREATE FUNCTION public.late(id bigint) RETURNS bigint LANGUAGE plpgsql AS $$
@@ -731,15 +734,15 @@ func TestAStatementThatBeganBeforeARotateWithoutGraceFindsNothing(t *testing.T) 
 	}
 }
 
-// collated makes a table whose columns have the collations that a caller's text may have, each holding text,
-// and returns an expression of each collation.
+// collated makes a table with a column for each collation of a caller's text, and returns one expression for
+// each. Every column holds the text.
 func (d *database) collated(t *testing.T, text string) map[string]string {
 	t.Helper()
 	d.primary.MustExec(`CREATE TABLE public.input (name text, c text COLLATE "C", p text COLLATE "POSIX")`)
 	d.primary.MustExec("INSERT INTO public.input (name, c, p) VALUES ($1, $1, $1)", text)
 	expressions := map[string]string{
 		"C": "i.c", "explicit C": `i.name COLLATE "C"`,
-		"none": "COALESCE(i.c, i.p)", // because the two conflict
+		"none": "COALESCE(i.c, i.p)", // because the two collations conflict
 	}
 	_, err := d.primary.Exec(
 		"CREATE COLLATION public.blind (provider = icu, locale = 'und-u-ks-level1', deterministic = false)")
@@ -756,7 +759,7 @@ func (d *database) collated(t *testing.T, text string) map[string]string {
 	return expressions
 }
 
-// similar are subjects that are not ann, though a nondeterministic collation may say so.
+// similar are other subjects than ann. A nondeterministic collation may take them for ann.
 var similar = []string{"Ann", "ANN", "ánn", "an", "anna", "ann "}
 
 func TestTheCallersCollationChangesNothing(t *testing.T) {
@@ -774,7 +777,7 @@ func TestTheCallersCollationChangesNothing(t *testing.T) {
 		SET ann = (SELECT min(s.id) FROM sessionsql.session AS s WHERE s.subject = 'ann')`)
 	d.primary.MustExec("VACUUM ANALYZE sessionsql.session, public.input, public.known")
 
-	calls := map[string]int{ // and the number of sessions that ann has then
+	calls := map[string]int{ // the value is the number of ann's sessions after the call
 		"sessionsql.revoke_subject(%s)":                                         0,
 		"sessionsql.revoke_subject(%s, k.ann)":                                  1,
 		"(SELECT count(*) FROM sessionsql.list_subject(%s))":                    3,
@@ -815,7 +818,7 @@ func TestTheCallersCollationChangesNothing(t *testing.T) {
 				count(*) FILTER (WHERE s.subject = ANY ($1) OR s.subject LIKE 'other%') AS others
 				FROM sessionsql.live_session AS s`, similar)
 			if want := (counts{left, others + len(similar)}); got != want {
-				t.Errorf("%s: left are %+v, want %+v", name, got, want)
+				t.Errorf("%s: %+v sessions are left, want %+v", name, got, want)
 			}
 			must(t, tx.Rollback())
 		}
@@ -833,7 +836,7 @@ func TestATokenOfAnyCollationOpensItsSession(t *testing.T) {
 			`(SELECT s.subject FROM sessionsql.session AS s
 				WHERE s.id = sessionsql.token_id(%[1]s)
 				  AND s.secret_hash = sessionsql.token_hash(%[1]s))`: "ann",
-			// A collation that does not look closely takes these for the token.
+			// A nondeterministic collation takes these texts for the token.
 			`(SELECT count(*)::text FROM sessionsql.find_session(upper(%s COLLATE "C")) AS f)`: "0",
 			"COALESCE(sessionsql.token_id(left(%s, 31) || '=')::text, 'null')":                 "null",
 			"COALESCE(sessionsql.token_id(left(%s, 30) || 'é')::text, 'null')":                 "null",

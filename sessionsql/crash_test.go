@@ -2,8 +2,6 @@ package sessionsql_test
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -12,51 +10,42 @@ import (
 	"time"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// These tests break their cluster, so each has its own.
+// ownCluster starts a cluster for one test, because the test will break it.
 func ownCluster(t *testing.T, replicas int) *pgcluster.Cluster {
 	t.Helper()
-	cluster, err := pgcluster.Start(t.Context(), &pgcluster.Options{
+	return sessiontest.StartCluster(t, &pgcluster.Options{
 		Replicas: replicas,
-		// The last resort of a stopped WAL writer is a checkpoint; none comes in the time of a test.
+		// A checkpoint would write WAL to disk although the WAL writer is stopped.
 		Settings: map[string]string{"checkpoint_timeout": "1h", "autovacuum": "off"},
 	})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Close()) })
-	return cluster
-}
-
-func idOf(t *testing.T, token sessionsql.Token) int64 {
-	t.Helper()
-	raw, err := base64.RawURLEncoding.DecodeString(string(token))
-	must(t, err)
-	return int64(binary.BigEndian.Uint64(raw))
 }
 
 func TestTokenNeverOpensAReusedRow(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	insert := func(kind string) (tokens []sessionsql.Token) {
 		for i := range 300 {
-			tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(kind, i), nil)))
+			tokens = append(tokens, mustInsert(t, store, fmt.Sprint(kind, i), nil))
 		}
 		return tokens
 	}
-	// On disk, so that the sequence begins behind it after the crash.
+	// These sessions reach the disk, so the sequence continues behind them after the crash.
 	must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 	kept := insert("kept")
-	flush(d.primary)
+	flush(t, d.primary)
 	lost := insert("lost")
 	for _, token := range lost {
-		must(t, store.Touch(t.Context(), token)) // what the Store remembers of them must do no harm
+		must(t, store.Touch(t.Context(), token)) // the Store's memory of a lost session must do no harm
 	}
 	must(t, cluster.Primary.Kill())
 	must(t, cluster.Primary.Start(t.Context()))
 	eventually(t, "the restarted server is used", func() bool {
-		_, err := store.Insert(t.Context(), "first", nil) // finds out that its connection is dead
+		_, err := store.Insert(t.Context(), "first", nil) // the first call meets the dead connection
 		return err == nil
 	})
 	fresh := insert("fresh")
@@ -70,19 +59,21 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 		if ids[idOf(t, token)] {
 			reused++
 		}
-		if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != fmt.Sprint("fresh", i) {
+		if sess, err := store.Lookup(t.Context(), token); err != nil ||
+			sess.Payload != fmt.Sprint("fresh", i) {
 			t.Errorf("fresh token %d opens %q, %v", i, sess.Payload, err)
 		}
 	}
 	if reused == 0 {
-		t.Fatal("no id was handed out twice: the crash did not happen as it should")
+		t.Fatal("the servers handed out no id twice, so the test did not provoke the crash")
 	}
 	t.Logf("%d of %d ids were handed out twice", reused, len(fresh))
 	for i, token := range lost {
 		if sess, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 			t.Errorf("lost token %d opens %q, %v", i, sess.Payload, err)
 		}
-		if _, err := store.Update(t.Context(), token, "stolen", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+		_, err := store.Update(t.Context(), token, "stolen", sessionsql.AnyVersion)
+		if err != sessionsql.ErrNoSession {
 			t.Errorf("lost token %d writes: %v", i, err)
 		}
 		if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {
@@ -90,7 +81,8 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 		}
 	}
 	for i, token := range kept {
-		if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != fmt.Sprint("kept", i) {
+		if sess, err := store.Lookup(t.Context(), token); err != nil ||
+			sess.Payload != fmt.Sprint("kept", i) {
 			t.Errorf("kept token %d opens %q, %v", i, sess.Payload, err)
 		}
 	}
@@ -99,20 +91,18 @@ func TestTokenNeverOpensAReusedRow(t *testing.T) {
 func TestRevokeSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
-	// The strictest case: a pool whose own default is not to wait for the disk.
-	pool := open(t, d.primaryDSN()+"&synchronous_commit=off")
+	// This is the strictest case, because the pool does not wait for the disk by default.
+	pool := open(t, d.PrimaryDSN()+"&synchronous_commit=off")
 	if got := get[string](t, pool, "SHOW synchronous_commit"); got != "off" {
 		t.Fatalf("synchronous_commit is %s", got)
 	}
-	store, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
-	defer func() { _ = store.Close(t.Context()) }()
+	store := sessiontest.OpenStoreOver(t, pool, nil)
 	var revoked []sessionsql.Token
 	for range 50 {
-		revoked = append(revoked, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil)))
+		revoked = append(revoked, mustInsert(t, store, "p", nil))
 	}
-	live := must1[sessionsql.Token](t)(store.Insert(t.Context(), "live", nil))
-	flush(d.primary)
+	live := mustInsert(t, store, "live", nil)
+	flush(t, d.primary)
 	must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 	for _, token := range revoked {
 		must(t, store.Revoke(t.Context(), token))
@@ -132,14 +122,14 @@ func TestRevokeSurvivesACrash(t *testing.T) {
 func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 	cluster := ownCluster(t, 1)
 	d := newDatabaseIn(t, cluster)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var tokens []sessionsql.Token
 	for range 20 {
-		tokens = append(tokens, must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil)))
+		tokens = append(tokens, mustInsert(t, store, "p", nil))
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 
-	// Callers look sessions up all the while; they may be told that the database is unavailable, once it is.
+	// Callers look up sessions throughout. An error may only say that the database is unavailable.
 	ctx, stop := context.WithCancel(t.Context())
 	var down, wrong sync.Map
 	var wait sync.WaitGroup
@@ -178,15 +168,16 @@ func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 		"Flush":  func() error { return store.Flush(t.Context()) },
 		"Reap":   func() error { _, err := store.Reap(t.Context()); return err },
 	} {
-		if err := call(); !errors.Is(err, sessionsql.ErrUnavailable) || errors.Is(err, sessionsql.ErrNoSession) {
-			t.Errorf("%s with everything down: %v", name, err)
+		if err := call(); !errors.Is(err, sessionsql.ErrUnavailable) ||
+			errors.Is(err, sessionsql.ErrNoSession) {
+			t.Errorf("%s with every server down: %v", name, err)
 		}
 	}
 	if pending := store.Stats().TouchesPending; pending != int64(len(tokens)) {
 		t.Errorf("%d touches pending, want %d", pending, len(tokens))
 	}
 
-	// What comes back serves, without a restart of the program.
+	// The restarted servers serve without a restart of the program.
 	must(t, cluster.Primary.Start(t.Context()))
 	must(t, cluster.Replicas[0].Start(t.Context()))
 	served(func(s sessionsql.Stats) int64 { return s.ReplicaReads })
@@ -199,16 +190,16 @@ func TestUnavailableIsNeverNoSuchSession(t *testing.T) {
 func TestReplicaServesWhileThePrimaryIsDown(t *testing.T) {
 	cluster := ownCluster(t, 1)
 	d := newDatabaseIn(t, cluster)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
-	unknown := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
+	unknown := mustInsert(t, store, "p", nil)
 	must(t, store.Revoke(t.Context(), unknown))
-	d.catchUp(t)
+	d.CatchUp(t)
 	must(t, cluster.Primary.Kill())
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
-		t.Errorf("%q, %v", sess.Payload, err)
+		t.Errorf("Lookup returned payload %q and error %v", sess.Payload, err)
 	}
-	// The replica does not have it, and the primary cannot say: nobody knows.
+	// Nobody knows the answer, because the replica lacks the session and the primary is down.
 	if _, err := store.Lookup(t.Context(), unknown); !errors.Is(err, sessionsql.ErrUnavailable) {
 		t.Errorf("a session that the replica lacks: %v", err)
 	}
@@ -216,11 +207,11 @@ func TestReplicaServesWhileThePrimaryIsDown(t *testing.T) {
 
 func TestCloseUnderAHungQueryEndsWithinItsContext(t *testing.T) {
 	d := newDatabase(t)
-	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, &sessionsql.Options{
+	store, err := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, &sessionsql.Options{
 		FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond,
 	})
 	must(t, err)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	token := mustInsert(t, store, "p", nil)
 	blocker := d.primary.MustBegin()
 	blocker.MustExec("LOCK TABLE sessionsql.session IN ACCESS EXCLUSIVE MODE")
 	defer func() { must(t, blocker.Rollback()) }()
@@ -232,7 +223,8 @@ func TestCloseUnderAHungQueryEndsWithinItsContext(t *testing.T) {
 		}()
 	}
 	eventually(t, "queries hang", func() bool {
-		return get[int](t, d.primary, "SELECT count(*) FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock'", d.name) >= 3
+		return get[int](t, d.primary, `SELECT count(*) FROM pg_stat_activity WHERE datname = $1
+			AND wait_event_type = 'Lock'`, d.Name) >= 3
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
@@ -246,11 +238,11 @@ func TestCloseUnderAHungQueryEndsWithinItsContext(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Fatal("Close hangs")
 	}
-	must(t, store.Close(t.Context())) // idempotent
+	must(t, store.Close(t.Context())) // Close is idempotent
 	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrClosed {
 		t.Errorf("Lookup after Close: %v", err)
 	}
-	// Whoever waited in a shared round trip is let go: one call travels alone, on the context of its caller.
+	// Close releases every caller of a shared round trip. One call travels alone on its caller's context.
 	for range cap(hung) - 1 {
 		select {
 		case err := <-hung:

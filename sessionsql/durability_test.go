@@ -12,13 +12,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// These tests check which commits have reached the disk. They stop the processes of the server that flush WAL
-// on their own, so a commit record is on disk only after a commit has waited for it.
+// These tests stop the server processes that flush WAL on their own. A commit record is then on disk only if
+// a commit has waited for it.
 
-// A call is an SQL expression; the braces in it name sessions of a cast.
+// A call is an SQL expression. Its braces name the sessions of a cast.
 type call struct{ name, text string }
 
 // logoutCalls are all calls that end {victim}. A rotate ends the old secret.
@@ -36,8 +37,8 @@ var logoutCalls = []call{
 		subject => {subject}, max_sessions => 1)`},
 }
 
-// asynchronousCalls are all calls whose commit does not wait for the disk. A function that returns rows is in
-// a subselect, because a set in a target list makes PostgreSQL call the other functions of the list again.
+// asynchronousCalls are all calls whose commit does not wait for the disk. A function that returns rows
+// stands in a subselect, because a set in a target list repeats the other functions of the list.
 var asynchronousCalls = []call{
 	{"insert", `sessionsql.insert(sha256('new'), 'p'{durable})`},
 	{"insert_batch", `(SELECT count(*) FROM sessionsql.insert_batch(
@@ -57,14 +58,14 @@ func (c call) durably() call {
 	return call{c.name + " durably", strings.ReplaceAll(c.text, "{durable}", ", durable => true")}
 }
 
-// A cast is the sessions that one transaction works on.
+// A cast is the set of sessions that one transaction works on.
 type cast struct {
 	subject      string
 	victim, mate string // tokens of two sessions of the subject
 	other        string // token of an anonymous session that is due for a touch
 }
 
-// newCast makes a cast, and an expired session for reap to delete.
+// newCast makes a cast, with an expired session for reap.
 func (d *lossyDatabase) newCast(t *testing.T) cast {
 	t.Helper()
 	d.casts++
@@ -80,7 +81,7 @@ func (d *lossyDatabase) newCast(t *testing.T) cast {
 	return c
 }
 
-// texts writes the cast's tokens into the calls. An answer as text has the same form in every protocol.
+// texts puts the cast's tokens into the calls. An answer as text has one form in every protocol.
 func (c cast) texts(calls ...call) (texts []string) {
 	names := strings.NewReplacer("{subject}", quoted(c.subject), "{victim}", quoted(c.victim),
 		"{mate}", quoted(c.mate), "{other}", quoted(c.other), "{durable}", "")
@@ -92,7 +93,7 @@ func (c cast) texts(calls ...call) (texts []string) {
 
 func quoted(word string) string { return "'" + word + "'" }
 
-// A shape is a way to do several calls in one transaction. It returns what each call answered.
+// A shape is a way to make several calls in one transaction. It returns the answers.
 type shape struct {
 	name string
 	run  func(ctx context.Context, conn *pgx.Conn, texts []string) ([]string, error)
@@ -100,7 +101,7 @@ type shape struct {
 
 var shapes = []shape{
 	{"one statement", func(ctx context.Context, conn *pgx.Conn, texts []string) ([]string, error) {
-		return execute(ctx, conn, "SELECT "+strings.Join(texts, ", "))
+		return sendEach(ctx, conn, "SELECT "+strings.Join(texts, ", "))
 	}},
 	{"one query string", func(ctx context.Context, conn *pgx.Conn, texts []string) ([]string, error) {
 		results, err := conn.PgConn().Exec(ctx, "SELECT "+strings.Join(texts, "; SELECT ")).ReadAll()
@@ -111,7 +112,7 @@ var shapes = []shape{
 		for _, text := range texts {
 			statements = append(statements, "SELECT "+text)
 		}
-		return execute(ctx, conn, append(statements, "COMMIT")...)
+		return sendEach(ctx, conn, append(statements, "COMMIT")...)
 	}},
 	{"a pipeline", func(ctx context.Context, conn *pgx.Conn, texts []string) ([]string, error) {
 		answers, batch := make([]string, len(texts)), &pgx.Batch{}
@@ -125,12 +126,12 @@ var shapes = []shape{
 		for _, text := range texts {
 			statements = append(statements, "SAVEPOINT a", "SELECT "+text, "RELEASE a")
 		}
-		return execute(ctx, conn, append(statements, "COMMIT")...)
+		return sendEach(ctx, conn, append(statements, "COMMIT")...)
 	}},
 }
 
-// execute sends one statement after the other, each by the extended protocol.
-func execute(ctx context.Context, conn *pgx.Conn, statements ...string) (answers []string, err error) {
+// sendEach sends each statement by the extended protocol.
+func sendEach(ctx context.Context, conn *pgx.Conn, statements ...string) (answers []string, err error) {
 	for _, statement := range statements {
 		result := conn.PgConn().ExecParams(ctx, statement, nil, nil, nil, nil).Read()
 		if result.Err != nil {
@@ -152,23 +153,20 @@ func answersIn(results ...*pgconn.Result) (answers []string) {
 	return answers
 }
 
-// A lossyDatabase belongs to a server that loses at a crash every commit that did not wait for the disk. The
-// caller does the calls, and the watcher reads how far the WAL is flushed.
+// A lossyDatabase belongs to a server whose crash loses every commit that did not wait for the disk. The
+// caller makes the calls, and the watcher reads the flush position of the WAL.
 type lossyDatabase struct {
 	*database
 	caller, watcher *pgx.Conn
 	casts           int
 }
 
-// newLossyDatabase makes a database in a cluster of its own, whose processes sleep for as long as PostgreSQL
-// allows.
+// newLossyDatabase starts a cluster whose background processes sleep for as long as PostgreSQL allows.
 func newLossyDatabase(t *testing.T) *lossyDatabase {
 	t.Helper()
-	cluster, err := pgcluster.Start(t.Context(), &pgcluster.Options{Settings: map[string]string{
+	cluster := sessiontest.StartCluster(t, &pgcluster.Options{Settings: map[string]string{
 		"wal_writer_delay": "10s", "bgwriter_delay": "10s", "checkpoint_timeout": "1h", "autovacuum": "off",
 	}})
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Close()) })
 	d := &lossyDatabase{database: newDatabaseIn(t, cluster)}
 	d.primary.MustExec(`
 		CREATE TABLE own (n integer);
@@ -178,23 +176,23 @@ func newLossyDatabase(t *testing.T) *lossyDatabase {
 }
 
 // stopFlushing connects the caller and the watcher, and stops the WAL writer and the background writer. It
-// stops them asleep, because a stopped process keeps its locks.
+// stops them while they sleep, because a stopped process keeps its locks.
 func (d *lossyDatabase) stopFlushing(t *testing.T) {
 	t.Helper()
-	d.caller, d.watcher = connect(t, d.primaryDSN()), connect(t, d.primaryDSN())
+	d.caller, d.watcher = connect(t, d.PrimaryDSN()), connect(t, d.PrimaryDSN())
 	eventually(t, "the WAL writer and the background writer sleep", func() bool {
 		return get[int](t, d.primary, `
 			SELECT count(*)
 			FROM pg_stat_activity
 			WHERE backend_type IN ('walwriter', 'background writer') AND wait_event_type = 'Activity'`) == 2
 	})
-	// Both names have this word in them.
-	must(t, d.cluster.Primary.Signal("writer", syscall.SIGSTOP))
-	// The first run reads the catalog, and may write WAL by it.
+	// The names of both processes contain this word.
+	must(t, d.Cluster.Primary.Signal("writer", syscall.SIGSTOP))
+	// The first run may write WAL, because it reads the catalog.
 	d.flushed(t)
 }
 
-// connect opens a connection that prepares no statements, so that a batch is one pipeline with one Sync.
+// connect opens a connection without prepared statements, so that a batch is one pipeline with one Sync.
 func connect(t *testing.T, dsn string) *pgx.Conn {
 	t.Helper()
 	config, err := pgx.ParseConfig(dsn)
@@ -206,8 +204,8 @@ func connect(t *testing.T, dsn string) *pgx.Conn {
 	return conn
 }
 
-// flushed tells whether all WAL is on disk. When the last record ends at the end of a page, the insert
-// position is behind the header of the next page, and no record lies between.
+// flushed reports whether all WAL is on disk. After a record that ends with its page, the insert position
+// lies behind the header of the next page, and no record is missing.
 func (d *lossyDatabase) flushed(t *testing.T) bool {
 	t.Helper()
 	var inserted, flushed, page int64
@@ -221,15 +219,14 @@ func (d *lossyDatabase) flushed(t *testing.T) bool {
 	return missing == 0 || flushed%page == 0 && (missing == shortHeader || missing == longHeader)
 }
 
-// setDefault sets the caller's default of synchronous_commit.
+// setDefault sets synchronous_commit for the caller's connection.
 func (d *lossyDatabase) setDefault(t *testing.T, synchronousCommit string) {
 	t.Helper()
 	_, err := d.caller.Exec(t.Context(), "SET synchronous_commit = "+synchronousCommit)
 	must(t, err)
 }
 
-// commit does the calls in one transaction, checks that each has done its work, and tells whether the commit
-// is on disk.
+// commit makes the calls in one transaction, checks each answer, and reports whether the commit is on disk.
 func (d *lossyDatabase) commit(t *testing.T, s shape, c cast, calls ...call) bool {
 	t.Helper()
 	answers, err := s.run(t.Context(), d.caller, c.texts(calls...))
@@ -246,7 +243,7 @@ func (d *lossyDatabase) commit(t *testing.T, s shape, c cast, calls ...call) boo
 	return flushed
 }
 
-// named lists calls in their order.
+// named returns the names of calls in their order.
 func named(calls []call) string {
 	var names []string
 	for _, call := range calls {
@@ -255,7 +252,7 @@ func named(calls []call) string {
 	return strings.Join(names, ", then ")
 }
 
-// opens tells whether a token opens a session.
+// opens reports whether a token opens a session.
 func (d *lossyDatabase) opens(t *testing.T, token string) bool {
 	t.Helper()
 	return get[bool](t, d.primary, "SELECT EXISTS (SELECT FROM sessionsql.find_session($1))", token)
@@ -286,31 +283,31 @@ func TestALogoutIsOnDiskWhateverAsynchronousCallSharesItsTransaction(t *testing.
 			}
 		}
 	}
-	t.Logf("%d transactions", count)
+	t.Logf("the log has %d transactions", count)
 }
 
 func TestALogoutSurvivesACrashBesideAnAsynchronousCall(t *testing.T) {
 	d := newLossyDatabase(t)
 	random := seeded(t)
-	// Savepoints are last and left out, because they commit as a transaction block does.
+	// Savepoints are left out, because they commit as a transaction block does.
 	for _, s := range shapes[:len(shapes)-1] {
-		// Each shape has every logout and every asynchronous call once.
+		// Each shape meets every logout and every asynchronous call once.
 		logouts := random.Perm(len(logoutCalls))
 		for i, last := range asynchronousCalls {
 			logout := logoutCalls[logouts[i]]
 			t.Run(fmt.Sprintf("%s, %s, %s", s.name, logout.name, last.name), func(t *testing.T) {
-				d.primary = open(t, d.primaryDSN())
+				d.primary = open(t, d.PrimaryDSN())
 				c := d.newCast(t)
-				flush(d.primary)
+				flush(t, d.primary)
 				d.stopFlushing(t)
 				flushed := d.commit(t, s, c, logout, last)
 				lost := get[string](t, d.primary, "SELECT sessionsql.new_session('lost')")
-				must(t, d.cluster.Primary.Kill())
-				must(t, d.cluster.Primary.Start(t.Context()))
-				d.primary = open(t, d.primaryDSN())
+				must(t, d.Cluster.Primary.Kill())
+				must(t, d.Cluster.Primary.Start(t.Context()))
+				d.primary = open(t, d.PrimaryDSN())
 				back := d.opens(t, c.victim)
 				if back {
-					t.Error("the session is back")
+					t.Error("the revoked session is back")
 				}
 				if back == flushed {
 					t.Errorf("the crash and the flush position disagree: flushed %v, back %v", flushed, back)
@@ -319,7 +316,7 @@ func TestALogoutSurvivesACrashBesideAnAsynchronousCall(t *testing.T) {
 					t.Error("another session is lost")
 				}
 				if d.opens(t, lost) {
-					t.Error("an asynchronous commit is kept, so this test shows nothing")
+					t.Error("an asynchronous commit is kept, so this test proves nothing")
 				}
 			})
 		}
@@ -341,7 +338,7 @@ func TestAnAsynchronousCallAloneDoesNotWaitForTheDisk(t *testing.T) {
 	}
 }
 
-// ownWrite is a call that writes into a table of the caller.
+// ownWrite is a call that writes to a table of the caller.
 var ownWrite = call{"the caller's write", "own_write()"}
 
 func TestAnAsynchronousCallLeavesWhatWasWrittenBeforeDurable(t *testing.T) {

@@ -19,7 +19,7 @@ func ExampleStore_Rotate() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// At login the session keeps its cart, and gets an owner and a new token. Whoever knew the old one is not logged in.
+	// At login the session keeps its cart, and gets an owner and a new token. The old token opens nothing.
 	token, err := store.Rotate(ctx, anonymous, &sessionsql.RotateOptions{Subject: "ann"})
 	if err != nil {
 		log.Fatal(err)
@@ -29,7 +29,7 @@ func ExampleStore_Rotate() {
 	_, err = store.Lookup(ctx, anonymous)
 	fmt.Println(err)
 
-	// Every so often it gets another one. What is under way with the old one ends well.
+	// Later rotates leave the old token a grace of 10 seconds, for requests that are under way with it.
 	renewed, err := store.Rotate(ctx, token, nil)
 	if err != nil {
 		log.Fatal(err)

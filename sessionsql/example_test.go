@@ -26,7 +26,8 @@ func openStore(ctx context.Context) *sessionsql.Store {
 
 func Example() {
 	ctx := context.Background()
-	store, err := sessionsql.Open(ctx, primaryDSN, []string{replicaDSN}, &sessionsql.Options{IdleTimeout: 30 * time.Minute})
+	options := &sessionsql.Options{IdleTimeout: 30 * time.Minute}
+	store, err := sessionsql.Open(ctx, primaryDSN, []string{replicaDSN}, options)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -39,7 +40,8 @@ func Example() {
 			return
 		}
 		http.SetCookie(w, &http.Cookie{
-			Name: "session", Value: string(token), Path: "/", HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
+			Name: "session", Value: string(token), Path: "/",
+			HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteLaxMode,
 		})
 	}
 	page := func(w http.ResponseWriter, r *http.Request) {
@@ -281,7 +283,7 @@ func ExampleStore_Touch() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(store.Touch(ctx, token)) // a connection held open, say, that is a use and no read
+	fmt.Println(store.Touch(ctx, token)) // for a use that reads nothing, such as an open WebSocket
 	fmt.Println(store.Touch(ctx, "forged"))
 	// Output:
 	// <nil>
@@ -311,7 +313,8 @@ func ExampleStore_Flush() {
 
 func ExampleStore_Reap() {
 	ctx := context.Background()
-	store, err := sessionsql.Open(ctx, primaryDSN, nil, &sessionsql.Options{ReapInterval: -1}) // a job of our own does it
+	// A job of our own reaps, and not the Store.
+	store, err := sessionsql.Open(ctx, primaryDSN, nil, &sessionsql.Options{ReapInterval: -1})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -325,8 +328,8 @@ func ExampleStore_Reap() {
 			break
 		}
 	}
-	fmt.Println("the whole table was looked through")
-	// Output: the whole table was looked through
+	fmt.Println("the reaper has come to the end of the table")
+	// Output: the reaper has come to the end of the table
 }
 
 func ExampleStore_Stats() {

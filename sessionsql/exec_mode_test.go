@@ -5,20 +5,21 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// Poolers and proxies decide which of pgx's protocol modes a program can use.
-func TestEveryExecMode(t *testing.T) {
-	for _, mode := range []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"} {
+// A pooler or proxy determines which of pgx's protocol modes a program can use.
+func TestStoreWorksInEveryExecMode(t *testing.T) {
+	for _, mode := range execModes {
 		t.Run(mode, func(t *testing.T) {
 			d := newDatabase(t)
-			store, err := sessionsql.Open(t.Context(), d.primaryDSN()+"&default_query_exec_mode="+mode, nil, quiet())
-			must(t, err)
-			defer func() { must(t, store.Close(t.Context())) }()
-			payloads := []string{"", `{"quote": "'\"\\", "brace": "{}"}`, "NULL", "日本語\n" + strings.Repeat("long ", 1000)}
+			store := sessiontest.OpenStore(t, d.PrimaryDSN()+"&default_query_exec_mode="+mode, nil, nil)
+			defer closeStore(t, store)
+			long := "日本語\n" + strings.Repeat("long ", 1000)
+			payloads := []string{"", `{"quote": "'\"\\", "brace": "{}"}`, "NULL", long}
 			var wait sync.WaitGroup
-			for i := range 64 { // enough to travel in batches
+			for i := range 64 { // enough callers for batches
 				wait.Go(func() {
 					payload := payloads[i%len(payloads)]
 					own := &sessionsql.InsertOptions{Subject: strings.Repeat("it's", i%2)}
@@ -28,11 +29,13 @@ func TestEveryExecMode(t *testing.T) {
 						return
 					}
 					sess, err := store.Lookup(t.Context(), token)
-					if err != nil || sess.Payload != payload || sess.Subject != own.Subject || sess.Version != 1 {
-						t.Errorf("%d: %q, %v", i, sess.Payload, err)
+					if err != nil || sess.Payload != payload || sess.Subject != own.Subject ||
+						sess.Version != 1 {
+						t.Errorf("exec mode %d: payload %q, error %v", i, sess.Payload, err)
 					}
-					if version, err := store.Update(t.Context(), token, payload+"!", 1); err != nil || version != 2 {
-						t.Errorf("%d: version %d, %v", i, version, err)
+					version, err := store.Update(t.Context(), token, payload+"!", 1)
+					if err != nil || version != 2 {
+						t.Errorf("exec mode %d: version %d, error %v", i, version, err)
 					}
 					if _, err := store.Update(t.Context(), token, "late", 1); err != sessionsql.ErrConflict {
 						t.Errorf("%d: %v", i, err)
@@ -44,7 +47,7 @@ func TestEveryExecMode(t *testing.T) {
 			}
 			wait.Wait()
 			must(t, store.Flush(t.Context()))
-			must1[sessionsql.ReapResult](t)(store.Reap(t.Context()))
+			mustReap(t, store)
 		})
 	}
 }

@@ -9,29 +9,31 @@ import (
 	"time"
 
 	"github.com/jmoiron/sqlx"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// Here time has to pass while a call waits for a lock, because a row whose time the lock's holder changes is
-// another case. All calls of a test wait at once, for half a second.
+// In these tests a session expires while a call waits for a lock. Changing the session's time instead would
+// be another case, because the lock's holder would have to write it. All calls of a test wait together.
 
-// A wait is a call that waits for a lock while the time of its session is up.
+// A wait is a call whose session expires while the call waits for a lock.
 type wait struct {
 	name  string
-	hold  string // the statement that locks the row first; empty where another lock is waited for
-	end   string // of the transaction that holds the lock: COMMIT or ROLLBACK
-	ends  string // the column of the time
-	on    string // the row of that column: {id} or {own}
-	call  string // the statement that waits, and answers one value
-	want  string // that answer
-	after string // an expression over the row {id}, called s, afterwards
-	left  string // its value; empty for no row; dead allows no row as well
+	hold  string // the statement that locks the row first; empty for another lock
+	end   string // COMMIT or ROLLBACK of the transaction that holds the lock
+	ends  string // the column of the time that passes
+	on    string // the row of that column, {id} or {own}
+	call  string // the waiting statement, which returns one value
+	want  string // the expected value
+	after string // an expression over the row {id}, called s, after the call
+	left  string // the expected value of it; empty for no row; dead for no row or a dead one
 
 	id, own int64 // own is another session of the same subject
 	answer  chan string
 }
 
-// text fills in the two sessions of a wait, {id} and {own}. Both have the secret 's', before it 'old', and
-// the subject {subject}.
+// text replaces {id}, {own} and {subject} in a statement. Both sessions have the secret 's', and 'old' before
+// it.
 func (w *wait) text(statement string) string {
 	return strings.NewReplacer(
 		"{id}", strconv.FormatInt(w.id, 10), "{own}", strconv.FormatInt(w.own, 10),
@@ -39,10 +41,10 @@ func (w *wait) text(statement string) string {
 	).Replace(statement)
 }
 
-// make makes the sessions of a wait, both with much time left.
+// make makes the two sessions of a wait, which do not expire soon.
 func (w *wait) make(t *testing.T, d *database) {
 	t.Helper()
-	ids := d.fill(t, 2, "10 minutes") // due for a touch
+	ids := d.fill(t, 2, "10 minutes") // the sessions are due for a touch
 	w.id, w.own = ids[0], ids[1]
 	d.primary.MustExec(w.text(`UPDATE sessionsql.session
 		SET subject = '{subject}', payload = 'p', secret_hash = sha256('s'),
@@ -50,31 +52,23 @@ func (w *wait) make(t *testing.T, d *database) {
 		WHERE id IN ({id}, {own})`))
 }
 
-// connection is one that its caller keeps for itself.
+// connection takes a connection out of the pool, and returns its process too.
 func (d *database) connection(t *testing.T) (conn *sqlx.Conn, pid int) {
 	t.Helper()
-	conn = must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
-	must(t, conn.GetContext(t.Context(), &pid, "SELECT pg_backend_pid()"))
-	return conn, pid
+	conn = d.conn(t)
+	return conn, testkit.Get[int](t, conn, "SELECT pg_backend_pid()")
 }
 
-func sendOn(t *testing.T, conn *sqlx.Conn, statement string) {
-	t.Helper()
-	if _, err := conn.ExecContext(t.Context(), statement); err != nil {
-		t.Fatalf("%s: %v", statement, err)
-	}
-}
-
-// pass has each wait's call wait until its session's time is up, and checks the answers. The statement lock,
-// where it is given, locks what all of them need. It returns false when time was up before everybody waited.
+// pass makes each call wait until its session has expired, and checks the answers. The statement lock takes a
+// lock that all calls need. pass returns false if the time was up before all calls waited.
 func (d *database) pass(t *testing.T, waits []*wait, lock string, soon time.Duration) bool {
 	t.Helper()
 	var holders []func()
 	hold := func(statement, end string) {
 		conn, _ := d.connection(t)
-		sendOn(t, conn, "BEGIN")
-		sendOn(t, conn, statement)
-		holders = append(holders, func() { sendOn(t, conn, end); must(t, conn.Close()) })
+		execute(t, conn, "BEGIN")
+		execute(t, conn, statement)
+		holders = append(holders, func() { execute(t, conn, end); must(t, conn.Close()) })
 	}
 	callers := make([]*sqlx.Conn, len(waits))
 	pids := make([]int, len(waits))
@@ -138,7 +132,7 @@ func (d *database) pass(t *testing.T, waits []*wait, lock string, soon time.Dura
 	return inTime
 }
 
-// answered names a call that has its answer.
+// answered returns the name of a call that has its answer.
 func answered(waits []*wait) string {
 	for _, w := range waits {
 		if len(w.answer) > 0 {
@@ -148,11 +142,11 @@ func answered(waits []*wait) string {
 	return ""
 }
 
-// passAll gives slow machines more time to get everybody waiting.
+// passAll repeats pass with more time, because a slow machine needs longer until all calls wait.
 func (d *database) passAll(t *testing.T, waits []*wait, lock string) {
 	t.Helper()
 	for soon := 500 * time.Millisecond; !d.pass(t, waits, lock, soon); soon *= 2 {
-		t.Logf("not everybody waited within %v", soon)
+		t.Logf("some call did not wait within %v", soon)
 	}
 }
 
@@ -161,12 +155,12 @@ const (
 	lockRow   = "SELECT FROM sessionsql.session WHERE id = {id} FOR UPDATE"
 	labelRow  = "UPDATE sessionsql.session SET label = 'l' WHERE id = {id}"
 	touchRow  = "SELECT sessionsql.touch_batch(ARRAY[{id}::bigint])"
-	// state is dead only for a row that was not written either.
+	// The state is dead only if the call did not write the row.
 	state = `CASE WHEN s.expires_at > clock_timestamp() THEN 'alive'
 		WHEN s.payload = 'p' AND s.version = 1 THEN 'dead' ELSE 'dead, but written' END`
 )
 
-// A waitingCall is a call on the session {id}, and what it answers for a dead and for a live one.
+// A waitingCall is a call on the session {id}, with its answers for a dead and for a live session.
 type waitingCall struct{ name, call, dead, alive, left string }
 
 var revokeListed = waitingCall{
@@ -186,7 +180,7 @@ var waitingCalls = []waitingCall{
 	{"revoke_subject", "sessionsql.revoke_subject('{subject}', {own})", "0", "1", ""},
 }
 
-// skippingCalls leave a locked row out, and wait only for the table.
+// skippingCalls skip a locked row, and wait only for a lock on the table.
 var skippingCalls = []waitingCall{
 	{"touch_batch", "sessionsql.touch_batch(ARRAY[{id}::bigint])", "0", "1", "alive"},
 	{
@@ -238,7 +232,7 @@ func TestASessionThatExpiresWhileACallWaitsForTheTableStaysDead(t *testing.T) {
 
 func TestBatchesLeaveALockedRowOut(t *testing.T) {
 	d := newDatabase(t)
-	impatient := open(t, d.primaryDSN()+"&lock_timeout=10s")
+	impatient := open(t, d.PrimaryDSN()+"&lock_timeout=10s")
 	for _, c := range skippingCalls {
 		w := c.wait("", "", "", false)
 		w.make(t, d)
@@ -265,7 +259,7 @@ func TestACapThatWaitedForItsTurnSparesTheOthersOfAnExpiredSession(t *testing.T)
 	d.passAll(t, []*wait{w}, "")
 }
 
-// whileGraceEnds is a wait for a row or the table while the grace of the secret 'old' of a session ends.
+// whileGraceEnds returns a wait during which the grace of the secret 'old' ends.
 func whileGraceEnds(c waitingCall, name, hold, end, on string) *wait {
 	w := c.wait(name, hold, end, false)
 	w.ends, w.on, w.after, w.left = "previous_until", on, "s.payload || s.version", "p1"
@@ -311,7 +305,7 @@ func TestALogoutWhoseGraceEndsWhileItWaitsEndsNothing(t *testing.T) {
 	d.passAll(t, []*wait{whileGraceEnds(revoke, "locked table", "", "", "{id}")}, lockTable)
 }
 
-// Whoever ends another session has to be logged in when it ends.
+// Only a live session may end another, so it must live when the lock is free.
 func TestASessionThatExpiresWhileItWaitsEndsNoOther(t *testing.T) {
 	d := newDatabase(t)
 	whileOwnExpires := func(name, hold string) *wait {

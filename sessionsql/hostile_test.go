@@ -11,17 +11,18 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// malformed writes a token that is none, of one of many kinds.
+// malformed returns a text that is no token, of one of many kinds.
 func malformed(random *rand.Rand, good sessionsql.Token, buffer []byte) sessionsql.Token {
 	const base64url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	const alien = "+/=.~%&;'\"\\ \n\r\t\x00\x01\x7f\x80\xc3\xff"
 	buffer = buffer[:0]
 	letter := func() byte { return base64url[random.IntN(len(base64url))] }
 	switch random.IntN(6) {
-	case 0: // any other length
+	case 0: // a wrong length
 		n := random.IntN(80)
 		for range n {
 			buffer = append(buffer, letter())
@@ -29,15 +30,15 @@ func malformed(random *rand.Rand, good sessionsql.Token, buffer []byte) sessions
 		if n == 32 {
 			buffer = buffer[:31]
 		}
-	case 1: // any bytes
+	case 1: // random bytes
 		for range 32 {
 			buffer = append(buffer, byte(random.Uint32()))
 		}
 		buffer[random.IntN(32)] = alien[random.IntN(len(alien))]
-	case 2: // the good one with one character of another alphabet
+	case 2: // the good token with a character of another alphabet
 		buffer = append(buffer, good...)
 		buffer[random.IntN(32)] = alien[random.IntN(len(alien))]
-	case 3: // the good one, cut or with something in front, inside or behind
+	case 3: // the good token, cut or with an added character
 		at := random.IntN(len(good))
 		buffer = append(append(append(buffer, good[:at]...), alien[random.IntN(len(alien))]), good[at:]...)
 		if random.IntN(2) == 0 {
@@ -47,7 +48,7 @@ func malformed(random *rand.Rand, good sessionsql.Token, buffer []byte) sessions
 		raw, _ := base64.RawURLEncoding.DecodeString(string(good))
 		binary.BigEndian.PutUint64(raw, random.Uint64()|1<<63)
 		buffer = base64.RawURLEncoding.AppendEncode(buffer, raw)
-	case 5: // id 0, with the right secret
+	case 5: // id 0 with the right secret
 		raw, _ := base64.RawURLEncoding.DecodeString(string(good))
 		binary.BigEndian.PutUint64(raw, 0)
 		buffer = base64.RawURLEncoding.AppendEncode(buffer, raw)
@@ -55,28 +56,28 @@ func malformed(random *rand.Rand, good sessionsql.Token, buffer []byte) sessions
 	return sessionsql.Token(buffer)
 }
 
-// forged writes a token that is well-formed, and opens nothing.
+// forged returns a token in the right form that opens nothing.
 func forged(random *rand.Rand, good sessionsql.Token) sessionsql.Token {
 	raw, _ := base64.RawURLEncoding.DecodeString(string(good))
 	secret := raw[8:]
 	stored := sha256.Sum256(secret)
 	switch random.IntN(7) {
-	case 0: // the right id with a secret that is wrong in one bit
+	case 0: // the right id with one wrong bit in the secret
 		secret[random.IntN(16)] ^= 1 << random.IntN(8)
-	case 1: // the right id with any secret
+	case 1: // the right id with a random secret
 		binary.BigEndian.PutUint64(secret, random.Uint64())
 	case 2: // the stored hash as the secret
 		copy(secret, stored[:16])
 	case 3:
 		copy(secret, stored[16:])
-	case 4: // the right secret with the largest id, or any
+	case 4: // the right secret with the largest id or a random one
 		binary.BigEndian.PutUint64(raw, []uint64{math.MaxInt64, random.Uint64()>>1 | 1<<40}[random.IntN(2)])
-	case 5: // with another session's id
+	case 5: // the right secret with another session's id
 		binary.BigEndian.PutUint64(raw, binary.BigEndian.Uint64(raw)^uint64(1+random.IntN(7)))
 		if binary.BigEndian.Uint64(raw) == 0 {
 			raw[7] = 255
 		}
-	case 6: // no secret
+	case 6: // a secret of zeros
 		clear(secret)
 	}
 	return sessionsql.Token(base64.RawURLEncoding.EncodeToString(raw))
@@ -85,13 +86,13 @@ func forged(random *rand.Rand, good sessionsql.Token) sessionsql.Token {
 func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const hostile, wellFormed, malformedCallers, forgingCallers = 1_000_000, 50_000, 4, 64
 	good := make([]sessionsql.Token, 8)
 	for i := range good {
-		good[i] = newToken(t)(store.Insert(t.Context(), "p", nil))
+		good[i] = mustInsert(t, store, "p", nil)
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 
 	var accepted, wrong, opened atomic.Int64
 	var wait sync.WaitGroup
@@ -106,7 +107,7 @@ func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 		}
 	}
 	caller := func(work func(*rand.Rand)) {
-		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		own := testkit.Fork(random)
 		wait.Go(func() { work(own) })
 	}
 	for range malformedCallers {
@@ -121,8 +122,9 @@ func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 		caller(func(random *rand.Rand) {
 			for i := range wellFormed / forgingCallers {
 				expect(forged(random, good[random.IntN(len(good))]))
-				if i%50 == 0 { // who is what they say travels in the same batches
-					if sess, err := store.Lookup(t.Context(), good[random.IntN(len(good))]); err != nil || sess.Payload != "p" {
+				if i%50 == 0 { // good tokens travel in the same batches
+					if sess, err := store.Lookup(t.Context(), good[random.IntN(len(good))]); err != nil ||
+						sess.Payload != "p" {
 						t.Errorf("a good token opens %q, %v", sess.Payload, err)
 					}
 					opened.Add(1)
@@ -134,25 +136,27 @@ func TestAMillionHostileTokensOpenNothing(t *testing.T) {
 	if accepted.Load() != 0 || wrong.Load() != 0 {
 		t.Errorf("%d hostile tokens were accepted, %d got another error", accepted.Load(), wrong.Load())
 	}
-	// What is malformed is found out without a round trip.
+	// The Store refuses a malformed token without a round trip.
 	sent := int64(wellFormed/forgingCallers*forgingCallers) + opened.Load()
 	if stats := store.Stats(); stats.Lookups != sent || stats.PrimaryReads+stats.ReplicaReads != sent {
-		t.Errorf("%d lookups were sent and %d answered, want %d", stats.Lookups, stats.PrimaryReads+stats.ReplicaReads, sent)
+		t.Errorf("%d lookups were sent and %d answered, want %d",
+			stats.Lookups, stats.PrimaryReads+stats.ReplicaReads, sent)
 	}
 	if pending := store.Stats().TouchesPending; pending != int64(len(good)) {
-		t.Errorf("%d sessions are to be kept alive, want %d: a hostile lookup counts as a use", pending, len(good))
+		t.Errorf("%d touches are pending, want %d because a hostile lookup must not touch a session",
+			pending, len(good))
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != len(good) {
+	if n := d.countAll(t); n != len(good) {
 		t.Errorf("%d rows, want %d", n, len(good))
 	}
 }
 
-// The same through every other verb, which share the parser but not the SQL.
+// Every verb uses the same parser, but other SQL.
 func TestHostileTokensMoveNoVerb(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	good := newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann"}))
+	store := d.Store(t, nil)
+	good := mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "ann"})
 	var tokens []sessionsql.Token
 	for range 100 {
 		tokens = append(tokens, forged(random, good), malformed(random, good, nil))
@@ -164,7 +168,7 @@ func TestHostileTokensMoveNoVerb(t *testing.T) {
 			for _, token := range part {
 				mustBeDead(t, store, token, "a hostile token")
 				if token == "" {
-					continue // spares nobody, and is no token
+					continue // because an empty token is allowed there
 				}
 				if _, err := store.RevokeSubject(t.Context(), "ann", token); err != sessionsql.ErrNoSession {
 					t.Errorf("RevokeSubject except a hostile token: %v", err)

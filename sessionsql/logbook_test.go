@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// told is a log handler that keeps what it was told, and when.
+// A told keeps the records of a log.
 type told struct {
 	slog.Handler
 	records []slog.Record
@@ -31,7 +31,7 @@ func attr(r slog.Record, key string) (value slog.Value) {
 	return value
 }
 
-// watched returns the servers of a Store that is watched by the test alone, and its log.
+// watched returns the servers of a Store whose states the test alone changes, and its log.
 func watched(t *testing.T, replicas int) ([]*node, *told) {
 	t.Helper()
 	log := &told{}
@@ -66,7 +66,7 @@ func TestAChangeOfStateIsLoggedOnceAndAtOnce(t *testing.T) {
 		for i, want := range []struct {
 			level      slog.Level
 			text, node string
-			when       int // in seconds since the first look
+			when       int // seconds after the first look
 			after      time.Duration
 		}{
 			{slog.LevelWarn, "sessionsql: primary does not answer", "primary", 2, 0},
@@ -91,9 +91,9 @@ func TestAChangeOfStateIsLoggedOnceAndAtOnce(t *testing.T) {
 	})
 }
 
-// TestServersThatComeAndGoFillNoLog flaps four servers in turn with every look for two minutes. Every change
-// is told of by a line or counted in one, no minute has twenty lines, and each server's last line is how it
-// stands.
+// TestServersThatComeAndGoFillNoLog makes four servers change their state with every look for two minutes.
+// Each change has a line of its own or counts in one, a minute has fewer than twenty lines, and each server's
+// last line tells its final state.
 func TestServersThatComeAndGoFillNoLog(t *testing.T) {
 	for _, endsWell := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

@@ -19,10 +19,13 @@ import (
 
 func TestNoSessionUnwrapsToErrNoRows(t *testing.T) {
 	if !errors.Is(sessionsql.ErrNoSession, sql.ErrNoRows) {
-		t.Error("it does not")
+		t.Error("ErrNoSession does not unwrap to sql.ErrNoRows")
 	}
-	if errors.Is(sessionsql.ErrUnavailable, sql.ErrNoRows) || !errors.Is(sessionsql.ErrReadOnly, sessionsql.ErrUnavailable) {
-		t.Error("unavailable is mistaken for no session, or read-only not for unavailable")
+	if errors.Is(sessionsql.ErrUnavailable, sql.ErrNoRows) {
+		t.Error("ErrUnavailable unwraps to sql.ErrNoRows")
+	}
+	if !errors.Is(sessionsql.ErrReadOnly, sessionsql.ErrUnavailable) {
+		t.Error("ErrReadOnly does not unwrap to ErrUnavailable")
 	}
 }
 
@@ -38,7 +41,7 @@ func TestLookupPlansAnIndexScanByIDAlone(t *testing.T) {
 	}
 }
 
-// A prepared batch keeps one plan, for batches of any length, and finds rows by id however the table has grown since.
+// A prepared batch keeps one plan for every length, and finds rows by id after the table has grown.
 func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 	for name, withRoles := range map[string]bool{"inlined": false, "definer": true} {
 		t.Run(name, func(t *testing.T) {
@@ -46,13 +49,12 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 			if withRoles {
 				installRoles(t, d.primary)
 			}
-			conn, err := d.primary.Connx(t.Context())
-			must(t, err)
-			defer func() { _ = conn.Close() }()
+			conn := d.conn(t)
 			lookUp := func(on db.DBTX, ids []int64) int {
 				params := db.LookupBatchParams{IDs: ids}
 				for _, id := range ids {
-					params.SecretHashes = append(params.SecretHashes, sha256.Sum256([]byte(strconv.FormatInt(id, 10))))
+					params.SecretHashes = append(params.SecretHashes,
+						sha256.Sum256([]byte(strconv.FormatInt(id, 10))))
 				}
 				rows, err := db.New().LookupBatch(t.Context(), on, params)
 				must(t, err)
@@ -74,14 +76,16 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 				lookUp(conn, make([]int64, 1+5*n))
 			}
 			var plans []struct{ Generic, Custom int64 }
-			must(t, conn.SelectContext(t.Context(), &plans, `SELECT generic_plans AS generic, custom_plans AS custom
+			must(t, conn.SelectContext(t.Context(), &plans, `
+				SELECT generic_plans AS generic, custom_plans AS custom
 				FROM pg_prepared_statements WHERE statement LIKE '-- name: LookupBatch%'`))
 			if len(plans) != 2 {
-				t.Errorf("%d statements instead of one each way", len(plans))
+				t.Errorf("the server has %d statements, want one of each exec mode", len(plans))
 			}
 			for _, each := range plans {
-				if each.Generic == 0 || each.Custom > 5 { // the server tries five before it compares
-					t.Errorf("planned anew: %+v", each)
+				// the server makes five custom plans before it compares
+				if each.Generic == 0 || each.Custom > 5 {
+					t.Errorf("the server planned the statement again: %+v", each)
 				}
 			}
 
@@ -95,7 +99,8 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 					tx, err := conn.BeginTxx(t.Context(), nil)
 					must(t, err)
 					count := func() scans {
-						return get[scans](t, tx, `SELECT seq_scan AS table, idx_scan AS index FROM pg_stat_xact_user_tables
+						return get[scans](t, tx, `
+							SELECT seq_scan AS table, idx_scan AS index FROM pg_stat_xact_user_tables
 							WHERE schemaname = 'sessionsql' AND relname = 'session'`)
 					}
 					before := count()
@@ -104,7 +109,8 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 					}
 					after := count()
 					if after.Table != before.Table || after.Index != before.Index+2*int64(n) {
-						t.Errorf("analyzed %v: a batch of %d went from %+v to %+v", analyzed, n, before, after)
+						t.Errorf("analyzed %v: a batch of %d went from %+v to %+v",
+							analyzed, n, before, after)
 					}
 					must(t, tx.Rollback())
 				}
@@ -115,53 +121,55 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 
 func TestLookupReadsFromTheReplica(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
-	d.catchUp(t)
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
+	d.CatchUp(t)
 	for range 10 {
-		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+		mustLookup(t, store, token)
 	}
-	if stats := store.Stats(); stats.ReplicaReads != 10 || stats.PrimaryReads != 0 || !stats.Replicas[0].Usable {
-		t.Errorf("%+v", stats)
+	stats := store.Stats()
+	if stats.ReplicaReads != 10 || stats.PrimaryReads != 0 || !stats.Replicas[0].Usable {
+		t.Errorf("the replica did not answer every lookup: %+v", stats)
 	}
 }
 
 func TestReplicaMissIsAskedAgainOnThePrimary(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")
 	defer d.replica.MustExec("SELECT pg_wal_replay_resume()")
 	tokens := make([]sessionsql.Token, 200)
 	for i := range tokens {
-		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i), nil))
+		tokens[i] = mustInsert(t, store, fmt.Sprint(i), nil)
 	}
 	var wait sync.WaitGroup
 	for i, token := range tokens {
 		wait.Go(func() {
 			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != fmt.Sprint(i) {
-				t.Errorf("%d: %q, %v", i, sess.Payload, err)
+				t.Errorf("lookup %d returned payload %q and error %v", i, sess.Payload, err)
 			}
 		})
 	}
 	wait.Wait()
 	if stats := store.Stats(); stats.ReplicaMisses != 200 || stats.PrimaryReads != 200 {
-		t.Errorf("%+v", stats)
+		t.Errorf("not every lookup went to both servers: %+v", stats)
 	}
 }
 
 func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	kept := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old", nil))
-	ended := must1[sessionsql.Token](t)(store.Insert(t.Context(), "old", nil))
-	d.catchUp(t)
-	must1[sessionsql.Session](t)(store.Lookup(t.Context(), kept))
+	store := d.Store(t, nil)
+	kept := mustInsert(t, store, "old", nil)
+	ended := mustInsert(t, store, "old", nil)
+	d.CatchUp(t)
+	mustLookup(t, store, kept)
 
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")
-	must1[int32](t)(store.Update(t.Context(), kept, "new", 1))
+	mustUpdate(t, store, kept, "new", 1)
 	must(t, store.Revoke(t.Context(), ended))
 	for range 100 {
-		if sess, err := store.Lookup(t.Context(), kept); err != nil || sess.Payload != "new" || sess.Version != 2 {
+		sess, err := store.Lookup(t.Context(), kept)
+		if err != nil || sess.Payload != "new" || sess.Version != 2 {
 			t.Fatalf("after an update: %q, version %d, %v", sess.Payload, sess.Version, err)
 		}
 		if _, err := store.Lookup(t.Context(), ended); err != sessionsql.ErrNoSession {
@@ -169,12 +177,12 @@ func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
 		}
 	}
 	d.replica.MustExec("SELECT pg_wal_replay_resume()")
-	d.catchUp(t)
+	d.CatchUp(t)
 	before := store.Stats().ReplicaReads
 	eventually(t, "the replica is read from again", func() bool {
 		sess, err := store.Lookup(t.Context(), kept)
 		if err != nil || sess.Payload != "new" {
-			t.Fatalf("%q, %v", sess.Payload, err)
+			t.Fatalf("Lookup returned payload %q and error %v", sess.Payload, err)
 		}
 		return store.Stats().ReplicaReads > before
 	})
@@ -183,12 +191,12 @@ func TestOwnWritesAreNeverReadBackOlder(t *testing.T) {
 func TestTwoSecretsForOneIDNeverCross(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	tokens := make([]sessionsql.Token, 8)
 	for i := range tokens {
-		tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), fmt.Sprint(i), nil))
+		tokens[i] = mustInsert(t, store, fmt.Sprint(i), nil)
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 	picks := make([][]int, 64)
 	for i := range picks {
 		picks[i] = random.Perm(len(tokens) * 2)
@@ -200,7 +208,8 @@ func TestTwoSecretsForOneIDNeverCross(t *testing.T) {
 				for _, i := range pick {
 					token, forged := tokens[i/2], i%2 == 1
 					if forged {
-						token = token[:31] + map[bool]sessionsql.Token{true: "B", false: "A"}[token[31] == 'A']
+						token = token[:31] +
+							map[bool]sessionsql.Token{true: "B", false: "A"}[token[31] == 'A']
 					}
 					sess, err := store.Lookup(t.Context(), token)
 					if forged && err != sessionsql.ErrNoSession {
@@ -218,20 +227,21 @@ func TestTwoSecretsForOneIDNeverCross(t *testing.T) {
 
 func TestExpiredSessionsAreInvisibleAtOnce(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = clock_timestamp()")
-	d.catchUp(t)
+	d.CatchUp(t)
 	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 		t.Errorf("Lookup: %v", err)
 	}
-	if _, err := store.Update(t.Context(), token, "late", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+	_, err := store.Update(t.Context(), token, "late", sessionsql.AnyVersion)
+	if err != sessionsql.ErrNoSession {
 		t.Errorf("Update: %v", err)
 	}
 	if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {
 		t.Errorf("Revoke: %v", err)
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.live_session"); n != 0 {
-		t.Errorf("%d rows in live_session", n)
+	if n := liveOn(t, d.primary); n != 0 {
+		t.Errorf("live_session has %d rows", n)
 	}
 }

@@ -2,9 +2,9 @@ package sessionsql_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"fmt"
-	"log/slog"
-	"math/rand/v2"
 	"os"
 	"strconv"
 	"strings"
@@ -13,134 +13,245 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// shared is the cluster of all tests that do not break theirs: a primary and a replica. Each test has a database of its own.
+// shared is a primary and a replica for every test that does not harm them. Each test has its own database.
 var shared *pgcluster.Cluster
 
-// The DSNs of a database with the bundle in it, for the examples.
+// primaryDSN and replicaDSN lead the examples to a database with the bundle.
 var primaryDSN, replicaDSN string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	ctx := context.Background()
 	var err error
-	if shared, err = pgcluster.Start(ctx, &pgcluster.Options{Replicas: 1}); err != nil {
+	shared, err = sessiontest.StartWithBundle(context.Background(), &pgcluster.Options{Replicas: 1})
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	defer func() { _ = shared.Close() }()
 	primaryDSN, replicaDSN = shared.Primary.DSN("postgres"), shared.Replicas[0].DSN("postgres")
-	pool := sqlx.MustOpen("pgx", primaryDSN)
-	defer func() { _ = pool.Close() }()
-	if err := sessionsql.Install(ctx, pool); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
 	return m.Run()
 }
 
-// seeded returns a source of randomness, and prints its seed; SESSIONSQL_SEED repeats a run.
-func seeded(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	if given := os.Getenv("SESSIONSQL_SEED"); given != "" {
-		parsed, err := strconv.ParseUint(given, 10, 64)
-		if err != nil {
-			t.Fatalf("SESSIONSQL_SEED: %v", err)
-		}
-		seed = parsed
-	}
-	t.Logf("SESSIONSQL_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
+// These helpers have short names here, because most tests use them.
+var (
+	must         = testkit.Must
+	eventually   = testkit.Eventually
+	seeded       = testkit.Random
+	flush        = sessiontest.Flush
+	quiet        = sessiontest.Quiet
+	waitReplayed = sessiontest.WaitReplayed
+)
 
-// A database is one of a cluster's, with pools for looking at it from the side.
+// A database is a test's own, with pools for a look past the Stores.
 type database struct {
-	cluster *pgcluster.Cluster
-	name    string
+	*sessiontest.Database
 	primary *sqlx.DB
-	replica *sqlx.DB // nil without one
+	replica *sqlx.DB // nil without a replica
 }
 
-var databases atomic.Int64
-
-// newDatabase makes an empty database with the bundle in it.
+// newDatabase makes a database with the bundle on the shared servers.
 func newDatabase(t testing.TB) *database { t.Helper(); return newDatabaseIn(t, shared) }
 
 func newDatabaseIn(t testing.TB, cluster *pgcluster.Cluster) *database {
 	t.Helper()
-	d := emptyDatabaseIn(t, cluster)
-	must(t, sessionsql.Install(t.Context(), d.primary))
-	d.catchUp(t)
-	return d
+	return withPools(t, sessiontest.NewDatabase(t, cluster))
 }
 
-// pretendOlder has the next installation replace everything that an upgrade replaces.
-func (d *database) pretendOlder() {
-	d.primary.MustExec(`CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '0.1.9'::text`)
-}
-
+// emptyDatabaseIn makes a database without the bundle.
 func emptyDatabaseIn(t testing.TB, cluster *pgcluster.Cluster) *database {
 	t.Helper()
-	d := &database{cluster: cluster, name: fmt.Sprintf("test%d", databases.Add(1))}
-	admin := open(t, cluster.Primary.DSN("postgres"))
-	admin.MustExec("CREATE DATABASE " + d.name)
-	d.primary = open(t, d.primaryDSN())
-	for i, replica := range cluster.Replicas {
-		waitReplayed(t, admin, open(t, replica.DSN("postgres")))
-		if i == 0 {
-			d.replica = open(t, replica.DSN(d.name))
-		}
+	return withPools(t, sessiontest.NewEmptyDatabase(t, cluster))
+}
+
+func withPools(t testing.TB, inner *sessiontest.Database) *database {
+	t.Helper()
+	d := &database{Database: inner, primary: open(t, inner.PrimaryDSN())}
+	if dsns := inner.ReplicaDSNs(); len(dsns) > 0 {
+		d.replica = open(t, dsns[0])
 	}
 	return d
 }
 
+// open opens a pool that closes with the test.
 func open(t testing.TB, dsn string) *sqlx.DB {
 	t.Helper()
-	pool, err := sqlx.Open("pgx", dsn)
-	must(t, err)
-	t.Cleanup(func() { _ = pool.Close() })
-	return pool
+	return sqlx.NewDb(testkit.OpenPool(t, dsn), "pgx")
 }
 
-func (d *database) primaryDSN() string { return d.cluster.Primary.DSN(d.name) }
+// nobodyDSN leads to a port where nobody listens, so a call that sends SQL is unavailable.
+const nobodyDSN = "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5"
 
-func (d *database) replicaDSNs() (dsns []string) {
-	for _, replica := range d.cluster.Replicas {
-		dsns = append(dsns, replica.DSN(d.name))
-	}
-	return dsns
-}
+func nowhere(t testing.TB) *sqlx.DB { t.Helper(); return open(t, nobodyDSN) }
 
-// store opens a Store over the primary and the replicas. Without options it runs no loops, so that a test's own steps are
-// all that happens.
-func (d *database) store(t testing.TB, options *sessionsql.Options) *sessionsql.Store {
+// wellFormed is a token in the right form. It opens nothing.
+const wellFormed = sessionsql.Token("AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA")
+
+// get returns the one row of a query. Unlike testkit.Get it fills structs too.
+func get[T any](t testing.TB, pool sqlx.Queryer, query string, args ...any) T {
 	t.Helper()
-	if options == nil {
-		options = quiet()
+	var value T
+	if err := sqlx.Get(pool, &value, query, args...); err != nil {
+		t.Fatalf("%s: %v", query, err)
 	}
-	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), d.replicaDSNs(), options)
+	return value
+}
+
+// countAll counts the sessions, alive or expired.
+func (d *database) countAll(t testing.TB) int { t.Helper(); return d.countWhere(t, "true") }
+
+// countWhere counts the sessions that meet a condition in SQL.
+func (d *database) countWhere(t testing.TB, condition string, args ...any) int {
+	t.Helper()
+	return get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session AS s WHERE "+condition, args...)
+}
+
+// liveOn counts the live sessions that a server has.
+func liveOn(t testing.TB, pool sqlx.Queryer) int {
+	t.Helper()
+	return get[int](t, pool, "SELECT count(*) FROM sessionsql.live_session")
+}
+
+// liveOf counts the live sessions of a subject.
+func liveOf(t testing.TB, pool sqlx.Queryer, subject string) int {
+	t.Helper()
+	return get[int](t, pool, "SELECT count(*) FROM sessionsql.live_session AS s WHERE s.subject = $1",
+		subject)
+}
+
+// conn takes a connection out of the pool until the test ends.
+func (d *database) conn(t testing.TB) *sqlx.Conn {
+	t.Helper()
+	conn, err := d.primary.Connx(t.Context())
 	must(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		_ = store.Close(ctx)
-	})
-	return store
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
 }
 
-func quiet() *sessionsql.Options {
-	return &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, Logger: slog.New(slog.DiscardHandler)}
+// execute runs a statement that must succeed on one connection.
+func execute(t testing.TB, conn *sqlx.Conn, statement string, args ...any) {
+	t.Helper()
+	if _, err := conn.ExecContext(t.Context(), statement, args...); err != nil {
+		t.Fatalf("%s: %v", statement, err)
+	}
 }
 
-// underLoad does something while eight callers use a store, none of whom may notice.
+func readFile(t testing.TB, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	must(t, err)
+	return string(text)
+}
+
+// pretendOlder makes the next installation replace everything that an upgrade replaces.
+func (d *database) pretendOlder() {
+	d.primary.MustExec(`CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text
+		LANGUAGE sql IMMUTABLE RETURN '0.1.9'::text`)
+}
+
+// closeStore closes a Store, which must succeed.
+func closeStore(t testing.TB, store *sessionsql.Store) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	must(t, store.Close(ctx))
+}
+
+func mustInsert(
+	t testing.TB, store *sessionsql.Store, payload string, own *sessionsql.InsertOptions,
+) sessionsql.Token {
+	t.Helper()
+	token, err := store.Insert(t.Context(), payload, own)
+	must(t, err)
+	return token
+}
+
+func mustInsertTx(
+	t testing.TB, store *sessionsql.Store, tx *sqlx.Tx, payload string, own *sessionsql.InsertOptions,
+) sessionsql.Token {
+	t.Helper()
+	token, err := store.InsertTx(t.Context(), tx, payload, own)
+	must(t, err)
+	return token
+}
+
+func mustLookup(t testing.TB, store *sessionsql.Store, token sessionsql.Token) sessionsql.Session {
+	t.Helper()
+	sess, err := store.Lookup(t.Context(), token)
+	must(t, err)
+	return sess
+}
+
+func mustUpdate(
+	t testing.TB, store *sessionsql.Store, token sessionsql.Token, payload string, version int32,
+) {
+	t.Helper()
+	_, err := store.Update(t.Context(), token, payload, version)
+	must(t, err)
+}
+
+func mustRotate(
+	t testing.TB, store *sessionsql.Store, token sessionsql.Token, own *sessionsql.RotateOptions,
+) sessionsql.Token {
+	t.Helper()
+	renewed, err := store.Rotate(t.Context(), token, own)
+	must(t, err)
+	return renewed
+}
+
+func mustList(
+	t testing.TB, store *sessionsql.Store, subject string, current sessionsql.Token,
+) []sessionsql.SubjectSession {
+	t.Helper()
+	list, err := store.ListSubject(t.Context(), subject, current)
+	must(t, err)
+	return list
+}
+
+func mustReap(t testing.TB, store *sessionsql.Store) sessionsql.ReapResult {
+	t.Helper()
+	result, err := store.Reap(t.Context())
+	must(t, err)
+	return result
+}
+
+// raw returns the 24 bytes of a token.
+func raw(t testing.TB, token sessionsql.Token) []byte {
+	t.Helper()
+	bytes, err := base64.RawURLEncoding.DecodeString(string(token))
+	must(t, err)
+	return bytes
+}
+
+func idOf(t testing.TB, token sessionsql.Token) int64 {
+	t.Helper()
+	return int64(binary.BigEndian.Uint64(raw(t, token)))
+}
+
+// loginAs makes a session of a subject, whose name is its payload too.
+func loginAs(t testing.TB, store *sessionsql.Store, subject string) sessionsql.Token {
+	t.Helper()
+	return mustInsert(t, store, subject, &sessionsql.InsertOptions{Subject: subject})
+}
+
+// atOnce runs work in n goroutines and waits for all of them.
+func atOnce(n int, work func(i int)) {
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Go(func() { work(i) })
+	}
+	wait.Wait()
+}
+
+// underLoad does something while eight callers use a Store, and checks that no call fails.
 func underLoad(t testing.TB, store *sessionsql.Store, do func()) {
 	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
@@ -159,7 +270,7 @@ func underLoad(t testing.TB, store *sessionsql.Store, do func()) {
 					err = store.Flush(t.Context())
 				}
 				if err != nil {
-					t.Errorf("a caller noticed: %v", err)
+					t.Errorf("a call under load failed: %v", err)
 					return
 				}
 			}
@@ -170,68 +281,19 @@ func underLoad(t testing.TB, store *sessionsql.Store, do func()) {
 	wait.Wait()
 }
 
-// catchUp waits until the replica has what the primary has, asynchronous commits included.
-func (d *database) catchUp(t testing.TB) {
-	t.Helper()
-	if d.replica != nil {
-		waitReplayed(t, d.primary, d.replica)
-	}
-}
+// users numbers the users of the databases, because all databases of a cluster share their users.
+var users atomic.Int64
 
-func waitReplayed(t testing.TB, primary, replica *sqlx.DB) {
-	t.Helper()
-	flush(primary)
-	position := get[string](t, primary, "SELECT pg_current_wal_insert_lsn()::text")
-	eventually(t, "replica has replayed "+position, func() bool {
-		return get[bool](t, replica, "SELECT pg_last_wal_replay_lsn() >= $1::pg_lsn", position)
-	})
-}
-
-// flush makes everything that was committed before durable: a synchronous commit of a transaction that wrote WAL.
-func flush(primary *sqlx.DB) {
-	primary.MustExec("SELECT pg_logical_emit_message(true, 'sessionsql', '')")
-}
-
-// eventually polls a condition that must come true.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not true: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
-func get[T any](t testing.TB, pool sqlx.Queryer, query string, args ...any) T {
-	t.Helper()
-	var value T
-	if err := sqlx.Get(pool, &value, query, args...); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return value
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-func must1[T any](t testing.TB) func(T, error) T {
-	return func(value T, err error) T { t.Helper(); must(t, err); return value }
-}
-
-// fill makes n sessions that anybody can name: the secret's hash of the session with payload p is sha256(p). Each expires in
-// the given interval, with an idle timeout of 30 minutes; it returns their ids in order.
+// fill makes n sessions that expire in the given interval, with an idle timeout of 30 minutes, and returns
+// their ids in order. The secret of session n is the text of n, so its hash is sha256(n).
 func (d *database) fill(t testing.TB, n int, expiresIn string) []int64 {
 	t.Helper()
 	var ids []int64
 	must(t, d.primary.Select(&ids, `
 		WITH made AS (
-		  INSERT INTO sessionsql.session AS s (expires_at, created_at, idle_seconds, version, secret_hash, payload)
+		  INSERT INTO sessionsql.session AS s (
+		    expires_at, created_at, idle_seconds, version, secret_hash, payload
+		  )
 		  SELECT now() + $2::interval, now(), 1800, 1, sha256(n::text::bytea), n::text || repeat('x', 200)
 		  FROM generate_series(1, $1) AS n
 		  RETURNING s.id

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
@@ -16,21 +17,26 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 	d := newDatabase(t)
 	empty := emptyDatabaseIn(t, shared)
 	stale := newDatabase(t)
-	stale.primary.MustExec("CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql AS $$ SELECT '0.0.9' $$")
+	stale.primary.MustExec(
+		"CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql AS $$ SELECT '0.0.9' $$")
 
 	for name, test := range map[string]struct {
 		dsn  string
 		is   error
 		says string
 	}{
-		"bad DSN":              {"host=localhost port=canary", sessionsql.ErrDSN, "postgres://user:password@host:5432/database"},
-		"bad URL":              {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
-		"nobody there":         {"postgres://u@127.0.0.1:1/d?sslmode=disable", sessionsql.ErrUnavailable, "127.0.0.1:1"},
-		"no such database":     {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
-		"missing bundle":       {empty.primaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
-		"read-only primary":    {d.replicaDSNs()[0], sessionsql.ErrReadOnly, "target_session_attrs=read-write"},
-		"bundle of another":    {stale.primaryDSN(), nil, "0.0.9"},
-		"replica DSN is wrong": {d.primaryDSN(), nil, ""},
+		"bad DSN": {
+			"host=localhost port=canary", sessionsql.ErrDSN, "postgres://user:password@host:5432/database",
+		},
+		"bad URL":          {"postgres://user:canary@%zz", sessionsql.ErrDSN, "primary"},
+		"nobody there":     {nobodyDSN, sessionsql.ErrUnavailable, "127.0.0.1:1"},
+		"no such database": {shared.Primary.DSN("absent"), sessionsql.ErrUnavailable, "absent"},
+		"missing bundle":   {empty.PrimaryDSN(), sessionsql.ErrNotInstalled, "sessionsql.Install"},
+		"read-only primary": {
+			d.ReplicaDSNs()[0], sessionsql.ErrReadOnly, "target_session_attrs=read-write",
+		},
+		"bundle of another":    {stale.PrimaryDSN(), nil, "0.0.9"},
+		"replica DSN is wrong": {d.PrimaryDSN(), nil, ""},
 	} {
 		var replicas []string
 		if name == "replica DSN is wrong" {
@@ -41,7 +47,8 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: no error", name)
 			continue
 		}
-		if test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "canary") {
+		if test.is != nil && !errors.Is(err, test.is) || !strings.Contains(err.Error(), test.says) ||
+			strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
 		t.Logf("%s: %v", name, err)
@@ -64,13 +71,13 @@ func TestOpenSaysWhatIsWrong(t *testing.T) {
 }
 
 func TestOperationsSayThatTheBundleIsMissing(t *testing.T) {
-	store, err := sessionsql.OpenDB(emptyDatabaseIn(t, shared).primary, nil, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
+	store := sessiontest.OpenStoreOver(t, emptyDatabaseIn(t, shared).primary, nil)
+	defer closeStore(t, store)
 	if _, err := store.Insert(t.Context(), "p", nil); !errors.Is(err, sessionsql.ErrNotInstalled) {
 		t.Errorf("Insert: %v", err)
 	}
-	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err, sessionsql.ErrNotInstalled) {
+	_, err := store.Lookup(t.Context(), wellFormed)
+	if !errors.Is(err, sessionsql.ErrNotInstalled) {
 		t.Errorf("Lookup: %v", err)
 	}
 }
@@ -86,14 +93,14 @@ func TestInstallIsIdempotentAndConcurrent(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
 	must(t, sessionsql.Install(t.Context(), d.primary))
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
 		t.Errorf("after installing again: %q, %v", sess.Payload, err)
 	}
-	if got := must1[string](t)(store.Version(t.Context())); got != bundle.Version {
-		t.Errorf("version %s, want %s", got, bundle.Version)
+	if got, err := store.Version(t.Context()); err != nil || got != bundle.Version {
+		t.Errorf("version %s, %v; want %s", got, err, bundle.Version)
 	}
 	if got := get[string](t, d.primary, "SHOW search_path"); got != `"$user", public` {
 		t.Errorf("search_path is %s after Install", got)
@@ -102,7 +109,7 @@ func TestInstallIsIdempotentAndConcurrent(t *testing.T) {
 
 func TestInstallUnderLoadDisturbsNobody(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	underLoad(t, store, func() {
 		for range 5 {
 			d.pretendOlder()
@@ -111,19 +118,21 @@ func TestInstallUnderLoadDisturbsNobody(t *testing.T) {
 	})
 }
 
-// A server may be built without lz4, as those of other majors that the tests fetch are.
+// A server may be built without lz4, as some that the tests fetch are.
 func TestPayloadsAreCompressedWithLZ4WhereTheServerCan(t *testing.T) {
 	d := newDatabase(t)
 	want := get[string](t, d.primary, `
-		SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END FROM pg_settings WHERE name = 'default_toast_compression'`)
+		SELECT CASE WHEN 'lz4' = ANY (enumvals) THEN 'l' ELSE '' END
+		FROM pg_settings WHERE name = 'default_toast_compression'`)
 	compression := func() string {
 		return get[string](t, d.primary, `
-			SELECT attcompression FROM pg_attribute WHERE attrelid = 'sessionsql.session'::regclass AND attname = 'payload'`)
+			SELECT attcompression FROM pg_attribute
+			WHERE attrelid = 'sessionsql.session'::regclass AND attname = 'payload'`)
 	}
 	if got := compression(); got != want {
 		t.Errorf("compression %q, want %q", got, want)
 	}
-	// An operator's choice stands.
+	// An upgrade keeps an operator's choice.
 	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN payload SET COMPRESSION pglz")
 	d.pretendOlder()
 	must(t, sessionsql.Install(t.Context(), d.primary))
@@ -147,10 +156,12 @@ func TestNothingIsLeftToPublic(t *testing.T) {
 	var open []string
 	must(t, d.primary.Select(&open, `
 		SELECT p.oid::regprocedure::text FROM pg_proc AS p
-		WHERE p.pronamespace = 'sessionsql'::regnamespace AND has_function_privilege('public', p.oid, 'EXECUTE')
+		WHERE p.pronamespace = 'sessionsql'::regnamespace
+		  AND has_function_privilege('public', p.oid, 'EXECUTE')
 		UNION ALL
 		SELECT c.oid::regclass::text FROM pg_class AS c
-		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v') AND has_table_privilege('public', c.oid, 'SELECT')`))
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v')
+		  AND has_table_privilege('public', c.oid, 'SELECT')`))
 	if len(open) > 0 {
 		t.Errorf("PUBLIC may use %v", open)
 	}
@@ -164,11 +175,13 @@ func TestEverythingIsDocumented(t *testing.T) {
 		WHERE p.pronamespace = 'sessionsql'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
 		UNION ALL
 		SELECT c.oid::regclass::text FROM pg_class AS c
-		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v') AND obj_description(c.oid, 'pg_class') IS NULL
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v')
+		  AND obj_description(c.oid, 'pg_class') IS NULL
 		UNION ALL
 		SELECT c.oid::regclass::text || '.' || a.attname FROM pg_class AS c
 		JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
-		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v') AND col_description(c.oid, a.attnum) IS NULL`))
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'v')
+		  AND col_description(c.oid, a.attnum) IS NULL`))
 	if len(bare) > 0 {
 		t.Errorf("no COMMENT ON %v", bare)
 	}
@@ -177,44 +190,47 @@ func TestEverythingIsDocumented(t *testing.T) {
 func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 	d := newDatabase(t)
 	var log logBuffer
-	store := d.store(t, &sessionsql.Options{FlushInterval: -1, ReapInterval: -1, MaxReplicaLag: time.Millisecond, Logger: log.logger()})
+	options := quiet()
+	options.MaxReplicaLag, options.Logger = time.Millisecond, log.logger()
+	store := d.Store(t, options)
 	usable := func() bool { return store.Stats().Replicas[0].Usable }
 	eventually(t, "the replica is read from", usable)
 	d.replica.MustExec("SELECT pg_wal_replay_pause()")
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	token := mustInsert(t, store, "p", nil)
 	eventually(t, "the lagging replica is left out", func() bool { return !usable() })
 	if replica := store.Stats().Replicas[0]; replica.Err == nil || replica.Lag == 0 {
-		t.Errorf("%+v", replica)
+		t.Errorf("the lagging replica has no error or no lag: %+v", replica)
 	}
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "p" {
-		t.Errorf("%q, %v", sess.Payload, err)
+		t.Errorf("Lookup returned payload %q and error %v", sess.Payload, err)
 	}
 	if misses := store.Stats().ReplicaMisses; misses != 0 {
-		t.Errorf("the replica was asked %d times", misses)
+		t.Errorf("the Store read the replica %d times", misses)
 	}
 	d.replica.MustExec("SELECT pg_wal_replay_resume()")
 	eventually(t, "the replica is read from again", usable)
-	if text := log.String(); !strings.Contains(text, "replica left out") || !strings.Contains(text, "read from again") {
-		t.Errorf("log: %s", text)
+	if text := log.String(); !strings.Contains(text, "replica left out") ||
+		!strings.Contains(text, "read from again") {
+		t.Errorf("the log lacks a line: %s", text)
 	}
 }
 
 func TestAPrimaryIsNoReplica(t *testing.T) {
 	d := newDatabase(t)
-	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), []string{d.primaryDSN()}, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
-	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	store := sessiontest.OpenStore(t, d.PrimaryDSN(), []string{d.PrimaryDSN()}, nil)
+	defer closeStore(t, store)
+	token := mustInsert(t, store, "p", nil)
+	mustLookup(t, store, token)
 	if stats := store.Stats(); stats.Replicas[0].Usable || stats.PrimaryReads != 1 {
-		t.Errorf("%+v", stats)
+		t.Errorf("the replica is usable or the primary was not read once: %+v", stats)
 	}
 }
 
 func TestSessionNeverPrintsItsPayload(t *testing.T) {
 	sess := sessionsql.Session{Payload: "canary", Subject: "canary", Version: 7}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x"} {
-		if text := fmt.Sprintf(verb, sess); strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") {
+		if text := fmt.Sprintf(verb, sess); strings.Contains(text, "canary") ||
+			strings.Contains(text, "63616e617279") {
 			t.Errorf("%s: %s", verb, text)
 		}
 	}

@@ -19,17 +19,18 @@ import (
 
 	"github.com/sessionsql/postgres/internal/faultproxy"
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A faulty database is reached through proxies, which can do to connections what networks do.
+// A faulty database is reached through proxies, which disturb connections as a network does.
 type faulty struct {
 	*database
 	primaryProxy *faultproxy.Proxy
 	replicaProxy []*faultproxy.Proxy
 }
 
-// newFaulty makes a cluster of its own with the bundle in it.
+// newFaulty starts a cluster for one test and installs the bundle.
 func newFaulty(t *testing.T, replicas int) *faulty {
 	t.Helper()
 	f := &faulty{database: newDatabaseIn(t, ownCluster(t, replicas))}
@@ -39,8 +40,8 @@ func newFaulty(t *testing.T, replicas int) *faulty {
 		t.Cleanup(func() { _ = p.Close() })
 		return p
 	}
-	f.primaryProxy = proxy(f.cluster.Primary)
-	for _, replica := range f.cluster.Replicas {
+	f.primaryProxy = proxy(f.Cluster.Primary)
+	for _, replica := range f.Cluster.Replicas {
 		f.replicaProxy = append(f.replicaProxy, proxy(replica))
 	}
 	return f
@@ -50,16 +51,16 @@ func address(node *pgcluster.Node) string {
 	return net.JoinHostPort("127.0.0.1", fmt.Sprint(node.Port))
 }
 
-// through returns the DSN of the database by way of a proxy.
+// through returns the DSN that leads through a proxy.
 func (f *faulty) through(t *testing.T, p *faultproxy.Proxy) string {
 	t.Helper()
-	dsn, err := url.Parse(f.primaryDSN())
+	dsn, err := url.Parse(f.PrimaryDSN())
 	must(t, err)
 	dsn.Host = p.Addr()
 	return dsn.String()
 }
 
-// open opens a Store by way of the proxies, and waits until it reads from the replicas.
+// open opens a Store through the proxies, and waits until it reads from the replicas.
 func (f *faulty) open(t *testing.T, options *sessionsql.Options) *sessionsql.Store {
 	t.Helper()
 	if options == nil {
@@ -69,13 +70,7 @@ func (f *faulty) open(t *testing.T, options *sessionsql.Options) *sessionsql.Sto
 	for _, p := range f.replicaProxy {
 		replicas = append(replicas, f.through(t, p))
 	}
-	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), replicas, options)
-	must(t, err)
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		_ = store.Close(ctx)
-	})
+	store := sessiontest.OpenStore(t, f.through(t, f.primaryProxy), replicas, options)
 	eventually(t, "the replicas are read from", func() bool {
 		for _, replica := range store.Stats().Replicas {
 			if !replica.Usable {
@@ -87,20 +82,20 @@ func (f *faulty) open(t *testing.T, options *sessionsql.Options) *sessionsql.Sto
 	return store
 }
 
-// tokens makes sessions that every replica has, of users of their own.
+// tokens makes sessions of different users, and waits until every replica has them.
 func (f *faulty) tokens(t *testing.T, n int) (tokens []sessionsql.Token) {
 	t.Helper()
 	for i := range n {
 		tokens = append(tokens, sessionsql.Token(get[string](t, f.primary,
 			"SELECT sessionsql.new_session('p', subject => $1)", fmt.Sprint("user", i))))
 	}
-	for _, replica := range f.cluster.Replicas {
-		waitReplayed(t, f.primary, open(t, replica.DSN(f.name)))
+	for _, replica := range f.Cluster.Replicas {
+		waitReplayed(t, f.primary, open(t, replica.DSN(f.Name)))
 	}
 	return tokens
 }
 
-// lookUp has callers look sessions up for a while, and reports whatever is not the session.
+// lookUp looks up sessions from several callers for a while, and reports every failure.
 func lookUp(t *testing.T, store *sessionsql.Store, tokens []sessionsql.Token, during time.Duration) {
 	t.Helper()
 	var wait sync.WaitGroup
@@ -121,7 +116,7 @@ func lookUp(t *testing.T, store *sessionsql.Store, tokens []sessionsql.Token, du
 		})
 	}
 	wait.Wait()
-	t.Logf("%d lookups", ok.Load())
+	t.Logf("the Store made %d lookups", ok.Load())
 }
 
 func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
@@ -130,18 +125,19 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 	unknown := f.tokens(t, 1)[0]
 	store := f.open(t, nil)
 	must(t, store.Revoke(t.Context(), unknown))
-	f.catchUp(t)
+	f.CatchUp(t)
 	f.primaryProxy.Freeze()
 
-	// Whoever the replica does not know has to be asked on the primary, and holds up nobody who was answered.
+	// A lookup that misses on the replica waits for the primary, and must delay no other lookup.
 	var forged sync.WaitGroup
 	ctx, stop := context.WithCancel(t.Context())
 	for range 20 {
 		forged.Go(func() {
 			for ctx.Err() == nil {
 				own, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-				if _, err := store.Lookup(own, unknown); errors.Is(err, sessionsql.ErrNoSession) || err == nil {
-					t.Errorf("nobody can know: %v", err)
+				_, err := store.Lookup(own, unknown)
+				if err == nil || errors.Is(err, sessionsql.ErrNoSession) {
+					t.Errorf("a lookup without a usable server returned %v", err)
 				}
 				cancel()
 			}
@@ -151,7 +147,7 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 	stop()
 	forged.Wait()
 	if stats := store.Stats(); stats.Primary.Usable || !stats.Replicas[0].Usable {
-		t.Errorf("primary %+v, replica %+v", stats.Primary, stats.Replicas[0])
+		t.Errorf("the primary has %+v and the replica has %+v", stats.Primary, stats.Replicas[0])
 	}
 	f.primaryProxy.Pass()
 	f.primaryProxy.Reset()
@@ -164,16 +160,16 @@ func TestAHungPrimaryTakesNoReplicaOut(t *testing.T) {
 func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	f := newFaulty(t, 2)
 	tokens := f.tokens(t, 10)
-	next, stray := f.cluster.Replicas[0], f.cluster.Replicas[1]
+	next, stray := f.Cluster.Replicas[0], f.Cluster.Replicas[1]
 	f.replicaProxy = f.replicaProxy[1:]
 	store := f.open(t, nil)
 
-	// The next primary is behind the stray when the old one dies.
+	// The next primary lacks WAL that the stray has when the old primary dies.
 	must(t, next.Signal("walreceiver", syscall.SIGSTOP))
 	f.primary.MustExec("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
-	flush(f.primary)
-	waitReplayed(t, f.primary, open(t, stray.DSN(f.name)))
-	must(t, f.cluster.Primary.Kill())
+	flush(t, f.primary)
+	waitReplayed(t, f.primary, open(t, stray.DSN(f.Name)))
+	must(t, f.Cluster.Primary.Kill())
 	must(t, next.Signal("walreceiver", syscall.SIGCONT))
 	f.primaryProxy.SetTarget(address(next))
 	f.primaryProxy.Reset()
@@ -185,39 +181,43 @@ func TestAStrayReplicaIsNotReadFromAfterAFailover(t *testing.T) {
 	for _, token := range tokens[1:] {
 		must(t, store.Revoke(t.Context(), token))
 	}
-	if n := get[int](t, open(t, stray.DSN(f.name)), "SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
-		t.Fatalf("the stray has %d sessions: this test shows nothing", n)
+	if n := liveOn(t, open(t, stray.DSN(f.Name))); n != len(tokens) {
+		t.Fatalf("the stray has %d sessions, so this test proves nothing", n)
 	}
-	// Until the new primary's WAL is beyond the stray's, and a while longer.
+	// The lookups go on until the new primary's WAL is beyond the stray's, and a while longer.
 	for end := time.Now().Add(6 * time.Second); time.Now().Before(end); {
 		for _, token := range tokens {
 			if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 				t.Fatalf("a session that this Store has revoked: %v", err)
 			}
 		}
-		must1[sessionsql.Token](t)(store.Insert(t.Context(), strings.Repeat("x", 1<<19), nil))
+		mustInsert(t, store, strings.Repeat("x", 1<<19), nil)
 	}
 	if replica := store.Stats().Replicas[0]; replica.Usable {
-		t.Errorf("%+v", replica)
+		t.Errorf("the replica is usable: %+v", replica)
 	}
 }
 
-// Until the old primary is fenced, two servers accept writes, and a replica may follow the other one than the Store.
+// Until the old primary is fenced, two servers accept writes. A replica may follow one of them while the
+// Store uses the other.
 func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	f := newFaulty(t, 2)
 	tokens := f.tokens(t, 10)
-	next, early := f.cluster.Replicas[0], f.cluster.Replicas[1]
+	next, early := f.Cluster.Replicas[0], f.Cluster.Replicas[1]
 	f.replicaProxy = f.replicaProxy[1:]
-	replica, promoted := open(t, early.DSN(f.name)), open(t, next.DSN(f.name))
-	replica.MustExec(fmt.Sprintf("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'", next.Port))
+	replica, promoted := open(t, early.DSN(f.Name)), open(t, next.DSN(f.Name))
+	replica.MustExec(fmt.Sprintf("ALTER SYSTEM SET primary_conninfo = 'host=127.0.0.1 port=%d user=postgres'",
+		next.Port))
 	replica.MustExec("SELECT pg_reload_conf()")
 	eventually(t, "the replica follows the next primary", func() bool {
-		return get[bool](t, promoted, "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
+		return get[bool](t, promoted,
+			"SELECT EXISTS (SELECT FROM pg_stat_replication WHERE state = 'streaming')")
 	})
 	store := f.open(t, nil)
 
 	must(t, next.Promote(t.Context()))
-	promoted.MustExec("SELECT sessionsql.note_timeline()") // as a program does that has seen the promotion
+	// as a program does after it has seen the promotion
+	promoted.MustExec("SELECT sessionsql.note_timeline()")
 	waitReplayed(t, promoted, replica)
 	wantRevoked := func() {
 		t.Helper()
@@ -230,11 +230,11 @@ func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	for _, token := range tokens {
 		must(t, store.Revoke(t.Context(), token))
 	}
-	// By its position alone the replica has replayed these logouts.
+	// By its position alone, the replica has replayed these logouts.
 	promoted.MustExec("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
 	waitReplayed(t, promoted, replica)
-	if n := get[int](t, replica, "SELECT count(*) FROM sessionsql.live_session"); n != len(tokens) {
-		t.Fatalf("the replica has %d sessions: this test shows nothing", n)
+	if n := liveOn(t, replica); n != len(tokens) {
+		t.Fatalf("the replica has %d sessions, so this test proves nothing", n)
 	}
 	eventually(t, "the replica is left out for its timeline", func() bool {
 		wantRevoked()
@@ -242,11 +242,12 @@ func TestAReplicaThatSawAPromotionFirstIsNotReadFrom(t *testing.T) {
 	})
 	wantRevoked()
 
-	must(t, f.cluster.Primary.Kill())
+	must(t, f.Cluster.Primary.Kill())
 	f.primaryProxy.SetTarget(address(next))
 	f.primaryProxy.Reset()
-	for _, token := range tokens { // whose logouts the failover has undone
-		eventually(t, "the new primary takes the logout", func() bool { return store.Revoke(t.Context(), token) == nil })
+	for _, token := range tokens { // the failover has undone their logouts
+		eventually(t, "the new primary takes the logout",
+			func() bool { return store.Revoke(t.Context(), token) == nil })
 	}
 	eventually(t, "the replica is read from again", func() bool {
 		wantRevoked()
@@ -261,14 +262,14 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 	token := sessionsql.Token(get[string](t, f.primary, "SELECT sessionsql.new_session('late')"))
 	opened := f.openPrimary(t)
 	pool := open(t, f.through(t, f.primaryProxy))
-	made, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
+	made := sessiontest.OpenStoreOver(t, pool, nil)
 	defer closeStore(t, made)
 	for name, store := range map[string]*sessionsql.Store{"Open": opened, "OpenDB": made} {
-		f.primaryProxy.SetTarget(address(f.cluster.Primary))
+		f.primaryProxy.SetTarget(address(f.Cluster.Primary))
 		f.primaryProxy.Reset()
-		eventually(t, "the session is found", func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
-		f.primaryProxy.SetTarget(address(f.cluster.Replicas[0]))
+		found := func() bool { _, err := store.Lookup(t.Context(), token); return err == nil }
+		eventually(t, "the session is found", found)
+		f.primaryProxy.SetTarget(address(f.Cluster.Replicas[0]))
 		f.primaryProxy.Reset()
 		for range 20 {
 			if _, err := store.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrUnavailable) {
@@ -276,7 +277,7 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 			}
 		}
 		var wait sync.WaitGroup
-		for range 64 { // in batches
+		for range 64 { // enough callers for batches
 			wait.Go(func() {
 				if _, err := store.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrUnavailable) {
 					t.Errorf("%s: a late standby in the primary's place: %v", name, err)
@@ -284,22 +285,21 @@ func TestALateStandbyNeverSaysThatThereIsNoSession(t *testing.T) {
 			})
 		}
 		wait.Wait()
-		f.primaryProxy.SetTarget(address(f.cluster.Primary))
+		f.primaryProxy.SetTarget(address(f.Cluster.Primary))
 		f.primaryProxy.Reset()
-		eventually(t, "the primary is back", func() bool { _, err := store.Lookup(t.Context(), token); return err == nil })
+		eventually(t, "the primary is back", found)
 	}
 }
 
-// openPrimary opens a Store without replicas.
+// openPrimary opens a Store without replicas through the proxy.
 func (f *faulty) openPrimary(t *testing.T) *sessionsql.Store {
 	t.Helper()
-	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), nil, quiet())
-	must(t, err)
+	store := sessiontest.OpenStore(t, f.through(t, f.primaryProxy), nil, nil)
 	t.Cleanup(func() { closeStore(t, store) })
 	return store
 }
 
-// openEither opens a Store whose primary is whichever of two servers accepts writes, the first one first.
+// openEither opens a Store whose primary is the first of two servers that accepts writes.
 func (f *faulty) openEither(t *testing.T, second string, replicas ...string) *sessionsql.Store {
 	t.Helper()
 	dsn, err := url.Parse(f.through(t, f.primaryProxy))
@@ -308,26 +308,26 @@ func (f *faulty) openEither(t *testing.T, second string, replicas ...string) *se
 	query := dsn.Query()
 	query.Set("target_session_attrs", "read-write")
 	dsn.RawQuery = query.Encode()
-	store, err := sessionsql.Open(t.Context(), dsn.String(), replicas, quiet())
-	must(t, err)
+	store := sessiontest.OpenStore(t, dsn.String(), replicas, nil)
 	t.Cleanup(func() { closeStore(t, store) })
 	return store
 }
 
 func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
 	f := newFaulty(t, 1)
-	store := f.openEither(t, address(f.cluster.Replicas[0]))
-	must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := f.openEither(t, address(f.Cluster.Replicas[0]))
+	mustInsert(t, store, "p", nil)
 
-	f.primaryProxy.Freeze() // and its kernel answers, which is worse than none
-	must(t, f.cluster.Primary.Kill())
-	must(t, f.cluster.Replicas[0].Promote(t.Context()))
+	f.primaryProxy.Freeze() // the kernel still answers, which is worse than no answer
+	must(t, f.Cluster.Primary.Kill())
+	must(t, f.Cluster.Replicas[0].Promote(t.Context()))
 	var served atomic.Bool
 	var wait sync.WaitGroup
 	for range 20 {
 		wait.Go(func() {
 			for end := time.Now().Add(30 * time.Second); !served.Load() && time.Now().Before(end); {
-				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond) // less than the first host costs
+				// The deadline is shorter than a connection attempt at the first host.
+				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 				if _, err := store.Insert(ctx, "p", nil); err == nil {
 					served.Store(true)
 				}
@@ -337,7 +337,7 @@ func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
 	}
 	wait.Wait()
 	if !served.Load() {
-		t.Error("nobody came as far as the second host")
+		t.Error("no caller reached the second host")
 	}
 }
 
@@ -345,30 +345,30 @@ func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
 	f := newFaulty(t, 1)
 	second := f.replicaProxy[0]
 	store := f.openEither(t, second.Addr(), f.through(t, second))
-	must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	mustInsert(t, store, "p", nil)
 	const count = "SELECT count(*) FROM sessionsql.session"
 	before := get[int](t, f.primary, count)
 
 	f.primaryProxy.Freeze()
-	must(t, f.cluster.Replicas[0].Promote(t.Context()))
-	leader := open(t, f.cluster.Replicas[0].DSN(f.name))
+	must(t, f.Cluster.Replicas[0].Promote(t.Context()))
+	leader := open(t, f.Cluster.Replicas[0].DSN(f.Name))
 	eventually(t, "the Store has seen the promotion", func() bool {
 		return get[int](t, leader, "SELECT noted FROM sessionsql.timeline") == 2
 	})
 	f.primaryProxy.Pass()
 	var made atomic.Int64
 	for range 10 {
-		second.Reset() // the next connections are new ones
+		second.Reset() // the next statements need new connections
 		var wait sync.WaitGroup
 		for range 40 {
 			wait.Go(func() {
 				token, err := store.Insert(t.Context(), "p", nil)
 				if err != nil {
-					return // on a connection that was reset
+					return // its connection was reset
 				}
 				made.Add(1)
-				if get[int](t, leader, "SELECT count(*) FROM sessionsql.find_session($1)", string(token)) != 1 {
-					t.Error("the new primary does not have a session that was acknowledged")
+				if get[int](t, leader, countFound, string(token)) != 1 {
+					t.Error("the new primary lacks an acknowledged session")
 				}
 				if err := store.Revoke(t.Context(), token); err == sessionsql.ErrNoSession {
 					t.Error("the old primary was asked for a session")
@@ -381,7 +381,7 @@ func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
 		t.Errorf("%d sessions were made on the old primary", after-before)
 	}
 	if made.Load() < 100 {
-		t.Errorf("%d sessions were made: this test shows nothing", made.Load())
+		t.Errorf("%d sessions were made, so this test proves nothing", made.Load())
 	}
 	eventually(t, "the new primary is in use", func() bool { return store.Stats().Primary.Usable })
 }
@@ -401,7 +401,7 @@ func TestAFailedLogoutEverywhereEndsNoOthersReplicaReads(t *testing.T) {
 		t.Errorf("RevokeSubject: %v", err)
 	}
 	lookUp(t, store, tokens[2:], 3*time.Second)
-	// Theirs may have ended, and the primary cannot say.
+	// These sessions may have ended, and the primary cannot tell.
 	for _, token := range tokens[:2] {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		if _, err := store.Lookup(ctx, token); err == nil || errors.Is(err, sessionsql.ErrNoSession) {
@@ -418,9 +418,9 @@ func TestLagStandsStillWhileThePrimaryIsAway(t *testing.T) {
 	options := quiet()
 	options.MaxReplicaLag = time.Second
 	store := f.open(t, options)
-	must(t, f.cluster.Primary.Signal("walsender", syscall.SIGSTOP)) // what follows is never sent
+	must(t, f.Cluster.Primary.Signal("walsender", syscall.SIGSTOP)) // the server sends no further WAL
 	f.primary.MustExec("SELECT sessionsql.new_session('unsent', durable => true)")
-	must(t, f.cluster.Primary.Kill())
+	must(t, f.Cluster.Primary.Kill())
 	lookUp(t, store, tokens, 3*options.MaxReplicaLag)
 }
 
@@ -433,11 +433,12 @@ func TestAHungReplicaCostsNobodyTheirLookup(t *testing.T) {
 	store := f.open(t, options)
 	f.replicaProxy[0].Freeze()
 	lookUp(t, store, tokens, 3*time.Second)
-	if text := log.String(); strings.Count(text, "left out") != 1 || strings.Contains(text, "read from again") {
-		t.Errorf("a hung replica comes and goes:\n%s", text)
+	if text := log.String(); strings.Count(text, "left out") != 1 ||
+		strings.Contains(text, "read from again") {
+		t.Errorf("the log reports a hung replica more than once:\n%s", text)
 	}
 	if replica := store.Stats().Replicas[0]; replica.Usable || replica.Err == nil {
-		t.Errorf("%+v", replica)
+		t.Errorf("the hung replica is usable or has no error: %+v", replica)
 	}
 	f.replicaProxy[0].Pass()
 	f.replicaProxy[0].Reset()
@@ -452,16 +453,16 @@ func TestAReplicaThatOftenFailsIsBetterThanNone(t *testing.T) {
 	fail := func() {
 		f.replicaProxy[0].Refuse()
 		eventually(t, "the replica is left out", func() bool {
-			must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+			mustLookup(t, store, token)
 			return !usable()
 		})
 		f.replicaProxy[0].Pass()
 	}
-	for range 3 { // each time it is left out for longer
+	for range 3 { // the replica is left out for longer each time
 		fail()
 		eventually(t, "the replica is read from again", usable)
 	}
-	fail() // for eight seconds
+	fail() // now the replica is left out for eight seconds
 	f.primaryProxy.Freeze()
 	frozen := time.Now()
 	eventually(t, "the replica is read from at once", func() bool {
@@ -471,7 +472,7 @@ func TestAReplicaThatOftenFailsIsBetterThanNone(t *testing.T) {
 		return err == nil
 	})
 	if took := time.Since(frozen); took > 5*time.Second {
-		t.Errorf("a session that a server has was not found for %v", took)
+		t.Errorf("a session was not found for %v although a server has it", took)
 	}
 }
 
@@ -480,9 +481,8 @@ func TestEveryVerbEndsWithoutADeadlineOfItsCallers(t *testing.T) {
 	token := f.tokens(t, 1)[0]
 	options := quiet()
 	options.Timeout = 300 * time.Millisecond
-	store, err := sessionsql.Open(t.Context(), f.through(t, f.primaryProxy), nil, options)
-	must(t, err)
-	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	store := sessiontest.OpenStore(t, f.through(t, f.primaryProxy), nil, options)
+	mustLookup(t, store, token)
 	f.primaryProxy.Freeze()
 	ctx := context.Background()
 	for verb, call := range map[string]func() error{
@@ -499,7 +499,7 @@ func TestEveryVerbEndsWithoutADeadlineOfItsCallers(t *testing.T) {
 		"Health":        func() error { _, err := store.Health(ctx); return err },
 	} {
 		done := make(chan error, 8)
-		for range cap(done) { // alone, and sharing round trips
+		for range cap(done) { // alone, and in shared round trips
 			go func() { done <- call() }()
 		}
 		for range cap(done) {
@@ -529,10 +529,11 @@ func TestAReplicaDSNThatLeadsToTwoServersIsRefused(t *testing.T) {
 	f := newFaulty(t, 2)
 	f.replicaProxy = f.replicaProxy[:1]
 	store := f.open(t, nil)
-	// The next connection leads elsewhere than those there are, and one of them ends.
-	f.replicaProxy[0].SetTarget(address(f.cluster.Replicas[1]))
-	get[bool](t, open(t, f.cluster.Replicas[0].DSN("postgres")),
-		"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 ORDER BY backend_start DESC LIMIT 1", f.name)
+	// New connections lead to another server than the open ones, and one open connection ends.
+	f.replicaProxy[0].SetTarget(address(f.Cluster.Replicas[1]))
+	get[bool](t, open(t, f.Cluster.Replicas[0].DSN("postgres")),
+		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1
+		ORDER BY backend_start DESC LIMIT 1`, f.Name)
 	eventually(t, "the replica is left out", func() bool {
 		replica := store.Stats().Replicas[0]
 		return !replica.Usable && strings.Contains(fmt.Sprint(replica.Err), "more than one server")
@@ -563,23 +564,23 @@ func TestAReadOnlyPrimaryCausesNoStormOfConnections(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	// Once a second, and a pool of 16 at most each time.
+	// The Store replaces its pool at most once a second, with 16 connections each time.
 	if n := get[int](t, f.primary, sessions) - before; n > 5*16 {
-		t.Errorf("%d connections were made", n)
+		t.Errorf("the Store made %d connections", n)
 	}
 }
 
-// Behind a sql.DB over a pgxpool the dead connections of a restarted server are not idle ones that database/sql knows.
+// database/sql does not know the idle connections of a pgxpool, so it cannot drop the dead ones after a
+// restart.
 func TestLookupsOverAPgxpoolSurviveARestart(t *testing.T) {
 	f := newFaulty(t, 0)
 	token := f.tokens(t, 1)[0]
-	inner, err := pgxpool.New(t.Context(), f.primaryDSN())
+	inner, err := pgxpool.New(t.Context(), f.PrimaryDSN())
 	must(t, err)
 	defer inner.Close()
 	pool := stdlib.OpenDBFromPool(inner)
 	defer func() { must(t, pool.Close()) }()
-	store, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
+	store := sessiontest.OpenStoreOver(t, pool, nil)
 	defer closeStore(t, store)
 	each := func() {
 		var wait sync.WaitGroup
@@ -593,9 +594,9 @@ func TestLookupsOverAPgxpoolSurviveARestart(t *testing.T) {
 		wait.Wait()
 	}
 	each()
-	flush(f.primary)
-	must(t, f.cluster.Primary.Kill())
-	must(t, f.cluster.Primary.Start(t.Context()))
+	flush(t, f.primary)
+	must(t, f.Cluster.Primary.Kill())
+	must(t, f.Cluster.Primary.Start(t.Context()))
 	each()
 }
 
@@ -603,10 +604,11 @@ func TestAnOutageLogsChangesOnly(t *testing.T) {
 	f := newFaulty(t, 1)
 	var log logBuffer
 	store := f.open(t, &sessionsql.Options{
-		IdleTimeout: 3 * time.Second, FlushInterval: time.Second, ReapInterval: 50 * time.Millisecond, Logger: log.logger(),
+		IdleTimeout: 3 * time.Second, FlushInterval: time.Second, ReapInterval: 50 * time.Millisecond,
+		Logger: log.logger(),
 	})
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{IdleTimeout: time.Minute}))
-	f.catchUp(t)
+	token := mustInsert(t, store, "p", &sessionsql.InsertOptions{IdleTimeout: time.Minute})
+	f.CatchUp(t)
 	f.primaryProxy.Refuse()
 	end := time.Now().Add(4 * time.Second)
 	for time.Now().Before(end) {
@@ -618,17 +620,20 @@ func TestAnOutageLogsChangesOnly(t *testing.T) {
 	eventually(t, "all is well again", func() bool {
 		_, _ = store.Lookup(t.Context(), token)
 		text := log.String()
-		return strings.Contains(text, "primary answers again") && strings.Contains(text, "reaping works again")
+		return strings.Contains(text, "primary answers again") &&
+			strings.Contains(text, "reaping works again")
 	})
 	if lines := strings.Count(log.String(), "\n"); lines > 12 {
-		t.Errorf("%d lines:\n%s", lines, log.String())
+		t.Errorf("the log has %d lines:\n%s", lines, log.String())
 	}
 }
 
-// panicking is a driver's hook that panics.
+// A panicking is a driver's hook that panics once it is armed.
 type panicking struct{ armed atomic.Bool }
 
-func (p *panicking) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+func (p *panicking) TraceQueryStart(
+	ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData,
+) context.Context {
 	if p.armed.Load() {
 		panic("a tracer's fault")
 	}
@@ -639,15 +644,14 @@ func (p *panicking) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndD
 
 func TestAPanicOfADriversHookReachesItsCallers(t *testing.T) {
 	d := newDatabase(t)
-	config, err := pgx.ParseConfig(d.primaryDSN())
+	config, err := pgx.ParseConfig(d.PrimaryDSN())
 	must(t, err)
 	hook := &panicking{}
 	config.Tracer = hook
 	pool := stdlib.OpenDB(*config)
 	defer func() { _ = pool.Close() }()
-	store, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := sessiontest.OpenStoreOver(t, pool, nil)
+	token := mustInsert(t, store, "p", nil)
 	hook.armed.Store(true)
 	var caught atomic.Int64
 	var wait sync.WaitGroup
@@ -667,7 +671,7 @@ func TestAPanicOfADriversHookReachesItsCallers(t *testing.T) {
 		t.Errorf("%d of 64 callers met the panic", caught.Load())
 	}
 	hook.armed.Store(false)
-	must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+	mustLookup(t, store, token)
 	closeStore(t, store)
 }
 
@@ -682,10 +686,8 @@ func TestErrorsOfContextsAndPoolsAreTyped(t *testing.T) {
 	if _, err := store.Lookup(ctx, token); !errors.Is(err, context.Canceled) || !errors.Is(err, reason) {
 		t.Errorf("cancelled with a cause: %v", err)
 	}
-	fresh, err := sessionsql.OpenDB(open(t, f.through(t, f.primaryProxy)+"&connect_timeout=5"), nil, quiet())
-	must(t, err)
-	defer func() { _ = fresh.Close(t.Context()) }()
-	for range 50 { // that end while a connection is being made
+	fresh := sessiontest.OpenStoreOver(t, open(t, f.through(t, f.primaryProxy)+"&connect_timeout=5"), nil)
+	for range 50 { // these contexts end while the pool connects
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 		_, err := fresh.Lookup(ctx, token)
 		cancel()
@@ -696,9 +698,8 @@ func TestErrorsOfContextsAndPoolsAreTyped(t *testing.T) {
 	f.primaryProxy.Pass()
 	f.primaryProxy.Reset()
 
-	pool := open(t, f.primaryDSN())
-	closed, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(t, err)
+	pool := open(t, f.PrimaryDSN())
+	closed := sessiontest.OpenStoreOver(t, pool, nil)
 	must(t, pool.Close())
 	if _, err := closed.Lookup(t.Context(), token); !errors.Is(err, sessionsql.ErrUnavailable) ||
 		!strings.Contains(err.Error(), "pool is closed") {

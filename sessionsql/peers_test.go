@@ -15,51 +15,54 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// Bugs that other session stores had, each as the promise that it broke.
+// The tests of this file check promises that bugs of other session stores broke.
 
-// CVE-2025-46336 (rack-session), boj/redistore#2: a request that was under way during
-// the logout saves at its end, and the session is back.
+// CVE-2025-46336 (rack-session), boj/redistore#2: a request that began before the logout saves at its end and
+// brings the session back.
 func TestALateSaveAfterALogoutDoesNotReviveTheSession(t *testing.T) {
 	d := newDatabase(t)
-	request, logout := d.store(t, nil), d.store(t, nil)
-	token := newToken(t)(request.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann"}))
-	d.catchUp(t)
-	sess := must1[sessionsql.Session](t)(request.Lookup(t.Context(), token)) // and a touch is pending
+	request, logout := d.Store(t, nil), d.Store(t, nil)
+	token := mustInsert(t, request, "p", &sessionsql.InsertOptions{Subject: "ann"})
+	d.CatchUp(t)
+	sess := mustLookup(t, request, token) // the lookup leaves a pending touch
 	must(t, logout.Revoke(t.Context(), token))
-	d.catchUp(t)
+	d.CatchUp(t)
 	if _, err := request.Update(t.Context(), token, "late", sess.Version); err != sessionsql.ErrNoSession {
 		t.Errorf("the save: %v", err)
 	}
 	must(t, request.Flush(t.Context()))
 	mustBeDead(t, request, token, "after the save")
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
-		t.Error("the session is back")
+	if n := d.countAll(t); n != 0 {
+		t.Error("the ended session is back")
 	}
-	// So it is when everything of the user's ended, and when it was the cap that ended it.
+	// The same holds after RevokeSubject, and after a cap ended the session.
 	token = loginAs(t, request, "ann")
 	revokeSubject(t, logout, "ann", "")
 	mustBeDead(t, request, token, "after RevokeSubject elsewhere")
 	token = loginAs(t, request, "ann")
-	latest := newToken(t)(logout.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
-	if _, err := request.Update(t.Context(), token, "late", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+	latest := mustInsert(t, logout, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
+	_, err := request.Update(t.Context(), token, "late", sessionsql.AnyVersion)
+	if err != sessionsql.ErrNoSession {
 		t.Errorf("the save of an evicted session: %v", err)
 	}
 	mustOpen(t, logout, latest, "p", "the session that evicted it")
 }
 
-// redis#1026: EXPIRE on a key that is past its time gives it a new one.
+// redis#1026: EXPIRE revives a key whose time is up.
 func TestKeepingAliveNeverRevivesAnExpiredSession(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := newToken(t)(store.Insert(t.Context(), "p", nil))
-	must(t, store.Touch(t.Context(), token)) // alive now, and pending
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
+	must(t, store.Touch(t.Context(), token)) // the session is alive, and its touch is pending
 	d.setExpiry(idOf(t, token), "0")
 	must(t, store.Flush(t.Context()))
 	if stats := store.Stats(); stats.TouchesSent != 1 || stats.SessionsExtended != 0 {
-		t.Errorf("%+v", stats)
+		t.Errorf("the flush sent no touch or extended a session: %+v", stats)
 	}
 	if n := touch(t, d.primary, idOf(t, token)); n != 0 {
 		t.Error("touch_batch extended an expired session")
@@ -70,12 +73,12 @@ func TestKeepingAliveNeverRevivesAnExpiredSession(t *testing.T) {
 	mustBeDead(t, store, token, "expired while its keepalive was pending")
 }
 
-// noDeadlock runs work in several goroutines, and checks that none fails.
+// noDeadlock runs several functions at once and checks that none fails.
 func noDeadlock(t *testing.T, random *rand.Rand, work ...func(*rand.Rand) error) {
 	t.Helper()
 	var wait sync.WaitGroup
 	for _, do := range work {
-		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		own := testkit.Fork(random)
 		wait.Go(func() {
 			if err := do(own); err != nil {
 				t.Error(err)
@@ -85,30 +88,36 @@ func noDeadlock(t *testing.T, random *rand.Rand, work ...func(*rand.Rand) error)
 	wait.Wait()
 }
 
-// keycloak#13684: the batched keepalives of several nodes, over the same sessions in different orders, deadlock.
+// makeAllDue makes sessions due for a touch again. It locks in id order, as an application would have to.
+const makeAllDue = `
+	WITH due AS MATERIALIZED (
+	  SELECT id FROM sessionsql.session ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+	)
+	UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute'
+	FROM due WHERE s.id = due.id`
+
+// keycloak#13684: batched keepalives of several nodes deadlock, because they lock the same sessions in
+// different orders.
 func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
 	const sessions, nodes, rounds = 120, 5, 8
 	var tokens []sessionsql.Token
-	first := d.store(t, nil)
+	first := d.Store(t, nil)
 	for range sessions {
-		tokens = append(tokens, newToken(t)(first.Insert(t.Context(), "p", nil)))
+		tokens = append(tokens, mustInsert(t, first, "p", nil))
 	}
 	var work []func(*rand.Rand) error
 	for range nodes {
-		node, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
-		must(t, err)
-		defer func() { must(t, node.Close(context.Background())) }()
+		node := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nil)
+		defer closeStore(t, node)
 		for _, token := range tokens {
 			must(t, node.Touch(t.Context(), token))
 		}
 		pool := d.primary
 		work = append(work, func(random *rand.Rand) error {
 			for range rounds {
-				// Due again, whatever another node has just written; in id order, as an application would have to.
-				if _, err := pool.Exec(`WITH due AS MATERIALIZED (SELECT id FROM sessionsql.session ORDER BY id FOR NO KEY UPDATE SKIP LOCKED)
-					UPDATE sessionsql.session AS s SET expires_at = now() + interval '1 minute' FROM due WHERE s.id = due.id`); err != nil {
+				if _, err := pool.Exec(makeAllDue); err != nil {
 					return err
 				}
 				if err := node.Flush(context.Background()); err != nil {
@@ -124,7 +133,7 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 		})
 	}
 	noDeadlock(t, random, work...)
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.live_session"); n != sessions {
+	if n := liveOn(t, d.primary); n != sessions {
 		t.Errorf("%d sessions are alive, want %d", n, sessions)
 	}
 }
@@ -133,9 +142,8 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	store, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(context.Background())) }()
+	store := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nil)
+	defer closeStore(t, store)
 	const sessions, rounds = 200, 60
 	var tokens []sessionsql.Token
 	for i := range sessions {
@@ -173,7 +181,8 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 		return store.Flush(ctx)
 	})
 	repeat(2, func(random *rand.Rand) error {
-		_, err := store.Rotate(ctx, tokens[random.IntN(sessions)], &sessionsql.RotateOptions{Grace: time.Hour})
+		_, err := store.Rotate(ctx, tokens[random.IntN(sessions)],
+			&sessionsql.RotateOptions{Grace: time.Hour})
 		return gone(err)
 	})
 	repeat(1, func(random *rand.Rand) error {
@@ -181,29 +190,32 @@ func TestCleanupNeverDeadlocksWithUpdates(t *testing.T) {
 		return err
 	})
 	repeat(2, func(random *rand.Rand) error {
-		_, err := store.Insert(ctx, "p", &sessionsql.InsertOptions{Subject: fmt.Sprint("subject", random.IntN(10)), MaxSessions: 15})
+		subject := fmt.Sprint("subject", random.IntN(10))
+		_, err := store.Insert(ctx, "p", &sessionsql.InsertOptions{Subject: subject, MaxSessions: 15})
 		return err
 	})
-	repeat(1, func(random *rand.Rand) error { // time goes by for some
-		_, err := d.primary.Exec("UPDATE sessionsql.session SET expires_at = now() WHERE id = $1", idOf(t, tokens[random.IntN(sessions)]))
+	repeat(1, func(random *rand.Rand) error { // some sessions expire
+		_, err := d.primary.Exec("UPDATE sessionsql.session SET expires_at = now() WHERE id = $1",
+			idOf(t, tokens[random.IntN(sessions)]))
 		return err
 	})
 	noDeadlock(t, random, work...)
 }
 
-// tower-sessions#181: a new session whose id is taken overwrites the one that has it.
+// tower-sessions#181: a new session overwrites another one that has its id.
 func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var tokens []sessionsql.Token
 	for i := range 5 {
-		tokens = append(tokens, newToken(t)(store.Insert(t.Context(), fmt.Sprint("own", i), nil)))
+		tokens = append(tokens, mustInsert(t, store, fmt.Sprint("own", i), nil))
 	}
-	// A restore, a failover or an operator set the sequence back. (The CACHE of each connection hides that until it reconnects.)
-	d.primary.MustExec(fmt.Sprintf("ALTER TABLE sessionsql.session ALTER COLUMN id RESTART WITH %d", idOf(t, tokens[0])))
-	again, err := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
-	must(t, err)
-	defer func() { must(t, again.Close(context.Background())) }()
+	// A restore, a failover or an operator may set the sequence back. Each connection caches ids, so only a
+	// new connection notices.
+	restart := fmt.Sprintf("RESTART WITH %d", idOf(t, tokens[0]))
+	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN id " + restart)
+	again := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nil)
+	defer closeStore(t, again)
 	refused := 0
 	for range 20 {
 		token, err := again.Insert(t.Context(), "canary", nil)
@@ -211,10 +223,11 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 		switch {
 		case err == nil:
 			mustOpen(t, again, token, "canary", "a new session")
-		case errors.As(err, &failed) && failed.SQLState == "23505" && !strings.Contains(err.Error(), "canary"):
+		case errors.As(err, &failed) && failed.SQLState == "23505" &&
+			!strings.Contains(err.Error(), "canary"):
 			refused++
 		default:
-			t.Errorf("%v", err)
+			t.Errorf("the insert failed: %v", err)
 		}
 	}
 	if refused != len(tokens) {
@@ -223,38 +236,47 @@ func TestAnIDThatIsTakenNeverTakesOverASession(t *testing.T) {
 	for i, token := range tokens {
 		mustOpen(t, store, token, fmt.Sprint("own", i), "a session whose id was handed out again")
 	}
-	// The client cannot choose an id, and two sessions with one secret are two.
-	if _, err := d.primary.Exec(`INSERT INTO sessionsql.session (id, expires_at, created_at, idle_seconds, version, secret_hash, payload)
-		VALUES ($1, now(), now(), 1, 1, '', '') ON CONFLICT (id) DO UPDATE SET payload = 'stolen'`, idOf(t, tokens[0])); err == nil {
-		t.Error("an id could be chosen")
+	// A client cannot choose an id, and two sessions may have the same secret.
+	_, err := d.primary.Exec(`
+		INSERT INTO sessionsql.session (
+		  id, expires_at, created_at, idle_seconds, version, secret_hash, payload
+		)
+		VALUES ($1, now(), now(), 1, 1, '', '')
+		ON CONFLICT (id) DO UPDATE SET payload = 'stolen'`, idOf(t, tokens[0]))
+	if err == nil {
+		t.Error("a caller chose an id")
 	}
 	var ids []int64
-	must(t, d.primary.Select(&ids, "SELECT DISTINCT sessionsql.insert(sha256('same'), 'p') FROM generate_series(1, 2)"))
+	must(t, d.primary.Select(&ids, `SELECT DISTINCT sessionsql.insert(sha256('same'), 'p')
+		FROM generate_series(1, 2)`))
 	if len(ids) != 2 {
 		t.Errorf("two inserts made the sessions %v", ids)
 	}
 }
 
-// koa-pg-session#8, connect-session-knex#11: the cleanup mistakes a unit or a time zone, and deletes sessions that are alive.
+// koa-pg-session#8, connect-session-knex#11: the cleanup mistakes a unit or a time zone and deletes live
+// sessions.
 func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 	d := newDatabase(t)
 	zones := []string{"UTC", "Pacific/Kiritimati", "Pacific/Niue", "America/St_Johns", "Europe/Berlin"}
-	store := d.store(t, nil)
-	lifetimes := []time.Duration{time.Minute, 15 * time.Minute, 5 * time.Hour, 13 * time.Hour, 24 * time.Hour, 60 * 24 * time.Hour, 99 * 365 * 24 * time.Hour}
+	store := d.Store(t, nil)
+	lifetimes := []time.Duration{
+		time.Minute, 15 * time.Minute, 5 * time.Hour, 13 * time.Hour, 24 * time.Hour,
+		60 * 24 * time.Hour, 99 * 365 * 24 * time.Hour,
+	}
 	for _, zone := range zones {
-		writer, err := sessionsql.Open(t.Context(), d.primaryDSN()+"&timezone="+zone, nil, quiet())
-		must(t, err)
-		defer func() { must(t, writer.Close(context.Background())) }()
+		writer := sessiontest.OpenStore(t, d.PrimaryDSN()+"&timezone="+zone, nil, nil)
+		defer closeStore(t, writer)
 		for _, idle := range lifetimes {
-			newToken(t)(writer.Insert(t.Context(), "alive", &sessionsql.InsertOptions{IdleTimeout: idle, Lifetime: idle}))
-			newToken(t)(writer.Insert(t.Context(), "alive", &sessionsql.InsertOptions{IdleTimeout: idle}))
-			expired := newToken(t)(writer.Insert(t.Context(), "expired", &sessionsql.InsertOptions{IdleTimeout: idle}))
+			mustInsert(t, writer, "alive", &sessionsql.InsertOptions{IdleTimeout: idle, Lifetime: idle})
+			mustInsert(t, writer, "alive", &sessionsql.InsertOptions{IdleTimeout: idle})
+			expired := mustInsert(t, writer, "expired", &sessionsql.InsertOptions{IdleTimeout: idle})
 			d.setExpiry(idOf(t, expired), "-1 second")
 		}
 	}
 	var reapedInAll int64
 	for _, zone := range zones {
-		pool := open(t, d.primaryDSN()+"&timezone="+zone)
+		pool := open(t, d.PrimaryDSN()+"&timezone="+zone)
 		if got := get[string](t, pool, "SHOW timezone"); got != zone {
 			t.Fatalf("the time zone is %s", got)
 		}
@@ -264,31 +286,31 @@ func TestCleanupDeletesOnlyTheExpiredInAnyUnitAndTimeZone(t *testing.T) {
 			lap = result.LapDone
 		}
 	}
-	want := int64(len(zones) * len(lifetimes))
-	if n := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE payload = 'alive'"); n != 2*want {
+	want := len(zones) * len(lifetimes)
+	if n := d.countWhere(t, "payload = 'alive'"); n != 2*want {
 		t.Errorf("%d live sessions are left, want %d", n, 2*want)
 	}
-	if n := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE payload = 'expired'"); n != 0 || reapedInAll != want {
+	if n := d.countWhere(t, "payload = 'expired'"); n != 0 || reapedInAll != int64(want) {
 		t.Errorf("%d expired sessions are left and %d were reaped, want 0 and %d", n, reapedInAll, want)
 	}
-	if result := must1[sessionsql.ReapResult](t)(store.Reap(t.Context())); result.Reaped != 0 {
-		t.Errorf("%+v", result)
+	if result := mustReap(t, store); result.Reaped != 0 {
+		t.Errorf("a second reap found expired sessions: %+v", result)
 	}
 }
 
-// session-file-store#55: a touch writes back the data that it had read, over what was saved in the meantime.
+// session-file-store#55: a touch writes old data over a newer save, because it writes back all that it read.
 func TestTouchNeverWritesBackOldData(t *testing.T) {
 	d := newDatabase(t)
-	reader, writer := d.store(t, nil), d.store(t, nil)
-	token := newToken(t)(writer.Insert(t.Context(), "old", nil))
+	reader, writer := d.Store(t, nil), d.Store(t, nil)
+	token := mustInsert(t, writer, "old", nil)
 	d.setExpiry(idOf(t, token), "1 minute")
-	d.catchUp(t)
+	d.CatchUp(t)
 	mustOpen(t, reader, token, "old", "before the save")
-	must1[int32](t)(writer.Update(t.Context(), token, "new", 1))
-	d.setExpiry(idOf(t, token), "1 minute") // due, whatever the save gave
+	mustUpdate(t, writer, token, "new", 1)
+	d.setExpiry(idOf(t, token), "1 minute") // the session is due again, although the save extended it
 	must(t, reader.Flush(t.Context()))
 	if n := reader.Stats().SessionsExtended; n != 1 {
-		t.Fatalf("%d sessions extended: this test shows nothing", n)
+		t.Fatalf("%d sessions extended, so this test proves nothing", n)
 	}
 	if sess := mustOpen(t, writer, token, "new", "after the touch"); sess.Version != 2 {
 		t.Errorf("version %d, want 2", sess.Version)
@@ -298,38 +320,37 @@ func TestTouchNeverWritesBackOldData(t *testing.T) {
 	}
 }
 
-// formancehq/go-libs#601: after a failover the pool's connections to the old primary stay, and every write is refused as
-// read-only until the program is restarted.
+// formancehq/go-libs#601: after a failover, the pool keeps its connections to the old primary, and every
+// write fails as read-only until the program restarts.
 func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 	cluster := ownCluster(t, 1)
 	d := newDatabaseIn(t, cluster)
 	next := cluster.Replicas[0]
-	dsn := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres dbname=%s sslmode=disable target_session_attrs=read-write",
-		cluster.Primary.Port, next.Port, d.name)
-	opened, err := sessionsql.Open(t.Context(), dsn, nil, quiet())
-	must(t, err)
-	// The application's own pool, in which connections live as long as they like.
-	embedded, err := sessionsql.OpenDB(open(t, dsn), nil, quiet())
-	must(t, err)
+	dsn := fmt.Sprintf("host=127.0.0.1,127.0.0.1 port=%d,%d user=postgres dbname=%s sslmode=disable "+
+		"target_session_attrs=read-write", cluster.Primary.Port, next.Port, d.Name)
+	opened := sessiontest.OpenStore(t, dsn, nil, nil)
+	// The application's own pool keeps its connections without limit.
+	embedded := sessiontest.OpenStoreOver(t, open(t, dsn), nil)
 	stores := map[string]*sessionsql.Store{"Open": opened, "OpenDB": embedded}
 	tokens := map[string]sessionsql.Token{}
 	for name, store := range stores {
-		defer func() { must(t, store.Close(context.Background())) }()
-		tokens[name] = newToken(t)(store.Insert(t.Context(), name, nil))
-		// Several connections, all kept.
+		defer closeStore(t, store)
+		tokens[name] = mustInsert(t, store, name, nil)
+		// The updates open several connections, which the pool keeps.
 		var wait sync.WaitGroup
 		for range 32 {
 			wait.Go(func() {
-				if _, err := store.Update(t.Context(), tokens[name], name, sessionsql.AnyVersion); err != nil {
+				_, err := store.Update(t.Context(), tokens[name], name, sessionsql.AnyVersion)
+				if err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		wait.Wait()
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 
-	// What a switchover leaves when nobody ends the connections: the old primary serves, and takes no writes.
+	// After a switchover without ended connections, the old primary still answers and refuses writes.
 	must(t, next.Promote(t.Context()))
 	d.primary.MustExec("ALTER SYSTEM SET default_transaction_read_only = on")
 	d.primary.MustExec("SELECT pg_reload_conf()")
@@ -341,7 +362,7 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 		if _, err := store.Update(t.Context(), tokens[name], "first", sessionsql.AnyVersion); err != nil {
 			t.Errorf("%s: the first write after the failover: %v", name, err)
 		}
-		// Many at once, each of which may meet an old connection.
+		// Many calls run at once, and each may meet an old connection.
 		var wait sync.WaitGroup
 		for i := range 32 {
 			wait.Go(func() {
@@ -357,32 +378,35 @@ func TestWritesFollowAFailoverWithoutARestart(t *testing.T) {
 		wait.Wait()
 		mustOpen(t, store, tokens[name], "first", name+": what was written before")
 		must(t, store.Flush(t.Context()))
-		must1[sessionsql.ReapResult](t)(store.Reap(t.Context()))
+		mustReap(t, store)
 	}
-	pool := open(t, next.DSN(d.name))
-	if n := get[int](t, pool, "SELECT count(*) FROM sessionsql.session WHERE payload = 'first'"); n != len(stores) {
+	pool := open(t, next.DSN(d.Name))
+	n := get[int](t, pool, `SELECT count(*) FROM sessionsql.session
+		WHERE payload = 'first'`)
+	if n != len(stores) {
 		t.Errorf("the new primary has %d of the writes, want %d", n, len(stores))
 	}
 }
 
-// activerecord-session_store#151: the stored form of the id, which is a hash of it, is accepted in its place.
+// activerecord-session_store#151: the store accepts its stored hash in place of the id.
 func TestTheStoredHashIsNoToken(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := newToken(t)(store.Insert(t.Context(), "p", nil))
-	renewed := newToken(t)(store.Rotate(t.Context(), token, nil)) // so that there are two hashes
-	raw := must1[[]byte](t)(base64.RawURLEncoding.DecodeString(string(renewed)))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
+	renewed := mustRotate(t, store, token, nil) // the row then holds two hashes
+	raw := raw(t, renewed)
 	type row struct {
 		Secret   []byte `db:"secret_hash"`
 		Previous []byte `db:"previous_hash"`
 	}
 	stored := get[row](t, d.primary, "SELECT secret_hash, previous_hash FROM sessionsql.session")
 	if own := sha256.Sum256(raw[8:]); string(stored.Secret) != string(own[:]) {
-		t.Fatal("the stored hash is not that of the secret")
+		t.Fatal("the stored hash differs from the hash of the secret")
 	}
 	for _, hash := range [][]byte{stored.Secret, stored.Previous} {
+		hashed := sha256.Sum256(hash)
 		for name, secret := range map[string][]byte{
-			"first half": hash[:16], "second half": hash[16:], "whole": hash, "hash of the hash": func() []byte { h := sha256.Sum256(hash); return h[:16] }(),
+			"first half": hash[:16], "second half": hash[16:], "whole": hash, "hash of the hash": hashed[:16],
 		} {
 			token := base64.RawURLEncoding.EncodeToString(append(append([]byte{}, raw[:8]...), secret...))
 			mustBeDead(t, store, sessionsql.Token(token), name)
@@ -390,7 +414,10 @@ func TestTheStoredHashIsNoToken(t *testing.T) {
 				t.Errorf("%s: find_session found %q", name, got)
 			}
 		}
-		for _, text := range []string{base64.StdEncoding.EncodeToString(hash), fmt.Sprintf("%x", hash), fmt.Sprintf(`\x%x`, hash), string(hash)} {
+		for _, text := range []string{
+			base64.StdEncoding.EncodeToString(hash), fmt.Sprintf("%x", hash), fmt.Sprintf(`\x%x`, hash),
+			string(hash),
+		} {
 			mustBeDead(t, store, sessionsql.Token(text), "a spelling of the hash")
 		}
 	}
@@ -398,21 +425,23 @@ func TestTheStoredHashIsNoToken(t *testing.T) {
 	mustOpen(t, store, token, "p", "the one before")
 }
 
-// scs#207: stopping the cleanup hangs or panics, when it is stopped twice or never ran.
+// scs#207: stopping the cleanup twice, or before it ran, hangs or panics.
 func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 	d := newDatabase(t)
 	before := runtime.NumGoroutine()
 	const now = time.Millisecond
-	for name, interval := range map[string]time.Duration{"never ran": -1, "never came to run": time.Hour, "runs all the time": now} {
+	for name, interval := range map[string]time.Duration{
+		"never ran": -1, "never came to run": time.Hour, "runs all the time": now,
+	} {
 		for range 5 {
-			pool := sqlx.MustOpen("pgx", d.primaryDSN())
+			pool := sqlx.MustOpen("pgx", d.PrimaryDSN())
 			options := quiet()
 			options.ReapInterval, options.FlushInterval = interval, interval
-			store, err := sessionsql.OpenDB(pool, nil, options)
-			must(t, err)
+			store := sessiontest.OpenStoreOver(t, pool, options)
 			if interval == now {
 				eventually(t, "the cleanup runs", func() bool {
-					d.fill(t, 1, "-1 second") // which the last statement of a Store that was closed may still reap
+					// A closed Store's last statement may still reap an earlier session.
+					d.fill(t, 1, "-1 second")
 					return store.Stats().Reaped > 0
 				})
 			}
@@ -436,17 +465,16 @@ func TestStoppingTheCleanupNeitherPanicsNorHangs(t *testing.T) {
 			}
 		}
 	}
-	// While it waits for a lock that it will not get.
-	pool := open(t, d.primaryDSN())
+	// The last cleanup waits for a lock that it will not get.
+	pool := open(t, d.PrimaryDSN())
 	options := quiet()
 	options.ReapInterval = now
-	store, err := sessionsql.OpenDB(pool, nil, options)
-	must(t, err)
+	store := sessiontest.OpenStoreOver(t, pool, options)
 	tx := d.primary.MustBegin()
 	tx.MustExec("LOCK TABLE sessionsql.session IN ACCESS EXCLUSIVE MODE")
 	d.waitsForLock(t, get[int](t, tx, "SELECT pg_backend_pid()"))
 	if err := store.Close(t.Context()); err != nil {
-		t.Errorf("Close of a cleanup that waits: %v", err)
+		t.Errorf("Close beside a waiting cleanup returned %v", err)
 	}
 	must(t, tx.Rollback())
 	eventually(t, "the goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+10 })

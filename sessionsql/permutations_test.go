@@ -2,22 +2,30 @@ package sessionsql_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// Two transactions, each a list of steps, run in every order that keeps each one's own. A step that has to wait for a lock
-// is left waiting while the other transaction goes on, as in PostgreSQL's isolation tests; nothing sleeps and hopes.
+// The tests of this file run two transactions in every order of their steps, as PostgreSQL's isolation tests
+// do. A step that must wait for a lock stays waiting while the other transaction goes on, so no test sleeps.
 
 type transaction struct {
 	name  string
-	steps []string // SQL; $1 and $2 are the ids of the two sessions
+	steps []string // SQL, with $1 and $2 for the ids of the two sessions
+}
+
+type pair [2]transaction
+
+// lostPlans are the plan types that a transaction does without, so that its plans differ.
+var lostPlans = []string{
+	"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin",
+	"enable_seqscan,enable_mergejoin",
 }
 
 func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
@@ -31,7 +39,8 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 			ARRAY[$1, $2]::bigint[], ARRAY[sha256('1'), sha256('2')], '{late,late}', '{NULL,NULL}')`
 		saveBoth2 = `SELECT count(*) FROM sessionsql.update_payload_batch(
 			ARRAY[$2, $1]::bigint[], ARRAY[sha256('2'), sha256('1')], '{late,late}', '{NULL,NULL}')`
-		expireFirst = "UPDATE sessionsql.session SET expires_at = now() - interval '1 second' WHERE id = $1 AND $2 > 0"
+		expireFirst = `UPDATE sessionsql.session SET expires_at = now() - interval '1 second'
+			WHERE id = $1 AND $2 > 0`
 	)
 	touches := transaction{"touch", []string{"BEGIN", touchBoth, touchBoth, "COMMIT"}}
 	touchesBack := transaction{"touch backwards", []string{"BEGIN", touchBoth2, "COMMIT"}}
@@ -44,9 +53,7 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 	expires := transaction{"expire", []string{"BEGIN", expireFirst, "COMMIT"}}
 
 	d := newDatabase(t)
-	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
-	count := 0
-	for _, pair := range [][2]transaction{
+	all := trials([]pair{
 		{touches, touchesBack},
 		{touches, reaps},
 		{touches, revokes},
@@ -69,49 +76,64 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 		{savesBoth, reaps},
 		{savesBoth, expires},
 		{reaps, reaps},
-	} {
-		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
-			plan := plans[count%len(plans)]
-			count++
-			name := fmt.Sprintf("%s and %s, order %v, without %q", pair[0].name, pair[1].name, order, plan)
-			checkInterleaving(t, d, name, pair, order, plan)
-		}
+	})
+	for _, each := range all {
+		checkTrial(t, d, each)
 	}
-	t.Logf("%d interleavings", count)
+	t.Logf("the test ran %d interleavings", len(all))
 }
 
-func checkInterleaving(t *testing.T, d *database, name string, pair [2]transaction, order []int, plan string) {
-	t.Helper()
-	d.primary.MustExec("DELETE FROM sessionsql.session")
-	ids := d.fill(t, 2, "1 minute") // both alive and due for a touch
-	var runners [2]*runner
-	for i := range runners {
-		runners[i] = newRunner(t, d, plan)
-	}
-	next := [2]int{}
-	for _, who := range order {
-		step := pair[who].steps[next[who]]
-		next[who]++
-		runners[who].run(step, ids)
-	}
-	for i, r := range runners {
-		for _, err := range r.finish() {
-			var pg *pgconn.PgError
-			if errors.As(err, &pg) && pg.Code == "40P01" {
-				t.Errorf("%s: deadlock in %s", name, pair[i].name)
-			} else {
-				t.Errorf("%s: %s: %v", name, pair[i].name, err)
-			}
+// A trial runs two transactions with one order of their steps and without some types of plan.
+type trial struct {
+	name  string
+	pair  pair
+	order []int
+	plan  string
+}
+
+// trials returns a trial for every order of the steps of each pair. The lost plans take turns.
+func trials(pairs []pair) (all []trial) {
+	for _, two := range pairs {
+		for _, order := range interleavings(len(two[0].steps), len(two[1].steps)) {
+			plan := lostPlans[len(all)%len(lostPlans)]
+			name := fmt.Sprintf("%s and %s, order %v, without %q", two[0].name, two[1].name, order, plan)
+			all = append(all, trial{name, two, order, plan})
 		}
 	}
+	return all
+}
 
-	did := func(what string) bool { return pair[0].name == what || pair[1].name == what }
+// run runs the trial with two live sessions that are due for a touch, and returns their ids.
+func (r trial) run(t *testing.T, d *database) []int64 {
+	t.Helper()
+	d.primary.MustExec("DELETE FROM sessionsql.session")
+	ids := d.fill(t, 2, "1 minute")
+	runners := [2]*runner{newRunner(t, d, r.plan), newRunner(t, d, r.plan)}
+	next := [2]int{}
+	for _, who := range r.order {
+		runners[who].run(r.pair[who].steps[next[who]], ids)
+		next[who]++
+	}
+	for i, each := range runners {
+		for _, err := range each.finish() {
+			t.Errorf("%s: %s: %v", r.name, r.pair[i].name, err)
+		}
+	}
+	return ids
+}
+
+// checkTrial runs a trial, and checks that sessions have ended only if a transaction ends them.
+func checkTrial(t *testing.T, d *database, r trial) {
+	t.Helper()
+	ids, name := r.run(t, d), r.name
+	did := func(verb string) bool { return r.pair[0].name == verb || r.pair[1].name == verb }
 	type row struct {
 		Alive   bool
 		Version int
 	}
 	var first []row
-	must(t, d.primary.Select(&first, "SELECT expires_at > now() AS alive, version FROM sessionsql.session WHERE id = $1", ids[0]))
+	must(t, d.primary.Select(&first, `SELECT expires_at > now() AS alive, version FROM sessionsql.session
+		WHERE id = $1`, ids[0]))
 	switch {
 	case did("revoke") && len(first) > 0:
 		t.Errorf("%s: a revoked session is back: %+v", name, first)
@@ -120,12 +142,13 @@ func checkInterleaving(t *testing.T, d *database, name string, pair [2]transacti
 	case did("expire") && len(first) > 0 && first[0].Alive && !did("save") && !did("touch"):
 		t.Errorf("%s: an expired session is alive: %+v", name, first)
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.live_session WHERE id = $1", ids[1]); n != 1 {
-		t.Errorf("%s: the other session, which nobody ended, is gone", name)
+	n := d.countWhere(t, "id = $1 AND expires_at > clock_timestamp()", ids[1])
+	if n != 1 {
+		t.Errorf("%s: the other session is gone although no call ended it", name)
 	}
 }
 
-// interleavings returns every order of a steps of the first and b of the second transaction.
+// interleavings returns every order of a steps of the first and b steps of the second transaction.
 func interleavings(a, b int) [][]int {
 	if a == 0 && b == 0 {
 		return [][]int{nil}
@@ -144,7 +167,7 @@ func interleavings(a, b int) [][]int {
 	return orders
 }
 
-// A runner runs the steps of one transaction on its own connection, in order, each when the one before it is done.
+// A runner runs the steps of one transaction in order on one connection.
 type runner struct {
 	t      *testing.T
 	pool   *sqlx.DB
@@ -152,24 +175,23 @@ type runner struct {
 	pid    int
 	steps  chan func() error
 	begun  int
-	done   atomic.Int64 // steps
+	done   atomic.Int64 // the steps that are done
 	ended  chan struct{}
 	failed []error
 }
 
 func newRunner(t *testing.T, d *database, plan string) *runner {
 	t.Helper()
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
-	r := &runner{t: t, pool: d.primary, conn: conn, steps: make(chan func() error, 10), ended: make(chan struct{})}
-	must(t, conn.GetContext(t.Context(), &r.pid, "SELECT pg_backend_pid()"))
-	_, err := conn.ExecContext(t.Context(), "RESET ALL")
-	must(t, err)
-	_, err = conn.ExecContext(t.Context(), "SET jit = off") // which a plan without the usual joins seems to be worth
-	must(t, err)
+	conn := d.conn(t)
+	r := &runner{
+		t: t, pool: d.primary, conn: conn, pid: testkit.Get[int](t, conn, "SELECT pg_backend_pid()"),
+		steps: make(chan func() error, 10), ended: make(chan struct{}),
+	}
+	execute(t, conn, "RESET ALL")
+	execute(t, conn, "SET jit = off") // because a plan without the usual joins would be compiled
 	for setting := range strings.SplitSeq(plan, ",") {
 		if setting != "" {
-			_, err := conn.ExecContext(t.Context(), "SET "+setting+" = off")
-			must(t, err)
+			execute(t, conn, "SET "+setting+" = off")
 		}
 	}
 	go func() {
@@ -184,7 +206,7 @@ func newRunner(t *testing.T, d *database, plan string) *runner {
 	return r
 }
 
-// run starts a step, and returns when it is done or waits for a lock of the other transaction.
+// run starts a step, and returns when the step is done or waits for a lock.
 func (r *runner) run(step string, ids []int64) {
 	r.t.Helper()
 	r.steps <- func() error {

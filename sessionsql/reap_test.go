@@ -21,15 +21,15 @@ func reap(t testing.TB, pool sqlx.Queryer, maxRows, maxPages int) reaped {
 	return get[reaped](t, pool, "SELECT * FROM sessionsql.reap($1, $2)", maxRows, maxPages)
 }
 
-// pagesRead counts the pages of the session table that work reads, found in memory or not, by the server's own accounting.
+// pagesRead returns the number of page reads of the session table during work, by the server's own count.
 func pagesRead(t *testing.T, d *database, work func(conn *sqlx.Conn)) int64 {
 	t.Helper()
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	conn := d.conn(t)
 	defer func() { _ = conn.Close() }()
 	read := func() (pages int64) {
-		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
-		must(t, err)
-		must(t, conn.GetContext(t.Context(), &pages, `SELECT heap_blks_read + heap_blks_hit FROM pg_statio_user_tables
+		execute(t, conn, "SELECT pg_stat_force_next_flush()")
+		must(t, conn.GetContext(t.Context(), &pages, `
+			SELECT heap_blks_read + heap_blks_hit FROM pg_statio_user_tables
 			WHERE schemaname = 'sessionsql' AND relname = 'session'`))
 		return pages
 	}
@@ -41,7 +41,8 @@ func pagesRead(t *testing.T, d *database, work func(conn *sqlx.Conn)) int64 {
 func TestReapReadsAtMostMaxPagesOnATableOfAnySize(t *testing.T) {
 	for _, rows := range []int{1_000, 200_000} {
 		d := newDatabase(t)
-		d.primary.MustExec("ALTER TABLE sessionsql.session SET (autovacuum_enabled = off)") // it reads pages too
+		// Autovacuum would add page reads.
+		d.primary.MustExec("ALTER TABLE sessionsql.session SET (autovacuum_enabled = off)")
 		d.fill(t, rows, "1 hour")
 		const maxPages = 10
 		for range 5 {
@@ -64,7 +65,8 @@ func TestReapLapDeletesExactlyTheExpired(t *testing.T) {
 	d := newDatabase(t)
 	live := d.fill(t, 3000, "1 hour")
 	d.fill(t, 3000, "-1 second")
-	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() - interval '1 hour' WHERE id % 3 = 0")
+	d.primary.MustExec(`UPDATE sessionsql.session SET expires_at = now() - interval '1 hour'
+		WHERE id % 3 = 0`)
 	want := get[int64](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE expires_at <= now()")
 	pages := get[int64](t, d.primary, "SELECT pg_relation_size('sessionsql.session') / 8192")
 
@@ -81,7 +83,7 @@ func TestReapLapDeletesExactlyTheExpired(t *testing.T) {
 			break
 		}
 		if calls > 100_000 {
-			t.Fatal("the hand does not come round")
+			t.Fatal("the hand never comes round")
 		}
 	}
 	if total != want {
@@ -90,7 +92,7 @@ func TestReapLapDeletesExactlyTheExpired(t *testing.T) {
 	if read < pages {
 		t.Errorf("read %d pages of %d", read, pages)
 	}
-	left := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session")
+	left := d.countAll(t)
 	if left != len(live)-len(live)/3 {
 		t.Errorf("%d sessions are left, want %d", left, len(live)-len(live)/3)
 	}
@@ -122,7 +124,7 @@ func TestReapOfAnEmptyOrShrunkTableBeginsAgain(t *testing.T) {
 func TestOneReaperAtATime(t *testing.T) {
 	d := newDatabase(t)
 	d.fill(t, 10, "-1 hour")
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	other := d.primary.MustBegin()
 	if r := reap(t, other, 3, 10); r.Reaped != 3 {
 		t.Errorf("the first: %+v", r)
@@ -156,9 +158,9 @@ func TestReapLeavesLockedRowsForTheNextLap(t *testing.T) {
 
 func TestReapRefusesBadLimits(t *testing.T) {
 	d := newDatabase(t)
-	for _, call := range []string{"reap(0, 1)", "reap(1, 0)", "reap(-1, 1)", "reap(NULL, 1)", "reap(1, NULL)"} {
-		if _, err := d.primary.Exec("SELECT * FROM sessionsql." + call); err == nil {
-			t.Errorf("%s succeeded", call)
+	for _, limits := range []string{"0, 1", "1, 0", "-1, 1", "NULL, 1", "1, NULL"} {
+		if _, err := d.primary.Exec("SELECT * FROM sessionsql.reap(" + limits + ")"); err == nil {
+			t.Errorf("reap(%s) succeeded", limits)
 		}
 	}
 }
@@ -166,9 +168,9 @@ func TestReapRefusesBadLimits(t *testing.T) {
 func TestStoreReapsByItself(t *testing.T) {
 	d := newDatabase(t)
 	d.fill(t, 5000, "-1 hour")
-	store := d.store(t, &sessionsql.Options{ReapInterval: 20 * time.Millisecond})
+	store := d.Store(t, &sessionsql.Options{ReapInterval: 20 * time.Millisecond})
 	eventually(t, "all expired sessions are reaped", func() bool { return store.Stats().Reaped == 5000 })
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
+	if n := d.countAll(t); n != 0 {
 		t.Errorf("%d rows are left", n)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)

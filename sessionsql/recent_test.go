@@ -18,21 +18,21 @@ func TestRecentWritesAreForgottenOnlyWhenEveryReplicaHasThem(t *testing.T) {
 	r.forget(1000)
 	want("position not read yet", map[int64]bool{1: true})
 	r.closeGeneration()
-	r.mark(k(2)) // after the generation was closed: the position that is read now may not cover it
+	r.mark(k(2)) // its WAL may lie behind the position that is read next
 	r.covered(100)
 	r.forget(99)
 	want("replica at 99 of 100", map[int64]bool{1: true, 2: true})
 	r.forget(100)
 	want("replica at 100", map[int64]bool{1: false, 2: true})
 	if r.reached(99) || !r.reached(100) {
-		t.Error("a replica that lacks what was forgotten would be read from")
+		t.Error("a replica would be read although it lacks a forgotten write")
 	}
 	r.closeGeneration()
-	r.covered(50) // another primary, which the old one was ahead of
+	r.covered(50) // a new primary, which lacks WAL of the old one
 	r.forget(50)
 	want("after a failover", map[int64]bool{2: false})
 	if !r.reached(50) {
-		t.Error("the new primary's replica would never be read from")
+		t.Error("the new primary's replica would never be read")
 	}
 	for i := range int64(maxRecentWrites + 2) {
 		r.mark(k(i))
@@ -49,7 +49,7 @@ func TestRecentWritesCountForEverySecretOfASession(t *testing.T) {
 	var r recentWrites
 	r.mark(key{id: 1, hash: a.hash()})
 	if !r.has(key{id: 1, hash: b.hash()}) {
-		t.Error("a session that was rotated would be read back older through its other secret")
+		t.Error("a replica's older row of a rotated session would be read through the other secret")
 	}
 }
 
@@ -69,7 +69,7 @@ func TestRecentWritesPileUpNoGenerationsInAnOutage(t *testing.T) {
 	var r recentWrites
 	for i := range int64(1000) {
 		r.mark(key{id: i})
-		r.closeGeneration() // before a look that fails
+		r.closeGeneration() // the look at the servers then fails
 	}
 	if len(r.generations) > 2 {
 		t.Errorf("%d generations", len(r.generations))
@@ -78,10 +78,10 @@ func TestRecentWritesPileUpNoGenerationsInAnOutage(t *testing.T) {
 	r.covered(100)
 	r.forget(100)
 	if r.has(key{id: 0}) {
-		t.Error("what was covered is still remembered")
+		t.Error("a covered write is still remembered")
 	}
 	if !r.has(key{id: 999}) {
-		t.Error("what was written after the generation was closed is forgotten")
+		t.Error("a write is forgotten although it came after the generation was closed")
 	}
 }
 
@@ -89,7 +89,7 @@ func TestRecentWritesKnowSubjects(t *testing.T) {
 	var r recentWrites
 	r.markSubject("ann")
 	if !r.hasSubject("ann") || r.hasSubject("bob") || r.has(key{id: 1}) {
-		t.Error("a subject's write counts for others")
+		t.Error("a write of a subject counts for another subject")
 	}
 	r.closeGeneration()
 	r.covered(1)

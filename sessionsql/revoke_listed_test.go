@@ -13,14 +13,14 @@ import (
 
 func TestListSubjectTellsSessionsApart(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	labels := []string{"Firefox on Linux", "", strings.Repeat("é", 128)}
 	var tokens []sessionsql.Token
 	for _, label := range labels {
-		token := newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", Label: label}))
+		token := mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "ann", Label: label})
 		tokens = append(tokens, token)
 	}
-	list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", tokens[1]))
+	list := mustList(t, store, "ann", tokens[1])
 	for i, sess := range list {
 		want := len(labels) - 1 - i
 		if sess.Label != labels[want] || sess.Current != (want == 1) || sess.ID != idOf(t, tokens[want]) {
@@ -28,7 +28,7 @@ func TestListSubjectTellsSessionsApart(t *testing.T) {
 		}
 	}
 	for name, current := range map[string]sessionsql.Token{
-		"another's": loginAs(t, store, "bob"), "anonymous": newToken(t)(store.Insert(t.Context(), "p", nil)), "malformed": "x",
+		"another's": loginAs(t, store, "bob"), "anonymous": mustInsert(t, store, "p", nil), "malformed": "x",
 	} {
 		if _, err := store.ListSubject(t.Context(), "ann", current); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: %v", name, err)
@@ -48,10 +48,10 @@ func TestListSubjectTellsSessionsApart(t *testing.T) {
 	}
 }
 
-// Labels travel in a batch as well, each with its own session.
+// A batch keeps each session's label.
 func TestConcurrentInsertsKeepTheirOwnLabels(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	tokens := make([]sessionsql.Token, 64)
 	var wait sync.WaitGroup
 	for i := range tokens {
@@ -68,7 +68,7 @@ func TestConcurrentInsertsKeepTheirOwnLabels(t *testing.T) {
 	}
 	wait.Wait()
 	labels := map[int64]string{}
-	for _, sess := range must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", "")) {
+	for _, sess := range mustList(t, store, "ann", "") {
 		labels[sess.ID] = sess.Label
 	}
 	for i, token := range tokens {
@@ -80,10 +80,10 @@ func TestConcurrentInsertsKeepTheirOwnLabels(t *testing.T) {
 
 func TestRevokeListedEndsOneOtherSessionOfItsSubject(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	mine, other, third := loginAs(t, store, "ann"), loginAs(t, store, "ann"), loginAs(t, store, "ann")
 	bob := loginAs(t, store, "bob")
-	anonymous := []sessionsql.Token{newToken(t)(store.Insert(t.Context(), "p", nil)), newToken(t)(store.Insert(t.Context(), "p", nil))}
+	anonymous := []sessionsql.Token{mustInsert(t, store, "p", nil), mustInsert(t, store, "p", nil)}
 	refused := func(what string, token sessionsql.Token, id int64) {
 		t.Helper()
 		if err := store.RevokeListed(t.Context(), token, id); err != sessionsql.ErrNoSession {
@@ -112,9 +112,9 @@ func TestRevokeListedEndsOneOtherSessionOfItsSubject(t *testing.T) {
 		t.Errorf("%d revokes counted, want 1", n)
 	}
 
-	// Within the grace of a rotate, a page that is open still works.
+	// Within the grace of a rotate, an open page still works with the old token.
 	next := loginAs(t, store, "ann")
-	renewed := newToken(t)(store.Rotate(t.Context(), mine, &sessionsql.RotateOptions{Grace: time.Minute}))
+	renewed := mustRotate(t, store, mine, &sessionsql.RotateOptions{Grace: time.Minute})
 	must(t, store.RevokeListed(t.Context(), mine, idOf(t, next)))
 	mustBeDead(t, store, next, "ended by the token before")
 	mustOpen(t, store, renewed, "ann", "the rotated one")
@@ -122,9 +122,9 @@ func TestRevokeListedEndsOneOtherSessionOfItsSubject(t *testing.T) {
 
 func TestOwnRevokeListedIsNeverReadBackOlder(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	mine, other := loginAs(t, store, "ann"), loginAs(t, store, "ann")
-	d.catchUp(t)
+	d.CatchUp(t)
 	forgetRecentWrites(t, store, other)
 	d.pauseReplay(t)
 	must(t, store.RevokeListed(t.Context(), mine, idOf(t, other)))
@@ -133,15 +133,15 @@ func TestOwnRevokeListedIsNeverReadBackOlder(t *testing.T) {
 			t.Fatalf("a session that was ended: %v", err)
 		}
 	}
-	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.live_session"); n != 2 {
-		t.Errorf("the replica has %d sessions, want the 2 old ones: this test showed nothing", n)
+	if n := liveOn(t, d.replica); n != 2 {
+		t.Errorf("the replica has %d sessions, want the 2 old ones, so this test proves nothing", n)
 	}
 }
 
-// A session that is logged out while it waits to end another ends nothing any more.
-func TestRevokeListedByASessionThatEndsMeanwhile(t *testing.T) {
+// A session that ends while it waits to end another one ends nothing.
+func TestRevokeListedByASessionThatEndsWhileItWaitsEndsNothing(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	mine, other := loginAs(t, store, "ann"), loginAs(t, store, "ann")
 	tx := d.primary.MustBegin()
 	tx.MustExec("SELECT FROM sessionsql.session WHERE id = $1 FOR UPDATE", idOf(t, other))

@@ -1,7 +1,6 @@
 package sessionsql_test
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -18,11 +17,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// asUser returns a DSN with another user and further parameters.
+// asUser returns a DSN for another user, with more parameters.
 func asUser(t testing.TB, dsn, user string, parameters ...string) string {
 	t.Helper()
 	parsed, err := url.Parse(dsn)
@@ -38,7 +38,7 @@ func asUser(t testing.TB, dsn, user string, parameters ...string) string {
 	return parsed.String()
 }
 
-// installRoles does what psql -1 -f install.sql -f roles.sql does.
+// installRoles does the same as psql -1 -f install.sql -f roles.sql.
 func installRoles(t testing.TB, pool *sqlx.DB) {
 	t.Helper()
 	tx, err := pool.Beginx()
@@ -49,15 +49,16 @@ func installRoles(t testing.TB, pool *sqlx.DB) {
 	must(t, tx.Commit())
 }
 
-// login makes a user of this database's own that has the given roles, and returns its name. Users belong to the cluster.
+// login makes a user with the given roles, and returns its name. The name holds the database's name, because
+// users belong to the cluster.
 func (d *database) login(t testing.TB, roles ...string) string {
 	t.Helper()
-	name := fmt.Sprintf("%s_%d", d.name, databases.Add(1))
+	name := fmt.Sprintf("%s_%d", d.Name, users.Add(1))
 	d.primary.MustExec("CREATE ROLE " + name + " LOGIN")
 	for _, role := range roles {
 		d.primary.MustExec("GRANT " + role + " TO " + name)
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 	return name
 }
 
@@ -73,7 +74,7 @@ func sqlState(err error) string {
 	return ""
 }
 
-// useEverything has a Store do all that it can, batches included, but for ListSubject.
+// useEverything makes every call of a Store except ListSubject, batches included.
 func useEverything(t *testing.T, store *sessionsql.Store) {
 	t.Helper()
 	ctx := t.Context()
@@ -81,7 +82,8 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 	var wait sync.WaitGroup
 	for i := range tokens {
 		wait.Go(func() {
-			token, err := store.Insert(ctx, fmt.Sprint("p", i), &sessionsql.InsertOptions{Subject: "all", Lifetime: time.Hour})
+			token, err := store.Insert(ctx, fmt.Sprint("p", i),
+				&sessionsql.InsertOptions{Subject: "all", Lifetime: time.Hour})
 			if err != nil {
 				t.Errorf("Insert: %v", err)
 				return
@@ -101,8 +103,8 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 	}
 
 	one := &sessionsql.InsertOptions{Subject: "one", MaxSessions: 1}
-	evicted := must1[sessionsql.Token](t)(store.Insert(ctx, "first", one))
-	token := must1[sessionsql.Token](t)(store.Insert(ctx, "second", one))
+	evicted := mustInsert(t, store, "first", one)
+	token := mustInsert(t, store, "second", one)
 	if _, err := store.Lookup(ctx, evicted); !errors.Is(err, sessionsql.ErrNoSession) {
 		t.Errorf("evicted: %v", err)
 	}
@@ -112,7 +114,7 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 	if _, err := store.Update(ctx, token, "lost", 1); !errors.Is(err, sessionsql.ErrConflict) {
 		t.Errorf("Update of an old version: %v", err)
 	}
-	token = must1[sessionsql.Token](t)(store.Rotate(ctx, token, &sessionsql.RotateOptions{Subject: "two"}))
+	token = mustRotate(t, store, token, &sessionsql.RotateOptions{Subject: "two"})
 	if sess, err := store.Lookup(ctx, token); err != nil || sess.Payload != "third" || sess.Subject != "two" {
 		t.Errorf("after Rotate: %v, %v", sess, err)
 	}
@@ -125,15 +127,9 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 		t.Errorf("RevokeSubject: %d, %v", n, err)
 	}
 	must(t, store.Revoke(ctx, tokens[0]))
-	must1[sessionsql.ReapResult](t)(store.Reap(ctx))
-	must1[string](t)(store.Version(ctx))
-}
-
-func closeStore(t *testing.T, store *sessionsql.Store) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	must(t, store.Close(ctx))
+	mustReap(t, store)
+	_, err := store.Version(ctx)
+	must(t, err)
 }
 
 func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
@@ -141,16 +137,17 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	installRoles(t, d.primary)
 	app, reader := d.login(t, "sessionsql_app"), d.login(t, "sessionsql_reader")
 
-	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), app), []string{asUser(t, d.replicaDSNs()[0], reader)},
-		&sessionsql.Options{FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond})
-	must(t, err)
+	primary, replicas := asUser(t, d.PrimaryDSN(), app), []string{asUser(t, d.ReplicaDSNs()[0], reader)}
+	store := sessiontest.OpenStore(t, primary, replicas, &sessionsql.Options{
+		FlushInterval: 5 * time.Millisecond, ReapInterval: 5 * time.Millisecond,
+	})
 	defer closeStore(t, store)
 	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
 	useEverything(t, store)
 
-	// From a replica, where the reader may do nothing else.
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "who"}))
-	d.catchUp(t)
+	// The reader may only read, and that only from a replica.
+	token := mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "who"})
+	d.CatchUp(t)
 	reads := store.Stats().ReplicaReads
 	eventually(t, "the replica answers", func() bool {
 		must(t, store.Touch(t.Context(), token))
@@ -160,10 +157,10 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	d.fill(t, 10, "-1 minute")
 	eventually(t, "the reaper has been here", func() bool { return store.Stats().Reaped >= 10 })
 	if stats := store.Stats(); stats.FlushErrors != 0 || stats.ReapErrors != 0 {
-		t.Errorf("%+v", stats)
+		t.Errorf("a flush or a reap failed: %+v", stats)
 	}
 
-	// Who is logged in, the app learns only when it is given that too.
+	// The app may list sessions only with sessionsql_support.
 	if _, err := store.ListSubject(t.Context(), "who", ""); sqlState(err) != "42501" {
 		t.Errorf("ListSubject: %v", err)
 	}
@@ -173,18 +170,19 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 	}
 }
 
-// granted is all that roles.sql gives; what is not here, nobody has.
+// granted is everything that roles.sql grants.
 var granted = map[string][]string{
 	"sessionsql_app": {
-		"end_listed_session", "end_session", "find_session", "insert", "insert_batch", "list_sessions", "lookup",
-		"lookup_batch", "new_secret", "new_session", "new_session", "new_session", "node", "note_timeline", "reap",
-		"reap_all", "renew_session", "renew_session", "renew_session", "revoke", "revoke_listed", "revoke_subject",
-		"rotate", "save_session", "token_from", "token_hash", "token_id", "touch_batch", "update_payload",
-		"update_payload_batch", "use_session", "version",
+		"end_listed_session", "end_session", "find_session", "insert", "insert_batch", "list_sessions",
+		"lookup", "lookup_batch", "new_secret", "new_session", "new_session", "new_session", "node",
+		"note_timeline", "reap", "reap_all", "renew_session", "renew_session", "renew_session", "revoke",
+		"revoke_listed", "revoke_subject", "rotate", "save_session", "token_from", "token_hash", "token_id",
+		"touch_batch", "update_payload", "update_payload_batch", "use_session", "version",
 	},
 	"sessionsql_support": {"list_subject", "node", "revoke_subject", "version"},
 	"sessionsql_reader": {
-		"find_session", "list_sessions", "lookup", "lookup_batch", "node", "token_hash", "token_id", "version",
+		"find_session", "list_sessions", "lookup", "lookup_batch", "node", "token_hash", "token_id",
+		"version",
 	},
 	"sessionsql_reaper":  {"node", "reap", "reap_all", "version"},
 	"sessionsql_monitor": {"health", "last_reap", "node", "version"},
@@ -194,7 +192,7 @@ var granted = map[string][]string{
 func TestRolesMayNothingElse(t *testing.T) {
 	d := newDatabase(t)
 	installRoles(t, d.primary)
-	// What an operator once gave by mistake is gone when the file has run again.
+	// Another run of roles.sql takes back grants that an operator made by mistake.
 	d.primary.MustExec("GRANT SELECT ON sessionsql.session TO sessionsql_app")
 	d.primary.MustExec("GRANT EXECUTE ON FUNCTION sessionsql.reap TO sessionsql_reader")
 	installRoles(t, d.primary)
@@ -228,13 +226,14 @@ func TestRolesMayNothingElse(t *testing.T) {
 			t.Errorf("%s may use %v, want %v", role, has, want)
 		}
 
-		// And what the server makes of it.
-		pool := open(t, asUser(t, d.primaryDSN(), user))
+		// The server refuses each attempt to use more.
+		pool := open(t, asUser(t, d.PrimaryDSN(), user))
 		for _, attempt := range []string{
 			"TABLE sessionsql.session", "TABLE sessionsql.live_session", "TABLE sessionsql.subject_session",
 			"TABLE sessionsql.listed_session", "TABLE sessionsql.reaper",
 			"DELETE FROM sessionsql.session", "ALTER FUNCTION sessionsql.version() VOLATILE",
-			"CREATE FUNCTION sessionsql.lookup(id integer, secret_hash bytea) RETURNS text LANGUAGE sql RETURN 'x'",
+			`CREATE FUNCTION sessionsql.lookup(id integer, secret_hash bytea) RETURNS text
+				LANGUAGE sql RETURN 'x'`,
 			"SET ROLE sessionsql_owner",
 		} {
 			if _, err := pool.Exec(attempt); sqlState(err) != "42501" {
@@ -258,15 +257,16 @@ func TestEverythingIsTheOwners(t *testing.T) {
 		SELECT t.oid::regtype::text FROM pg_type AS t
 		WHERE t.typnamespace = 'sessionsql'::regnamespace AND t.typowner <> 'sessionsql_owner'::regrole
 		UNION ALL
-		SELECT n.nspname FROM pg_namespace AS n WHERE n.nspname = 'sessionsql' AND n.nspowner <> 'sessionsql_owner'::regrole`))
+		SELECT n.nspname FROM pg_namespace AS n
+		WHERE n.nspname = 'sessionsql' AND n.nspowner <> 'sessionsql_owner'::regrole`))
 	if len(others) > 0 {
-		t.Errorf("not sessionsql_owner's: %v", others)
+		t.Errorf("objects that sessionsql_owner does not own: %v", others)
 	}
 }
 
-// A function that runs as its owner with names that its caller can redirect would be the owner's gift to the caller. insert
-// and reap_all qualify all they name instead, which the attack below proves; whatever else wants that has to be looked at
-// first.
+// A SECURITY DEFINER function would give its owner's rights to the caller, if the caller could redirect a
+// name in it. insert and reap_all qualify every name, as the attack below proves; any other function needs
+// BEGIN ATOMIC or a fixed search_path.
 func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
 	d := newDatabase(t)
 	installRoles(t, d.primary)
@@ -278,33 +278,36 @@ func TestDefinersResolveNoNameByTheCallersPath(t *testing.T) {
 		  AND p.proname NOT IN ('insert', 'reap_all')
 		  AND NOT COALESCE('search_path=pg_catalog, pg_temp' = ANY (p.proconfig), false)`))
 	if len(open) > 0 {
-		t.Errorf("neither BEGIN ATOMIC nor SET search_path: %v", open)
+		t.Errorf("functions without BEGIN ATOMIC and without SET search_path: %v", open)
 	}
 }
 
-// appStore installs the roles and opens a Store as a user that has the application's.
+// appStore installs the roles and opens a Store as a user of the application's role.
 func (d *database) appStore(t *testing.T) (store *sessionsql.Store, user string) {
 	t.Helper()
 	installRoles(t, d.primary)
 	user = d.login(t, "sessionsql_app")
-	return must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), user), nil, quiet())), user
+	return sessiontest.OpenStore(t, asUser(t, d.PrimaryDSN(), user), nil, nil), user
 }
 
 func TestUpgradeKeepsTheRoles(t *testing.T) {
 	d := newDatabase(t)
 	store, app := d.appStore(t)
 	defer closeStore(t, store)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	token := mustInsert(t, store, "p", nil)
 
 	d.pretendOlder()
-	if err := sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), app))); sqlState(err) != "42501" {
-		t.Errorf("the app may install: %v", err)
+	err := sessionsql.Install(t.Context(), open(t, asUser(t, d.PrimaryDSN(), app)))
+	if sqlState(err) != "42501" {
+		t.Errorf("installing as the app: %v", err)
 	}
 	must(t, sessionsql.Install(t.Context(), d.primary))
 	must(t, store.Touch(t.Context(), token))
-	if n := get[int](t, d.primary, `
+	n := get[int](t, d.primary, `
 		SELECT count(*) FROM pg_proc AS p
-		WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.proname IN ('lookup', 'insert') AND p.prosecdef`); n != 2 {
+		WHERE p.pronamespace = 'sessionsql'::regnamespace
+		  AND p.proname IN ('lookup', 'insert') AND p.prosecdef`)
+	if n != 2 {
 		t.Errorf("%d functions run as their owner, want 2", n)
 	}
 }
@@ -322,29 +325,29 @@ func TestUpgradeWithRolesUnderLoadDisturbsNobody(t *testing.T) {
 }
 
 func TestRolesNeedNoSuperuser(t *testing.T) {
-	d := emptyDatabaseIn(t, ownCluster(t, 0)) // where nobody else has made the roles
-	d.primary.MustExec("CREATE ROLE installer LOGIN CREATEROLE; GRANT CREATE ON DATABASE " + d.name + " TO installer")
-	installer := open(t, asUser(t, d.primaryDSN(), "installer"))
+	d := emptyDatabaseIn(t, ownCluster(t, 0)) // no other test has made the roles there
+	d.primary.MustExec("CREATE ROLE installer LOGIN CREATEROLE")
+	d.primary.MustExec("GRANT CREATE ON DATABASE " + d.Name + " TO installer")
+	installer := open(t, asUser(t, d.PrimaryDSN(), "installer"))
 	for range 2 {
 		installRoles(t, installer)
 	}
 	installer.MustExec("CREATE ROLE web LOGIN; GRANT sessionsql_app TO web")
-	store, err := sessionsql.Open(t.Context(), asUser(t, d.primaryDSN(), "web"), nil, quiet())
-	must(t, err)
+	store := sessiontest.OpenStore(t, asUser(t, d.PrimaryDSN(), "web"), nil, nil)
 	useEverything(t, store)
 
-	// The next upgrade, and the end.
+	// The installer can also upgrade and uninstall.
 	d.pretendOlder()
 	must(t, sessionsql.Install(t.Context(), installer))
 	useEverything(t, store)
 	closeStore(t, store)
 	installer.MustExec(bundle.Uninstall())
-	installer.MustExec(`DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper, sessionsql_monitor,
-		sessionsql_owner`)
+	installer.MustExec(`DROP ROLE sessionsql_app, sessionsql_support, sessionsql_reader, sessionsql_reaper,
+		sessionsql_monitor, sessionsql_owner`)
 }
 
-// Databases of one cluster share its roles, and may make them at the same time.
-func TestRolesInManyDatabasesAtOnce(t *testing.T) {
+// Databases of one cluster share its roles and may install them at once.
+func TestRolesInstallInManyDatabasesAtOnce(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	var wait sync.WaitGroup
 	for range 4 {
@@ -363,8 +366,7 @@ func TestRolesInManyDatabasesAtOnce(t *testing.T) {
 
 func TestRolesRefuseToRunInPieces(t *testing.T) {
 	d := newDatabase(t)
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
-	defer func() { _ = conn.Close() }()
+	conn := d.conn(t)
 	var err error
 	for statement := range strings.SplitAfterSeq(bundle.Roles(), "$roles$;\n") {
 		if _, err = conn.ExecContext(t.Context(), statement); err != nil {
@@ -376,13 +378,13 @@ func TestRolesRefuseToRunInPieces(t *testing.T) {
 	}
 }
 
-// The traps of a hostile role: a schema with a function for each of pg_catalog's, operators for each pair of types, domains
-// with the names of types, and views with the names of relations. Whichever is reached counts the call, which no rollback
-// undoes, and raises.
+// The traps are a schema of a hostile role: functions for all of pg_catalog's, operators for each pair of
+// types, domains named after types, and views named after relations. A trap counts its call in a sequence,
+// which no rollback undoes, and raises an error.
 //
-// There are two ways to be reached. With the schema before pg_catalog, the same signature is enough. With pg_catalog before
-// the schema, as always where the path does not name it, a signature that fits better wins: one without a cast where
-// pg_catalog's needs one, hence the operators for all pairs and the functions with each argument's type exchanged in turn.
+// A call reaches a trap in two ways. If the schema precedes pg_catalog in the path, the same signature is
+// enough. If pg_catalog comes first, as it does by default, a better fitting signature wins. So there are
+// operators for all pairs of types, and functions with each argument's type exchanged in turn.
 const traps = `
 CREATE SCHEMA evil AUTHORIZATION hostile;
 GRANT USAGE ON SCHEMA evil TO PUBLIC;
@@ -398,8 +400,9 @@ $$;
 
 DO $$
 DECLARE
-  types CONSTANT text[] := ARRAY['text', 'varchar', 'bytea', 'bool', 'int4', 'int8', 'float8', 'numeric', 'timestamptz', 'interval',
-    'tid', 'xid', 'oid', 'regclass', 'uuid', 'bit', 'pg_lsn', '_text', '_bytea', '_int8', '_float8'];
+  types CONSTANT text[] := ARRAY['text', 'varchar', 'bytea', 'bool', 'int4', 'int8', 'float8', 'numeric',
+    'timestamptz', 'interval', 'tid', 'xid', 'oid', 'regclass', 'uuid', 'bit', 'pg_lsn', '_text', '_bytea',
+    '_int8', '_float8'];
   f record;
   l text;
   r text;
@@ -407,7 +410,8 @@ DECLARE
 BEGIN
   FOR f IN
     WITH builtin AS (
-      SELECT p.proname, COALESCE(p.proargnames, '{}') AS names, p.proargtypes::oid[] AS args, p.pronargs, t.typname AS result
+      SELECT p.proname, COALESCE(p.proargnames, '{}') AS names, p.proargtypes::oid[] AS args, p.pronargs,
+        t.typname AS result
       FROM pg_proc AS p
       JOIN pg_type AS t ON t.oid = p.prorettype
       WHERE p.pronamespace = 'pg_catalog'::regnamespace
@@ -415,7 +419,9 @@ BEGIN
         AND NOT EXISTS (
           SELECT FROM unnest(p.proargtypes) AS a (oid)
           JOIN pg_type AS x ON x.oid = a.oid
-          WHERE x.typtype = 'p' OR NOT x.typname = ANY (types || ARRAY['int2', 'float4', 'name', 'date', 'timestamp', 'char', 'bpchar'])
+          WHERE x.typtype = 'p' OR NOT x.typname = ANY (
+            types || ARRAY['int2', 'float4', 'name', 'date', 'timestamp', 'char', 'bpchar']
+          )
         )
     ), wanted AS (
       SELECT b.proname, b.names, b.args, b.result FROM builtin AS b
@@ -430,7 +436,8 @@ BEGIN
       w.result,
       (
         SELECT string_agg(
-          format('%s pg_catalog.%I', CASE WHEN w.names[i] <> '' THEN quote_ident(w.names[i]) END, x.typname), ', ' ORDER BY i
+          format('%s pg_catalog.%I', CASE WHEN w.names[i] <> '' THEN quote_ident(w.names[i]) END, x.typname),
+          ', ' ORDER BY i
         )
         FROM unnest(w.args::oid[]) WITH ORDINALITY AS a (oid, i)
         JOIN pg_type AS x ON x.oid = a.oid
@@ -442,7 +449,10 @@ BEGIN
         'CREATE FUNCTION evil.%I(%s) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
         f.proname,
         f.arguments,
-        CASE WHEN f.result IN ('record', 'void', 'internal', 'cstring', 'anyelement', 'anyarray') THEN 'text' ELSE f.result END,
+        CASE
+          WHEN f.result IN ('record', 'void', 'internal', 'cstring', 'anyelement', 'anyarray') THEN 'text'
+          ELSE f.result
+        END,
         format('BEGIN PERFORM evil.trap(%L); END', f.proname || '()')
       );
     EXCEPTION WHEN duplicate_function OR invalid_function_definition OR feature_not_supported THEN
@@ -455,32 +465,48 @@ BEGIN
 
   CREATE FUNCTION evil.trap_state(state pg_catalog.int8) RETURNS pg_catalog.int8
     LANGUAGE plpgsql AS 'BEGIN PERFORM evil.trap(''an aggregate''); END';
-  CREATE AGGREGATE evil.count(*) (SFUNC = evil.trap_state, STYPE = pg_catalog.int8, FINALFUNC = evil.trap_state, INITCOND = '0');
+  CREATE AGGREGATE evil.count(*) (
+    SFUNC = evil.trap_state, STYPE = pg_catalog.int8, FINALFUNC = evil.trap_state, INITCOND = '0'
+  );
 
   FOREACH l IN ARRAY types LOOP
-    EXECUTE format('CREATE FUNCTION evil.trap_%s(state pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
+    EXECUTE format(
+      'CREATE FUNCTION evil.trap_%s(state pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
       l, l, l, 'BEGIN PERFORM evil.trap(''an aggregate''); END');
-    EXECUTE format('CREATE FUNCTION evil.trap_%s(state pg_catalog.%I, value pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L',
+    EXECUTE format(
+      'CREATE FUNCTION evil.trap_%s(state pg_catalog.%I, value pg_catalog.%I) RETURNS pg_catalog.%I '
+        || 'LANGUAGE plpgsql AS %L',
       l, l, l, l, 'BEGIN PERFORM evil.trap(''an aggregate''); END');
     FOREACH op IN ARRAY ARRAY['min', 'max', 'sum'] LOOP
-      EXECUTE format('CREATE AGGREGATE evil.%I(pg_catalog.%I) (SFUNC = evil.trap_%s, STYPE = pg_catalog.%I, FINALFUNC = evil.trap_%s)',
+      EXECUTE format(
+        'CREATE AGGREGATE evil.%I(pg_catalog.%I) '
+          || '(SFUNC = evil.trap_%s, STYPE = pg_catalog.%I, FINALFUNC = evil.trap_%s)',
         op, l, l, l, l);
     END LOOP;
 
-    EXECUTE format('CREATE FUNCTION evil.prefix(pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L', l, l,
+    EXECUTE format(
+      'CREATE FUNCTION evil.prefix(pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L', l, l,
       format('BEGIN PERFORM evil.trap(%L); END', '- ' || l));
     EXECUTE format('CREATE OPERATOR evil.- (FUNCTION = evil.prefix, RIGHTARG = pg_catalog.%I)', l);
 
     FOREACH r IN ARRAY types LOOP
-      EXECUTE format('CREATE FUNCTION evil.compare(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.bool LANGUAGE plpgsql AS %L', l, r,
+      EXECUTE format(
+        'CREATE FUNCTION evil.compare(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.bool '
+          || 'LANGUAGE plpgsql AS %L', l, r,
         format('BEGIN PERFORM evil.trap(%L); END', l || ' compared to ' || r));
       FOREACH op IN ARRAY ARRAY['=', '<>', '<', '<=', '>', '>=', '~', '~~'] LOOP
-        EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.compare, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
+        EXECUTE format(
+          'CREATE OPERATOR evil.%s '
+            || '(FUNCTION = evil.compare, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
       END LOOP;
-      EXECUTE format('CREATE FUNCTION evil.combine(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.%I LANGUAGE plpgsql AS %L', l, r, l,
+      EXECUTE format(
+        'CREATE FUNCTION evil.combine(pg_catalog.%I, pg_catalog.%I) RETURNS pg_catalog.%I '
+          || 'LANGUAGE plpgsql AS %L', l, r, l,
         format('BEGIN PERFORM evil.trap(%L); END', l || ' combined with ' || r));
       FOREACH op IN ARRAY ARRAY['+', '-', '*', '/', '||'] LOOP
-        EXECUTE format('CREATE OPERATOR evil.%s (FUNCTION = evil.combine, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
+        EXECUTE format(
+          'CREATE OPERATOR evil.%s '
+            || '(FUNCTION = evil.combine, LEFTARG = pg_catalog.%I, RIGHTARG = pg_catalog.%I)', op, l, r);
       END LOOP;
     END LOOP;
   END LOOP;
@@ -495,14 +521,17 @@ $$;
 RESET ROLE;
 `
 
-// decoys are relations that stand for every name that the bundle could mean, in a schema.
+// decoys returns views with every relation name that the bundle may use, in a schema.
 func (d *database) decoys(t testing.TB, schema string) string {
 	t.Helper()
 	var names []string
 	must(t, d.primary.Select(&names, `
 		SELECT DISTINCT c.relname FROM pg_class AS c
-		WHERE c.relnamespace IN ('sessionsql'::regnamespace, 'pg_catalog'::regnamespace) AND c.relkind IN ('r', 'v')
-		  AND c.relname ~ '^([^p]|pg_(class|proc|type|namespace|roles|authid|stat_activity|replication_slots|prepared_xacts)$)'`))
+		WHERE c.relnamespace IN ('sessionsql'::regnamespace, 'pg_catalog'::regnamespace)
+		  AND c.relkind IN ('r', 'v')
+		  AND (c.relname !~ '^p' OR c.relname IN (
+		    'pg_class', 'pg_proc', 'pg_type', 'pg_namespace', 'pg_roles', 'pg_authid', 'pg_stat_activity',
+		    'pg_replication_slots', 'pg_prepared_xacts'))`))
 	var text strings.Builder
 	for _, name := range names {
 		fmt.Fprintf(&text, "CREATE VIEW %s.%s AS SELECT evil.trap('relation %[2]s') AS id;\n", schema, name)
@@ -510,10 +539,11 @@ func (d *database) decoys(t testing.TB, schema string) string {
 	return text.String()
 }
 
-// identifiers are the names that are called in the bundle without a schema.
+// identifiers returns the names that the bundle calls without a schema.
 func identifiers() string {
 	names := map[string]bool{}
-	for _, match := range regexp.MustCompile(`(?:^|[^.\w])(\w+)\(`).FindAllStringSubmatch(bundle.Install()+bundle.Roles(), -1) {
+	call := regexp.MustCompile(`(?:^|[^.\w])(\w+)\(`)
+	for _, match := range call.FindAllStringSubmatch(bundle.Install()+bundle.Roles(), -1) {
 		names["'"+strings.ToLower(match[1])+"'"] = true
 	}
 	list := make([]string, 0, len(names))
@@ -524,18 +554,20 @@ func identifiers() string {
 	return "ARRAY[" + strings.Join(list, ", ") + "]"
 }
 
-// A capturedCall is one call of a function of the bundle, on the session that fixture makes.
+// A capturedCall is one call of a function of the bundle on the session that fixture makes.
 type capturedCall struct {
 	function, statement, want string
 }
 
-// Every function has at least one, and all that its branches reach.
+// capturedCalls has at least one call of every function, and reaches all of its branches.
 func capturedCalls(id int64, secret []byte) []capturedCall {
 	raw := append(binary.BigEndian.AppendUint64(nil, uint64(id)), secret...)
 	token := base64.RawURLEncoding.EncodeToString(raw)
 	digest := sha256.Sum256(secret)
-	replace := strings.NewReplacer("$id", fmt.Sprint(id), "$next", fmt.Sprint(id+1), "$hash", fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
-		"$hex", fmt.Sprintf("%x", digest), "$token", "'"+token+"'")
+	replace := strings.NewReplacer(
+		"$id", fmt.Sprint(id), "$next", fmt.Sprint(id+1), "$token", "'"+token+"'",
+		"$hash", fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
+		"$hex", fmt.Sprintf("%x", digest))
 	var calls []capturedCall
 	for _, row := range [][3]string{
 		{"check_insert", "SELECT sessionsql.check_insert($hash, 'p', 60, 60, 's', 1, 'l')", "^$"},
@@ -553,11 +585,21 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 		{"find_session", "SELECT f.payload FROM sessionsql.find_session($token) AS f", "^mine$"},
 		{"find_session", "SELECT f.expires_in FROM sessionsql.find_session($token) AS f", "^1199"},
 		{"insert", "SELECT sessionsql.insert($other, 'p')", "^[1-9][0-9]*$"},
-		{"insert", "SELECT sessionsql.insert($other, 'p', '1 minute', '1 hour', 'victim', false, 1, 'l')", "^[1-9][0-9]*$"},
-		{"insert_batch", `SELECT i.id FROM sessionsql.insert_batch('{"\\x$hex"}', '{p}', '{60}', '{60}', '{s}') AS i`, "^[1-9][0-9]*$"},
-		{"insert_needs_check", "SELECT sessionsql.insert_needs_check($hash, 'p', 60, 60, 's', NULL, 'l')", "^false$"},
+		{
+			"insert", "SELECT sessionsql.insert($other, 'p', '1 minute', '1 hour', 'victim', false, 1, 'l')",
+			"^[1-9][0-9]*$",
+		},
+		{"insert_batch", `SELECT i.id
+			FROM sessionsql.insert_batch('{"\\x$hex"}', '{p}', '{60}', '{60}', '{s}') AS i`, "^[1-9][0-9]*$"},
+		{
+			"insert_needs_check", "SELECT sessionsql.insert_needs_check($hash, 'p', 60, 60, 's', NULL, 'l')",
+			"^false$",
+		},
 		{"is_due", "SELECT sessionsql.is_due('2999-01-01', 1e12, 'infinity')", "^true$"},
-		{"list_sessions", "SELECT l.id FROM sessionsql.list_sessions($token) AS l WHERE l.is_current", "^$id$"},
+		{
+			"list_sessions", "SELECT l.id FROM sessionsql.list_sessions($token) AS l WHERE l.is_current",
+			"^$id$",
+		},
 		{"list_sessions", "SELECT l.id FROM sessionsql.list_sessions('no token') AS l", "^no row$"},
 		{"list_subject", "SELECT l.id FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^$id$"},
 		{"list_subject", "SELECT l.expires_in FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^1199"},
@@ -565,12 +607,21 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 		{"lookup", "SELECT l.payload FROM sessionsql.lookup($id, $hash) AS l", "^mine$"},
 		{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $hash) AS l", "^1199"},
 		{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $other) AS l", "^no row$"},
-		{"lookup_batch", `SELECT l.payload FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`, "^mine$"},
-		{"lookup_batch", `SELECT l.expires_in FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`, "^1199"},
+		{
+			"lookup_batch", `SELECT l.payload FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`,
+			"^mine$",
+		},
+		{
+			"lookup_batch", `SELECT l.expires_in FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`,
+			"^1199",
+		},
 		{"max_label_bytes", "SELECT sessionsql.max_label_bytes()", "^256$"},
 		{"max_subject_bytes", "SELECT sessionsql.max_subject_bytes()", "^1024$"},
 		{"max_timeout", "SELECT sessionsql.max_timeout()", "^3.15576e"},
-		{"new_session", "SELECT sessionsql.new_session('p', '1 minute', '1 hour', 'victim', false, 1)", "^[A-Za-z0-9_-]{32}$"},
+		{
+			"new_session", "SELECT sessionsql.new_session('p', '1 minute', '1 hour', 'victim', false, 1)",
+			"^[A-Za-z0-9_-]{32}$",
+		},
 		{"new_session", "SELECT sessionsql.new_session('p', 60, 3600)", "^[A-Za-z0-9_-]{32}$"},
 		{"new_session", "SELECT sessionsql.new_session('p', interval '1 minute')", "^[A-Za-z0-9_-]{32}$"},
 		{"new_secret", "SELECT sessionsql.new_secret()", "^[0-9a-f]{32}$"},
@@ -607,8 +658,10 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 		{"update_payload", "SELECT sessionsql.update_payload($id, $hash, 'p', 1)", "^2$"},
 		{"update_payload", "SELECT sessionsql.update_payload($id, $hash, 'p', 7)", "^0$"},
 		{"update_payload", "SELECT sessionsql.update_payload($id, $other, 'p')", "^-1$"},
-		{"update_payload_batch", `SELECT u.version FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{1}') AS u`, "^2$"},
-		{"update_payload_batch", `SELECT u.id FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{7}') AS u`, "^no row$"},
+		{"update_payload_batch", `SELECT u.version
+			FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{1}') AS u`, "^2$"},
+		{"update_payload_batch", `SELECT u.id
+			FROM sessionsql.update_payload_batch('{$id}', '{"\\x$hex"}', '{p}', '{7}') AS u`, "^no row$"},
 		{"use_session", "SELECT u.payload FROM sessionsql.use_session($token) AS u", "^mine$"},
 		{"use_session", "SELECT u.expires_in FROM sessionsql.use_session($token) AS u", "^2400.00"},
 		{"use_session", "SELECT u.id FROM sessionsql.use_session('no token') AS u", "^no row$"},
@@ -619,13 +672,16 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 	return calls
 }
 
-// fixture leaves two sessions of one subject and two dead ones, and returns the newer live one's id.
+// fixture leaves two live sessions of one subject and two expired ones, and returns the id of the newer live
+// one.
 func (d *database) fixture(t testing.TB, secret []byte) int64 {
 	t.Helper()
 	d.primary.MustExec("TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0")
 	return get[int64](t, d.primary, `
 		WITH made AS (
-		  INSERT INTO sessionsql.session AS s (expires_at, created_at, idle_seconds, version, secret_hash, subject, payload)
+		  INSERT INTO sessionsql.session AS s (
+		    expires_at, created_at, idle_seconds, version, secret_hash, subject, payload
+		  )
 		  VALUES (now() + '20 minutes', now(), 1800, 1, sha256($1), 'victim', 'mine'),
 		    (now() + '20 minutes', now() - interval '1 minute', 1800, 1, sha256('old'), 'victim', 'old'),
 		    (now() - interval '1 day', now() - interval '2 days', 1800, 1, sha256('dead'), 'ghost', 'dead'),
@@ -656,136 +712,187 @@ func answer(pool *sqlx.DB, statement string) (string, error) {
 
 func TestNoNameIsCapturedByAHostileSchema(t *testing.T) {
 	for _, withRoles := range []bool{false, true} {
-		t.Run(fmt.Sprintf("roles=%v", withRoles), func(t *testing.T) { captureAttack(t, withRoles) })
+		t.Run(fmt.Sprintf("roles=%v", withRoles), func(t *testing.T) {
+			a := newAttack(t, withRoles)
+			a.installByEveryPath()
+			a.wantCallOfEveryFunction()
+			for _, user := range a.users() {
+				for _, path := range hostilePaths {
+					pool := a.victim(user, path)
+					a.callEverything(pool, user, path)
+					a.wantArmedTraps(pool, path)
+				}
+			}
+			a.useStores()
+		})
 	}
 }
 
-func captureAttack(t *testing.T, withRoles bool) {
+// An attack is a database with the traps of a hostile role in it.
+type attack struct {
+	t         *testing.T
+	d         *database
+	withRoles bool
+	hostile   string // the role
+	temporary string // the statements that make the traps of a victim's own session
+}
+
+// hostilePaths are search paths that lead to the traps.
+var hostilePaths = []string{
+	"evil,pg_catalog", "evil,public", "pg_temp,evil,pg_catalog", "public,pg_temp,evil",
+}
+
+func newAttack(t *testing.T, withRoles bool) *attack {
+	t.Helper()
 	d := newDatabase(t)
+	a := &attack{t: t, d: d, withRoles: withRoles, hostile: d.login(t), temporary: d.decoys(t, "pg_temp")}
+	for _, name := range []string{
+		"text", "varchar", "bytea", "bool", "int4", "int8", "float8", "timestamptz", "interval", "tid",
+		"regclass", "bit",
+	} {
+		a.temporary += fmt.Sprintf(
+			"CREATE DOMAIN pg_temp.%s AS pg_catalog.%[1]s CHECK (evil.trap('temporary type %[1]s'));\n", name)
+	}
 	decoys := d.decoys(t, "evil")
-	temporary := d.decoys(t, "pg_temp")
-	for _, name := range []string{"text", "varchar", "bytea", "bool", "int4", "int8", "float8", "timestamptz", "interval", "tid", "regclass", "bit"} {
-		temporary += fmt.Sprintf("CREATE DOMAIN pg_temp.%s AS pg_catalog.%[1]s CHECK (evil.trap('temporary type %[1]s'));\n", name)
-	}
-	hostile := d.login(t)
-	build := strings.NewReplacer("hostile", hostile, ":names", identifiers()).Replace(traps)
+	build := strings.NewReplacer("hostile", a.hostile, ":names", identifiers()).Replace(traps)
 	d.primary.MustExec(bundle.Uninstall())
-	d.primary.MustExec(build + "SET ROLE " + hostile + ";" + decoys + "RESET ROLE;")
-	captured := func() int64 {
-		return get[int64](t, d.primary, "SELECT CASE WHEN c.is_called THEN c.last_value ELSE 0 END FROM evil.calls AS c")
-	}
-	disarmed := func(what string) {
-		t.Helper()
-		if n := captured(); n != 0 {
-			t.Errorf("%s: captured %d times", what, n)
-			d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
-		}
-	}
+	d.primary.MustExec(build + "SET ROLE " + a.hostile + ";" + decoys + "RESET ROLE;")
+	return a
+}
 
-	paths := []string{"evil,pg_catalog", "evil,public", "pg_temp,evil,pg_catalog", "public,pg_temp,evil"}
-	victim := func(user, path string) *sqlx.DB {
-		pool := open(t, asUser(t, d.primaryDSN(), user, "search_path", path))
-		pool.SetMaxOpenConns(1) // one session, with its temporary objects
-		pool.SetMaxIdleConns(1)
-		must1[any](t)(pool.Exec(temporary))
-		return pool
-	}
+// captured returns how many calls the traps have caught.
+func (a *attack) captured() int64 {
+	return get[int64](a.t, a.d.primary,
+		"SELECT CASE WHEN c.is_called THEN c.last_value ELSE 0 END FROM evil.calls AS c")
+}
 
-	// Installing, and installing again over what is there, by every path.
+// wantNoCapture checks that the traps caught nothing during a step.
+func (a *attack) wantNoCapture(step string) {
+	a.t.Helper()
+	if n := a.captured(); n != 0 {
+		a.t.Errorf("%s: captured %d times", step, n)
+		a.d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
+	}
+}
+
+// users are those whose calls are attacked. The hostile role may call the functions where roles exist.
+func (a *attack) users() []string {
+	if !a.withRoles {
+		return []string{"postgres"}
+	}
+	a.d.primary.MustExec("GRANT sessionsql_app, sessionsql_support, sessionsql_monitor TO " + a.hostile)
+	return []string{"postgres", a.hostile}
+}
+
+// victim opens a pool of one connection, because temporary objects belong to one session.
+func (a *attack) victim(user, path string) *sqlx.DB {
+	a.t.Helper()
+	pool := open(a.t, asUser(a.t, a.d.PrimaryDSN(), user, "search_path", path))
+	pool.SetMaxOpenConns(1)
+	pool.SetMaxIdleConns(1)
+	pool.MustExec(a.temporary)
+	return pool
+}
+
+// installByEveryPath installs the bundle and then installs it again over itself.
+func (a *attack) installByEveryPath() {
 	for range 2 {
-		for _, path := range paths {
-			pool := victim("postgres", path)
-			must1[any](t)(pool.Exec(bundle.Install()))
-			if withRoles {
-				must1[any](t)(pool.Exec(bundle.Roles()))
+		for _, path := range hostilePaths {
+			pool := a.victim("postgres", path)
+			pool.MustExec(bundle.Install())
+			if a.withRoles {
+				pool.MustExec(bundle.Roles())
 			}
-			disarmed("install by " + path)
+			a.wantNoCapture("install by " + path)
 		}
 	}
-	if n := get[int](t, d.primary, `
+	if n := get[int](a.t, a.d.primary, `
 		SELECT count(*) FROM pg_depend AS d
-		JOIN pg_proc AS p ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid AND p.pronamespace = 'evil'::regnamespace
+		JOIN pg_proc AS p ON d.refclassid = 'pg_proc'::regclass AND d.refobjid = p.oid
+		  AND p.pronamespace = 'evil'::regnamespace
 		LEFT JOIN pg_proc AS o ON d.classid = 'pg_proc'::regclass AND d.objid = o.oid
 		LEFT JOIN pg_rewrite AS w ON d.classid = 'pg_rewrite'::regclass AND d.objid = w.oid
 		LEFT JOIN pg_class AS c ON c.oid = w.ev_class
 		WHERE COALESCE(o.pronamespace, c.relnamespace) = 'sessionsql'::regnamespace`); n != 0 {
-		t.Errorf("%d references to the hostile schema were installed", n)
+		a.t.Errorf("%d references to the hostile schema were installed", n)
 	}
+}
 
-	// A call for each function, or this test proves nothing for a new one.
-	var functions, views []string
-	must(t, d.primary.Select(&functions, "SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace ORDER BY 1"))
-	must(t, d.primary.Select(&views, "SELECT c.relname FROM pg_class AS c WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind = 'v'"))
-	var called []string
+// wantCallOfEveryFunction fails for a new function without a captured call.
+func (a *attack) wantCallOfEveryFunction() {
+	var functions, called []string
+	must(a.t, a.d.primary.Select(&functions, `SELECT p.proname FROM pg_proc AS p
+		WHERE p.pronamespace = 'sessionsql'::regnamespace ORDER BY 1`))
 	for _, call := range capturedCalls(1, make([]byte, 16)) {
 		called = append(called, call.function)
 	}
 	if slices.Sort(called); !slices.Equal(slices.Compact(called), slices.Compact(functions)) {
-		t.Fatalf("calls for %v, functions are %v", slices.Compact(called), functions)
+		a.t.Fatalf("calls for %v, functions are %v", slices.Compact(called), functions)
 	}
+}
 
-	users := []string{"postgres"}
-	if withRoles {
-		d.primary.MustExec("GRANT sessionsql_app, sessionsql_support, sessionsql_monitor TO " + hostile)
-		users = append(users, hostile)
-	}
+// callEverything calls every function and reads every view, and checks the answers.
+func (a *attack) callEverything(pool *sqlx.DB, user, path string) {
+	t, d := a.t, a.d
 	secret := []byte("sixteen bytes...")
-	for _, user := range users {
-		for _, path := range paths {
-			pool := victim(user, path)
-			for i, call := range capturedCalls(0, secret) {
-				call = capturedCalls(d.fixture(t, secret), secret)[i]
-				what := fmt.Sprintf("%s, path %s: %s", user, path, call.statement)
-				got, err := answer(pool, call.statement)
-				allowed := get[bool](t, d.primary, `
-					SELECT has_function_privilege($1, p.oid, 'EXECUTE') FROM pg_proc AS p
-					WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.proname = $2`, user, call.function)
-				switch {
-				case !allowed:
-					if sqlState(err) != "42501" {
-						t.Errorf("%s: %q, %v", what, got, err)
-					}
-				case err != nil || !regexp.MustCompile(call.want).MatchString(got):
-					t.Errorf("%s: %q, %v, want %s", what, got, err, call.want)
-				}
-				disarmed(what)
+	for i, call := range capturedCalls(0, secret) {
+		call = capturedCalls(d.fixture(t, secret), secret)[i]
+		step := fmt.Sprintf("%s, path %s: %s", user, path, call.statement)
+		got, err := answer(pool, call.statement)
+		allowed := get[bool](t, d.primary, `
+			SELECT has_function_privilege($1, p.oid, 'EXECUTE') FROM pg_proc AS p
+			WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.proname = $2`, user, call.function)
+		switch {
+		case !allowed:
+			if sqlState(err) != "42501" {
+				t.Errorf("%s: %q, %v", step, got, err)
 			}
-			for _, view := range views {
-				if _, err := pool.Exec("TABLE sessionsql." + view); err != nil && sqlState(err) != "42501" {
-					t.Errorf("%s, path %s: %s: %v", user, path, view, err)
-				}
-				disarmed(view)
-			}
+		case err != nil || !regexp.MustCompile(call.want).MatchString(got):
+			t.Errorf("%s: %q, %v, want %s", step, got, err, call.want)
+		}
+		a.wantNoCapture(step)
+	}
+	var views []string
+	must(t, d.primary.Select(&views, `SELECT c.relname FROM pg_class AS c
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind = 'v'`))
+	for _, view := range views {
+		if _, err := pool.Exec("TABLE sessionsql." + view); err != nil && sqlState(err) != "42501" {
+			t.Errorf("%s, path %s: %s: %v", user, path, view, err)
+		}
+		a.wantNoCapture(view)
+	}
+}
 
-			// The traps were armed: what does not guard itself falls into them.
-			unguarded := []string{"SELECT 2::pg_catalog.float8 * 3"}
-			if !strings.HasPrefix(path, "public") {
-				unguarded = append(unguarded, "SELECT 'x'::text")
-			}
-			if strings.HasSuffix(path, "evil,pg_catalog") {
-				unguarded = append(unguarded, "SELECT now()", "SELECT make_interval(secs => 1::pg_catalog.float8)", "SELECT 1 = 1",
-					"SELECT count(*)", "SELECT max(1)")
-			}
-			for _, careless := range unguarded {
-				if _, err := pool.Exec(careless); err == nil || !strings.Contains(err.Error(), "captured by") {
-					t.Errorf("path %s: %s escaped the traps: %v", path, careless, err)
-				}
-			}
-			if captured() == 0 {
-				t.Error("the traps do not count")
-			}
-			d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
+// wantArmedTraps shows that a statement without a guard falls into the traps.
+func (a *attack) wantArmedTraps(pool *sqlx.DB, path string) {
+	unguarded := []string{"SELECT 2::pg_catalog.float8 * 3"}
+	if !strings.HasPrefix(path, "public") {
+		unguarded = append(unguarded, "SELECT 'x'::text")
+	}
+	if strings.HasSuffix(path, "evil,pg_catalog") {
+		unguarded = append(unguarded, "SELECT now()", "SELECT make_interval(secs => 1::pg_catalog.float8)",
+			"SELECT 1 = 1", "SELECT count(*)", "SELECT max(1)")
+	}
+	for _, careless := range unguarded {
+		if _, err := pool.Exec(careless); err == nil || !strings.Contains(err.Error(), "captured by") {
+			a.t.Errorf("path %s: %s escaped the traps: %v", path, careless, err)
 		}
 	}
+	if a.captured() == 0 {
+		a.t.Error("a captured call does not advance the counter")
+	}
+	a.d.primary.MustExec("ALTER SEQUENCE evil.calls RESTART")
+}
 
-	// The statements of the Go package as well.
-	for _, path := range paths {
-		dsn := asUser(t, d.primaryDSN(), users[len(users)-1], "search_path", path)
-		store, err := sessionsql.Open(t.Context(), dsn, nil, quiet())
-		must(t, err)
-		useEverything(t, store)
-		must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "all", ""))
-		closeStore(t, store)
-		disarmed("Store, path " + path)
+// useStores runs the statements of the Go package by every path.
+func (a *attack) useStores() {
+	users := a.users()
+	for _, path := range hostilePaths {
+		dsn := asUser(a.t, a.d.PrimaryDSN(), users[len(users)-1], "search_path", path)
+		store := sessiontest.OpenStore(a.t, dsn, nil, nil)
+		useEverything(a.t, store)
+		mustList(a.t, store, "all", "")
+		closeStore(a.t, store)
+		a.wantNoCapture("Store, path " + path)
 	}
 }

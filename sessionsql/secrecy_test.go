@@ -12,7 +12,6 @@ import (
 	"go/token"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
@@ -27,17 +26,17 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A needle is one spelling of something that must not leave the program.
+// A needle is one spelling of a secret.
 type needle struct{ text, what string }
 
-// tokenNeedles are the ways in which a token, or its secret, could stand in a text.
+// tokenNeedles returns every spelling of a token or its secret.
 func tokenNeedles(token sessionsql.Token) []needle {
 	raw, err := base64.RawURLEncoding.DecodeString(string(token))
 	if err != nil || len(raw) != 24 {
 		return []needle{{string(token), "malformed token"}}
 	}
 	secret := raw[8:]
-	var escaped strings.Builder // bytea's other output format
+	var escaped strings.Builder // bytea's escape format
 	for _, b := range secret {
 		switch {
 		case b == '\\':
@@ -49,22 +48,25 @@ func tokenNeedles(token sessionsql.Token) []needle {
 		}
 	}
 	return []needle{
-		{string(token[11:]), "token"}, // the rest is the id
+		{string(token[11:]), "token"}, // the first characters hold the id
 		{base64.StdEncoding.EncodeToString(raw)[11:], "token in standard base64"},
 		{string(secret), "raw secret"},
-		{hex.EncodeToString(secret), "secret in hex"}, // also \x...
+		{hex.EncodeToString(secret), "secret in hex"}, // also within \x...
 		{strings.ToUpper(hex.EncodeToString(secret)), "secret in upper-case hex"},
 		{base64.RawStdEncoding.EncodeToString(secret), "secret in base64"},
 		{base64.RawURLEncoding.EncodeToString(secret), "secret in base64url"},
 		{escaped.String(), "secret as escaped bytea"},
 		{strings.Trim(strconv.Quote(string(secret)), `"`), "quoted secret"},
 		{strings.Trim(fmt.Sprint(secret), "[]"), "secret as numbers"},
-		{strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte{"), "}"), "secret as Go bytes"},
+		{
+			strings.TrimSuffix(strings.TrimPrefix(fmt.Sprintf("%#v", secret), "[]byte{"), "}"),
+			"secret as Go bytes",
+		},
 		{hex.EncodeToString([]byte(token[11:])), "hex of the token's text"},
 	}
 }
 
-// canaryText is in every payload of these tests, and nowhere else.
+// canaryText is in every payload of these tests and nowhere else.
 const canaryText = "Zq9CanaryPayload"
 
 func payloadNeedles() []needle {
@@ -96,10 +98,10 @@ func (h *haystack) add(needles ...needle) {
 	}
 }
 
-// find returns what stands in a text, each kind once, with what surrounds it.
+// find returns the kinds of needles in a text, each with the text around it.
 func (h *haystack) find(text string) map[string]string {
 	found := map[string]string{}
-	var begin uint64 // the 8 bytes from i on
+	var begin uint64 // the 8 bytes that start at i
 	for last := range len(text) {
 		begin = begin>>8 | uint64(text[last])<<56
 		if !h.maybe[begin*0x9E3779B97F4A7C15>>48] {
@@ -115,7 +117,7 @@ func (h *haystack) find(text string) map[string]string {
 	return found
 }
 
-// A secrecy collects what a workload made, and everything that it left where somebody could read it.
+// A secrecy keeps the secrets of a workload, and every text that the workload left.
 type secrecy struct {
 	t       *testing.T
 	d       *database
@@ -123,10 +125,13 @@ type secrecy struct {
 	mu      sync.Mutex
 	tokens  []sessionsql.Token
 	errs    []error
-	printed strings.Builder // of types and errors
-	seen    strings.Builder // pg_stat_activity
+	printed strings.Builder // values and errors in every format
+	seen    strings.Builder // the statements that pg_stat_activity showed
 	log     logBuffer
 	made    int
+
+	explains        bool // the server has auto_explain and pg_stat_statements
+	limitsExplained bool // auto_explain knows log_parameter_max_length, which came with version 16
 }
 
 func (w *secrecy) keep(token sessionsql.Token, err error) sessionsql.Token {
@@ -143,7 +148,7 @@ func (w *secrecy) keep(token sessionsql.Token, err error) sessionsql.Token {
 
 func (w *secrecy) failed(err error) { w.keep("", err) }
 
-// payload is one that no other session has.
+// payload returns a payload that no other session has.
 func (w *secrecy) payload() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -158,25 +163,27 @@ func (w *secrecy) options() *sessionsql.Options {
 
 func (w *secrecy) open(settings string, options *sessionsql.Options) *sessionsql.Store {
 	w.t.Helper()
-	store, err := sessionsql.Open(w.t.Context(), w.d.primaryDSN()+settings, nil, options)
+	store, err := sessionsql.Open(w.t.Context(), w.d.PrimaryDSN()+settings, nil, options)
 	must(w.t, err)
 	return store
 }
 
-// verbs is every verb of a Store that was opened with these settings.
-func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]func(context.Context, sessionsql.Token) error {
+// A verb is one call of a Store that gets a token.
+type verb func(ctx context.Context, token sessionsql.Token) error
+
+// verbs are all calls of a Store that was opened with these settings.
+func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]verb {
 	w.t.Helper()
-	pool := open(w.t, w.d.primaryDSN()+settings)
-	return map[string]func(context.Context, sessionsql.Token) error{
-		"Insert": func(ctx context.Context, _ sessionsql.Token) error {
-			token, err := store.Insert(ctx, w.payload(), nil)
-			w.keep(token, nil)
-			return err
-		},
+	pool := open(w.t, w.d.PrimaryDSN()+settings)
+	insert := func(ctx context.Context, own *sessionsql.InsertOptions) error {
+		token, err := store.Insert(ctx, w.payload(), own)
+		w.keep(token, nil)
+		return err
+	}
+	return map[string]verb{
+		"Insert": func(ctx context.Context, _ sessionsql.Token) error { return insert(ctx, nil) },
 		"Insert with a cap": func(ctx context.Context, _ sessionsql.Token) error {
-			token, err := store.Insert(ctx, w.payload(), &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 50})
-			w.keep(token, nil)
-			return err
+			return insert(ctx, &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 50})
 		},
 		"Lookup": func(ctx context.Context, token sessionsql.Token) error {
 			sess, err := store.Lookup(ctx, token)
@@ -202,14 +209,20 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]fun
 			_, err := store.RevokeSubject(ctx, "bob", token)
 			return err
 		},
-		"Revoke":  store.Revoke,
-		"Flush":   func(ctx context.Context, _ sessionsql.Token) error { return store.Flush(ctx) },
-		"Reap":    func(ctx context.Context, _ sessionsql.Token) error { _, err := store.Reap(ctx); return err },
-		"Version": func(ctx context.Context, _ sessionsql.Token) error { _, err := store.Version(ctx); return err },
+		"Revoke": store.Revoke,
+		"Flush":  func(ctx context.Context, _ sessionsql.Token) error { return store.Flush(ctx) },
+		"Reap": func(ctx context.Context, _ sessionsql.Token) error {
+			_, err := store.Reap(ctx)
+			return err
+		},
+		"Version": func(ctx context.Context, _ sessionsql.Token) error {
+			_, err := store.Version(ctx)
+			return err
+		},
 		"InsertTx": func(ctx context.Context, _ sessionsql.Token) error {
 			tx, err := pool.BeginTxx(ctx, nil)
 			if err != nil {
-				return nil // the application's own
+				return nil // it is an error of the application's pool
 			}
 			defer func() { _ = tx.Rollback() }()
 			token, err := store.InsertTx(ctx, tx, w.payload(), nil)
@@ -225,22 +238,23 @@ func (w *secrecy) print(value any) {
 	defer w.mu.Unlock()
 	verbs := []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"}
 	if _, pointers := value.(*sessionsql.Store); pointers {
-		verbs = verbs[:3] // a verb that does not fit a pointer follows it, into pools that are at work
+		verbs = verbs[:3] // fmt follows a pointer under other verbs, into pools that are at work
 	}
 	for _, verb := range verbs {
 		fmt.Fprintf(&w.printed, verb+"\n", value)
 	}
 	handlers := []slog.Handler{slog.NewTextHandler(&w.printed, nil)}
-	if kind := strings.TrimPrefix(fmt.Sprintf("%T", value), "*"); !strings.HasPrefix(kind, "db.") && !strings.HasPrefix(kind, "native.") {
-		// Those are parameters and rows, which no Store logs.
-		handlers = append(handlers, slog.NewJSONHandler(&w.printed, nil)) // which marshals instead of formatting
+	kind := strings.TrimPrefix(fmt.Sprintf("%T", value), "*")
+	// A JSONHandler marshals the value. No Store logs the parameters and rows of the packages db and native.
+	if !strings.HasPrefix(kind, "db.") && !strings.HasPrefix(kind, "native.") {
+		handlers = append(handlers, slog.NewJSONHandler(&w.printed, nil))
 	}
 	for _, handler := range handlers {
 		slog.New(handler).Info("value", slog.Any("value", value))
 	}
 }
 
-// printError formats an error and all that it wraps.
+// printError prints an error and every error that it wraps.
 func (w *secrecy) printError(err error) {
 	if err == nil {
 		return
@@ -257,116 +271,165 @@ func (w *secrecy) printError(err error) {
 	}
 }
 
-// session makes one for a verb to work on.
+// session makes a session of a subject.
 func (w *secrecy) session(store *sessionsql.Store, subject string) sessionsql.Token {
 	w.t.Helper()
-	return w.keep(newToken(w.t)(store.Insert(w.t.Context(), w.payload(), &sessionsql.InsertOptions{Subject: subject})), nil)
+	own := &sessionsql.InsertOptions{Subject: subject}
+	return w.keep(mustInsert(w.t, store, w.payload(), own), nil)
 }
 
-// forge keeps a token with a secret that is wrong in one bit, and so opens nothing; it must not be seen either.
+// forge returns a token with one wrong bit in its secret. The texts must not hold it either.
 func (w *secrecy) forge(good sessionsql.Token) sessionsql.Token {
 	w.t.Helper()
-	raw := must1[[]byte](w.t)(base64.RawURLEncoding.DecodeString(string(good)))
+	raw := raw(w.t, good)
 	raw[8+w.random.IntN(16)] ^= 1 << w.random.IntN(8)
 	return w.keep(sessionsql.Token(base64.RawURLEncoding.EncodeToString(raw)), nil)
 }
 
-// workload runs every verb under one exec mode, well and with every kind of failure.
+// workload runs every verb under one exec mode, with and without every kind of failure.
 func (w *secrecy) workload(mode string) {
-	t, ctx := w.t, w.t.Context()
+	w.t.Logf("exec mode %s", mode)
 	settings := "&default_query_exec_mode=" + mode
 	store := w.open(settings, w.options())
 	verbs := w.verbs(store, settings)
+	w.succeed(store, verbs)
+	good := w.session(store, "ann")
+	w.presentWrongTokens(good, verbs)
+	renewed := w.presentOldVersions(store, good)
+	w.refusePayloads(store, renewed)
+	w.meetLock(settings, verbs, renewed)
+	w.meetReadOnlyPrimary(settings, renewed)
+	w.failLoops(settings)
+	must(w.t, store.Close(w.t.Context()))
+	for _, verb := range verbs {
+		w.failed(verb(w.t.Context(), renewed))
+	}
+	w.print(store)
+}
 
-	// All goes well, in shared round trips too.
+// succeed runs every verb several times at once, so that some share round trips.
+func (w *secrecy) succeed(store *sessionsql.Store, verbs map[string]verb) {
 	var wait sync.WaitGroup
 	for range 4 {
 		for name, verb := range verbs {
 			token := w.session(store, "bob")
-			wait.Go(func() { // RevokeSubject may end the others'
-				if err := verb(ctx, token); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
-					t.Errorf("%s, %s: %v", mode, name, err)
+			wait.Go(func() { // a RevokeSubject may end the sessions of the other calls
+				if err := verb(w.t.Context(), token); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
+					w.t.Errorf("%s: %v", name, err)
 				}
 			})
 		}
 	}
 	wait.Wait()
+}
 
-	// Tokens that open nothing, and versions that are past.
-	good := w.session(store, "ann")
+// presentWrongTokens calls every verb with tokens that open nothing.
+func (w *secrecy) presentWrongTokens(good sessionsql.Token, verbs map[string]verb) {
 	for range 3 {
 		for _, token := range []sessionsql.Token{w.forge(good), malformed(w.random, good, nil)} {
 			for name, verb := range verbs {
 				if name == "RevokeSubject" && token == "" {
-					continue
+					continue // because an empty token is allowed there
 				}
-				w.failed(verb(ctx, token))
+				w.failed(verb(w.t.Context(), token))
 			}
 		}
 	}
-	must1[int32](t)(store.Update(ctx, good, w.payload(), 1))
+}
+
+// presentOldVersions updates with a version that has passed, rotates twice, and returns the newest token.
+func (w *secrecy) presentOldVersions(store *sessionsql.Store, good sessionsql.Token) sessionsql.Token {
+	ctx := w.t.Context()
+	mustUpdate(w.t, store, good, w.payload(), 1)
 	_, err := store.Update(ctx, good, w.payload(), 1)
 	w.failed(err)
-	renewed := w.keep(newToken(t)(store.Rotate(ctx, good, nil)), nil)
+	renewed := w.keep(mustRotate(w.t, store, good, nil), nil)
 	w.keep(store.Rotate(ctx, good, nil))
+	return renewed
+}
 
-	// Payloads and options that are refused here, by the server, or by a constraint that somebody added to the table.
-	twin := w.payload()
-	w.keep(newToken(t)(store.Insert(ctx, twin, nil)), nil)
+// refusePayloads writes payloads that the Store, the server, or a constraint of the operator refuses.
+func (w *secrecy) refusePayloads(store *sessionsql.Store, renewed sessionsql.Token) {
+	ctx := w.t.Context()
+	twin := w.payload() // the unique index refuses it the second time
+	tooLong := canaryText + strings.Repeat("x", 3_001)
+	w.keep(mustInsert(w.t, store, twin, nil), nil)
+	var wait sync.WaitGroup
 	for i := range 8 {
 		own := w.session(store, "ann")
-		payload := []string{twin, canaryText + strings.Repeat("x", 3_001), w.payload()}[i%3]
+		payload := []string{twin, tooLong, w.payload()}[i%3]
 		wait.Go(func() {
 			if _, err := store.Update(ctx, own, payload, sessionsql.AnyVersion); err != nil {
 				w.failed(err)
 			}
 		})
 		wait.Go(func() { w.keep(store.Insert(ctx, twin, nil)) })
-		wait.Go(func() { w.keep(store.Insert(ctx, canaryText+strings.Repeat("x", 3_001), nil)) })
+		wait.Go(func() { w.keep(store.Insert(ctx, tooLong, nil)) })
 		wait.Go(func() { w.keep(store.Insert(ctx, w.payload(), nil)) })
 	}
 	wait.Wait()
-	for _, payload := range []string{twin, canaryText + strings.Repeat("x", 3_001), canaryText + strings.Repeat("x", 5_001), canaryText + "\x00", canaryText + "\xff"} {
+	for _, payload := range []string{
+		twin, tooLong, canaryText + strings.Repeat("x", 5_001), canaryText + "\x00", canaryText + "\xff",
+	} {
 		w.keep(store.Insert(ctx, payload, nil))
 		_, err := store.Update(ctx, renewed, payload, sessionsql.AnyVersion)
 		w.failed(err)
 		tx := w.d.primary.MustBegin()
 		w.keep(store.InsertTx(ctx, tx, payload, nil))
 		w.keep(store.InsertTx(ctx, tx, payload, nil)) // in a transaction that has failed
-		must(t, tx.Rollback())
-		w.keep(store.InsertTx(ctx, tx, payload, nil)) // in one that has ended
+		must(w.t, tx.Rollback())
+		w.keep(store.InsertTx(ctx, tx, payload, nil)) // in a transaction that has ended
 	}
+}
 
-	// A lock that nobody gets: cancelled, timed out, and killed.
-	impatient := w.open(settings+"&statement_timeout=25", w.options())
+// callAll runs every verb at once, and closes the channel when all have returned.
+func (w *secrecy) callAll(
+	ctx context.Context, verbs map[string]verb, token sessionsql.Token,
+) <-chan struct{} {
+	var calls sync.WaitGroup
+	for _, verb := range verbs {
+		calls.Go(func() { w.failed(verb(ctx, token)) })
+	}
+	done := make(chan struct{})
+	go func() { calls.Wait(); close(done) }()
+	return done
+}
+
+// waiting returns the processes of calls that wait for a lock, and keeps the text of all statements.
+func (w *secrecy) waiting() []int {
+	var pids []int
+	must(w.t, w.d.primary.Select(&pids, `SELECT pid FROM pg_stat_activity
+		WHERE datname = $1 AND wait_event_type = 'Lock' AND application_name <> 'test'`, w.d.Name))
+	w.keepStatements("pg_stat_activity")
+	return pids
+}
+
+// keepStatements keeps the text of the statements that a view shows.
+func (w *secrecy) keepStatements(view string) {
+	w.seen.WriteString(get[string](w.t, w.d.primary,
+		"SELECT COALESCE(string_agg(query, E'\n'), '') FROM "+view))
+}
+
+// meetLock runs every verb against a locked table until the calls time out, are cancelled, or are killed.
+func (w *secrecy) meetLock(settings string, verbs map[string]verb, renewed sessionsql.Token) {
+	t, ctx := w.t, w.t.Context()
+	impatientSettings := settings + "&statement_timeout=25"
+	impatient := w.open(impatientSettings, w.options())
 	blocker := w.d.primary.MustBegin()
-	blocker.MustExec("LOCK TABLE sessionsql.session IN ACCESS EXCLUSIVE MODE")
-	run := func(verbs map[string]func(context.Context, sessionsql.Token) error, ctx context.Context) <-chan struct{} {
-		var calls sync.WaitGroup
-		for _, verb := range verbs {
-			calls.Go(func() { w.failed(verb(ctx, renewed)) })
-		}
-		done := make(chan struct{})
-		go func() { calls.Wait(); close(done) }()
-		return done
-	}
-	waiting := func() []int {
-		var pids []int
-		must(t, w.d.primary.Select(&pids, `SELECT pid FROM pg_stat_activity
-			WHERE datname = $1 AND wait_event_type = 'Lock' AND application_name <> 'test'`, w.d.name))
-		w.seen.WriteString(get[string](t, w.d.primary, "SELECT COALESCE(string_agg(query, E'\n'), '') FROM pg_stat_activity"))
-		return pids
-	}
-	<-run(w.verbs(impatient, settings+"&statement_timeout=25"), ctx)
+	blocker.MustExec(lockTable)
+	<-w.callAll(ctx, w.verbs(impatient, impatientSettings), renewed)
+	manyWait := func() bool { return len(w.waiting()) >= 5 }
+
 	cancelled, cancel := context.WithCancel(ctx)
-	done := run(verbs, cancelled)
-	eventually(t, "calls wait", func() bool { return len(waiting()) >= 5 })
+	done := w.callAll(cancelled, verbs, renewed)
+	eventually(t, "calls wait", manyWait)
 	cancel()
 	<-done
-	done = run(verbs, ctx)
-	eventually(t, "calls wait", func() bool { return len(waiting()) >= 5 })
+
+	done = w.callAll(ctx, verbs, renewed)
+	eventually(t, "calls wait", manyWait)
 	eventually(t, "calls are killed", func() bool {
-		for _, pid := range waiting() {
+		for _, pid := range w.waiting() {
 			w.d.primary.MustExec("SELECT pg_terminate_backend($1)", pid)
 		}
 		select {
@@ -378,51 +441,53 @@ func (w *secrecy) workload(mode string) {
 	})
 	must(t, blocker.Rollback())
 	must(t, impatient.Close(ctx))
+}
 
-	// A primary that takes no writes, and a bundle that lacks a function, with the loops running.
-	demoted := w.open(settings+"&default_transaction_read_only=on", w.options())
-	<-run(w.verbs(demoted, settings+"&default_transaction_read_only=on"), ctx)
-	_ = demoted.Close(ctx)
+func (w *secrecy) meetReadOnlyPrimary(settings string, renewed sessionsql.Token) {
+	settings += "&default_transaction_read_only=on"
+	demoted := w.open(settings, w.options())
+	<-w.callAll(w.t.Context(), w.verbs(demoted, settings), renewed)
+	_ = demoted.Close(w.t.Context())
+}
+
+// failLoops hides a function from each background loop of a Store.
+func (w *secrecy) failLoops(settings string) {
 	options := w.options()
 	options.FlushInterval, options.ReapInterval = 5*time.Millisecond, 5*time.Millisecond
 	looping := w.open(settings, options)
 	live := w.session(looping, "ann")
 	for _, signature := range []string{"touch_batch(bigint[], boolean)", "reap(integer, integer, boolean)"} {
-		name, _, _ := strings.Cut(signature, "(")
+		name, arguments, _ := strings.Cut(signature, "(")
 		w.d.primary.MustExec("ALTER FUNCTION sessionsql." + signature + " RENAME TO hidden")
-		eventually(t, "a loop fails", func() bool {
-			w.failed(looping.Touch(ctx, live))
+		eventually(w.t, "a loop fails", func() bool {
+			w.failed(looping.Touch(w.t.Context(), live))
 			stats := looping.Stats()
 			return name == "reap" && stats.ReapErrors > 0 || name == "touch_batch" && stats.FlushErrors > 0
 		})
-		w.d.primary.MustExec("ALTER FUNCTION sessionsql.hidden" + strings.TrimPrefix(signature, name) + " RENAME TO " + name)
+		w.d.primary.MustExec("ALTER FUNCTION sessionsql.hidden(" + arguments + " RENAME TO " + name)
 	}
-	must(t, looping.Close(ctx))
+	must(w.t, looping.Close(w.t.Context()))
 	w.print(looping.Stats())
 	w.print(looping)
-	must(t, store.Close(ctx))
-	for _, verb := range verbs {
-		w.failed(verb(ctx, renewed))
-	}
-	w.print(store)
 }
 
-// sqlTokens runs the functions for clients that have only SQL, which take tokens, as their comments say to: as parameters,
-// with parameters kept out of the log.
+// sqlTokens calls the functions that take tokens, as their comments advise: as parameters that the server
+// does not log.
 func (w *secrecy) sqlTokens(mode string, settings string) {
 	t := w.t
-	pool := open(t, w.d.primaryDSN()+"&default_query_exec_mode="+mode+settings)
+	pool := open(t, w.d.PrimaryDSN()+"&default_query_exec_mode="+mode+settings)
 	token := sessionsql.Token(get[string](t, pool, "SELECT sessionsql.new_session($1)", w.payload()))
 	w.keep(token, nil)
 	for _, each := range []sessionsql.Token{token, w.forge(token), token[:31], "'" + token} {
 		get[int](t, pool, "SELECT count(*) FROM sessionsql.find_session($1)", string(each))
 	}
-	get[bool](t, pool, "SELECT sessionsql.token_id($1) IS NULL OR sessionsql.token_hash($1) IS NULL", string(token))
+	get[bool](t, pool, "SELECT sessionsql.token_id($1) IS NULL OR sessionsql.token_hash($1) IS NULL",
+		string(token))
 	get[bool](t, pool, "SELECT sessionsql.end_session($1)", string(token))
-	w.seen.WriteString(get[string](t, w.d.primary, "SELECT string_agg(query, E'\n') FROM pg_stat_activity"))
+	w.keepStatements("pg_stat_activity")
 }
 
-// exported are the exported types that hold anything; the test fails when one is missing here.
+// exported has a value of every exported struct type. The test fails if one is missing.
 var exported = map[string][]any{
 	"../db": {
 		db.Queries{},
@@ -468,11 +533,11 @@ var exported = map[string][]any{
 		sessionsql.PayloadError{},
 		sessionsql.VersionError{},
 		sessionsql.ReapResult{},
-		reflect.TypeFor[sessionsql.Store](), // printed by the workload
+		reflect.TypeFor[sessionsql.Store](), // the workload prints it
 	},
 }
 
-// printTypes prints a value of each exported type, with a payload wherever its fields have room for one.
+// printTypes prints a value of each exported type, with a payload in every field for one.
 func (w *secrecy) printTypes() {
 	t := w.t
 	for folder, values := range exported {
@@ -518,7 +583,8 @@ func fillPayloads(v reflect.Value, name string) {
 	switch {
 	case v.Kind() == reflect.String && strings.Contains(name, "Payload"):
 		v.SetString(canaryText)
-	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String && strings.Contains(name, "Payload"):
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String &&
+		strings.Contains(name, "Payload"):
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		v.Index(0).SetString(canaryText)
 	case v.Kind() == reflect.Struct:
@@ -531,12 +597,21 @@ func fillPayloads(v reflect.Value, name string) {
 }
 
 var loudest = map[string]string{
-	"log_statement": "all", "log_min_duration_statement": "0", "log_duration": "on", "log_parameter_max_length": "-1",
-	"log_error_verbosity": "verbose", "log_lock_waits": "on", "deadlock_timeout": "100ms", "log_connections": "on",
-	"track_activity_query_size": "100000", "fsync": "off", "autovacuum": "off",
+	"log_statement":              "all",
+	"log_min_duration_statement": "0",
+	"log_duration":               "on",
+	"log_parameter_max_length":   "-1",
+	"log_error_verbosity":        "verbose",
+	"log_lock_waits":             "on",
+	"deadlock_timeout":           "100ms",
+	"log_connections":            "on",
+	"track_activity_query_size":  "100000",
+	"fsync":                      "off",
+	"autovacuum":                 "off",
 }
 
-// loudCluster is a server that logs all that it can; explains says whether it has PostgreSQL's contrib modules.
+// loudCluster starts a server that logs as much as it can. explains reports whether it has the contrib
+// modules.
 func loudCluster(t *testing.T) (cluster *pgcluster.Cluster, explains bool) {
 	t.Helper()
 	settings := map[string]string{
@@ -563,35 +638,58 @@ func loudCluster(t *testing.T) (cluster *pgcluster.Cluster, explains bool) {
 
 func (w *secrecy) serverLog() string {
 	w.t.Helper()
-	return string(must1[[]byte](w.t)(os.ReadFile(w.d.cluster.Primary.LogPath())))
+	return readFile(w.t, w.d.Cluster.Primary.LogPath())
 }
 
-func TestNoSecretLeavesTheProgram(t *testing.T) {
+// newSecrecy makes a database whose index and constraint refuse some payloads, and print the refused row.
+func newSecrecy(t *testing.T) *secrecy {
+	t.Helper()
 	cluster, explains := loudCluster(t)
 	d := newDatabaseIn(t, cluster)
-	w := &secrecy{t: t, d: d, random: seeded(t)}
 	d.primary.MustExec("CREATE UNIQUE INDEX forced ON sessionsql.session (md5(payload))")
 	d.primary.MustExec("ALTER TABLE sessionsql.session ADD CONSTRAINT forced CHECK (length(payload) <= 3000)")
+	w := &secrecy{t: t, d: d, random: seeded(t), explains: explains}
 	if explains {
 		d.primary.MustExec("CREATE EXTENSION pg_stat_statements")
+		version := get[int](t, d.primary, "SELECT current_setting('server_version_num')::integer")
+		w.limitsExplained = version >= 160000
 	}
+	return w
+}
+
+// execModes are pgx's protocols. The last one writes parameters into the text of the statement.
+var execModes = []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
+
+func TestNoSecretLeavesTheProgram(t *testing.T) {
+	w := newSecrecy(t)
 	quietParameters := "&log_parameter_max_length=0"
-	if explains && get[int](t, d.primary, "SELECT current_setting('server_version_num')::integer") >= 160000 {
+	if w.limitsExplained {
 		quietParameters += "&auto_explain.log_parameter_max_length=0"
 	}
-
-	modes := []string{"cache_statement", "cache_describe", "describe_exec", "exec", "simple_protocol"}
-	for _, mode := range modes {
+	for _, mode := range execModes {
 		w.workload(mode)
-		if mode != "simple_protocol" { // it writes parameters into the text of the statement
+		if mode != "simple_protocol" {
 			w.sqlTokens(mode, quietParameters)
 		}
 	}
-	_, err := sessionsql.Open(t.Context(), "postgres://u:"+canaryText+"@127.0.0.1:1/d?sslmode=disable&connect_timeout=1", nil, nil)
-	w.failed(err)
-	_, err = sessionsql.Open(t.Context(), "postgres://u:"+canaryText+"@127.0.0.1:x/d", nil, nil)
-	w.failed(err)
+	for _, server := range []string{"@127.0.0.1:1/d?sslmode=disable&connect_timeout=1", "@127.0.0.1:x/d"} {
+		_, err := sessionsql.Open(t.Context(), "postgres://u:"+canaryText+server, nil, nil)
+		w.failed(err)
+	}
 	w.printTypes()
+	w.printErrors()
+	var secrets, payloads haystack
+	for _, token := range w.tokens {
+		secrets.add(tokenNeedles(token)...)
+	}
+	payloads.add(payloadNeedles()...)
+	w.searchPlaces(&secrets, &payloads)
+	w.proveSearch(&secrets)
+	w.searchSilencedLog(&secrets, &payloads)
+}
+
+// printErrors prints every error, and checks that each kind of failure occurred.
+func (w *secrecy) printErrors() {
 	kinds := map[string]int{}
 	for _, err := range w.errs {
 		w.printError(err)
@@ -602,68 +700,78 @@ func TestNoSecretLeavesTheProgram(t *testing.T) {
 			kinds[fmt.Sprintf("%T", err)]++
 		}
 	}
-	t.Logf("%d tokens, %d errors: %v", len(w.tokens), len(w.errs), kinds)
+	w.t.Logf("%d tokens, %d errors: %v", len(w.tokens), len(w.errs), kinds)
 	for _, state := range []string{"23505", "23514", "25006", "57014", "57P01", "*sessionsql.PayloadError"} {
 		if kinds[state] == 0 {
-			t.Errorf("no error of the kind %s was forced", state)
+			w.t.Errorf("no error of the kind %s was forced", state)
 		}
 	}
+}
 
-	d.primary.MustExec("ANALYZE")
-	statistics := get[string](t, d.primary, "SELECT COALESCE(string_agg(s::text, E'\n'), '') FROM pg_stats AS s WHERE schemaname = 'sessionsql'")
-	if explains {
-		w.seen.WriteString(get[string](t, d.primary, "SELECT string_agg(query, E'\n') FROM pg_stat_statements"))
+// searchPlaces searches every text that the workload left. The server's log may hold payloads, because this
+// server logs parameters.
+func (w *secrecy) searchPlaces(secrets, payloads *haystack) {
+	t := w.t
+	w.d.primary.MustExec("ANALYZE")
+	statistics := get[string](t, w.d.primary, `SELECT COALESCE(string_agg(s::text, E'\n'), '')
+		FROM pg_stats AS s WHERE schemaname = 'sessionsql'`)
+	if w.explains {
+		w.keepStatements("pg_stat_statements")
 	}
-	var secrets, payloads haystack
-	for _, token := range w.tokens {
-		secrets.add(tokenNeedles(token)...)
-	}
-	payloads.add(payloadNeedles()...)
-	server := w.serverLog()
-	t.Logf("searched %d kB of server log, %d of printed values, %d of what the server shows, %d of the program's log, for %d spellings",
-		len(server)>>10, w.printed.Len()>>10, w.seen.Len()>>10, len(w.log.String())>>10, secrets.needles)
+	const values, programLog = "printed values and errors", "the program's log"
 	places := map[string]string{
-		"printed values and errors": w.printed.String(), "the program's log": w.log.String(), "the server's log": server,
+		values: w.printed.String(), programLog: w.log.String(), "the server's log": w.serverLog(),
 		"pg_stat_activity and pg_stat_statements": w.seen.String(), "statistics": statistics,
 	}
 	for place, text := range places {
-		if len(text) == 0 {
-			t.Errorf("%s is empty: nothing was searched", place)
+		t.Logf("searched %d kB of %s for %d spellings", len(text)>>10, place, secrets.needles)
+		if text == "" {
+			t.Errorf("%s is empty, so nothing was searched", place)
 		}
-		for what, around := range secrets.find(text) {
-			t.Errorf("%s: %s: %q", place, what, around)
-		}
+		w.expectNone(place, secrets.find(text))
 	}
-	for _, place := range []string{"printed values and errors", "the program's log", "statistics"} {
-		for what, around := range payloads.find(places[place]) {
-			t.Errorf("%s: %s: %q", place, what, around)
-		}
+	for _, place := range []string{values, programLog, "statistics"} {
+		w.expectNone(place, payloads.find(places[place]))
 	}
-	// That this server logs parameters shows in the payloads, which are parameters: an operator's choice.
-	if len(payloads.find(server)) == 0 {
-		t.Error("no payload in the server's log: it was not as loud as this test wants it")
+	if len(payloads.find(places["the server's log"])) == 0 {
+		t.Error("the server's log holds no payload, so the server logged less than this test needs")
 	}
+}
 
-	// The search can fail: every spelling is found where it is, and the server's log is where this server logs.
-	control := w.tokens[0]
+// expectNone reports every needle that was found.
+func (w *secrecy) expectNone(place string, found map[string]string) {
+	w.t.Helper()
+	for what, around := range found {
+		w.t.Errorf("%s: %s: %q", place, what, around)
+	}
+}
+
+// proveSearch shows that the search finds every spelling, and that the server logs where the search looks.
+func (w *secrecy) proveSearch(secrets *haystack) {
+	control, log := w.tokens[0], w.serverLog()
 	for _, n := range tokenNeedles(control) {
-		if _, found := secrets.find(server[:1000] + n.text + server[1000:2000])[n.what]; !found {
-			t.Errorf("the search does not find a %s", n.what)
+		if _, found := secrets.find(log[:1000] + n.text + log[1000:2000])[n.what]; !found {
+			w.t.Errorf("the search does not find a %s", n.what)
 		}
 	}
-	d.primary.MustExec(fmt.Sprintf("DO $$ BEGIN RAISE LOG 'control %%', '%s'; END $$", string(control)))
+	w.d.primary.MustExec(fmt.Sprintf("DO $$ BEGIN RAISE LOG 'control %%', '%s'; END $$", string(control)))
 	if _, found := secrets.find(w.serverLog())["token"]; !found {
-		t.Error("the search does not find a token that was logged")
+		w.t.Error("the search does not find a token that was logged")
 	}
+}
 
-	// With the settings that the README tells an operator, payloads stay out of the server's log as well.
-	d.primary.MustExec("ALTER TABLE sessionsql.session DROP CONSTRAINT forced") // a failed CHECK prints the row under any settings
+// searchSilencedLog repeats the workload with the settings that the documentation gives to operators, under
+// which the server's log holds no payload either.
+func (w *secrecy) searchSilencedLog(secrets, payloads *haystack) {
+	t, d := w.t, w.d
+	// A failed CHECK prints the row under any settings.
+	d.primary.MustExec("ALTER TABLE sessionsql.session DROP CONSTRAINT forced")
 	silence := []string{"log_parameter_max_length = 0", "log_parameter_max_length_on_error = 0"}
-	if explains {
+	if w.explains {
 		silence = append(silence, "auto_explain.log_verbose = off")
-		if strings.Contains(quietParameters, "auto_explain") {
-			silence = append(silence, "auto_explain.log_parameter_max_length = 0")
-		}
+	}
+	if w.limitsExplained {
+		silence = append(silence, "auto_explain.log_parameter_max_length = 0")
 	}
 	for _, setting := range silence {
 		d.primary.MustExec("ALTER SYSTEM SET " + setting)
@@ -673,18 +781,14 @@ func TestNoSecretLeavesTheProgram(t *testing.T) {
 		return get[string](t, d.primary, "SHOW log_parameter_max_length") == "0"
 	})
 	begin := len(w.serverLog())
-	for _, mode := range modes[:4] {
+	for _, mode := range execModes[:4] {
 		w.workload(mode)
 		w.sqlTokens(mode, "")
 	}
 	for _, token := range w.tokens {
 		secrets.add(tokenNeedles(token)...)
 	}
-	quieted := w.serverLog()[begin:]
-	for what, around := range payloads.find(quieted) {
-		t.Errorf("the server's log, with the settings of the README: %s: %q", what, around)
-	}
-	for what, around := range secrets.find(quieted) {
-		t.Errorf("the server's log, with the settings of the README: %s: %q", what, around)
-	}
+	silenced := w.serverLog()[begin:]
+	w.expectNone("the server's log, with the documented settings", payloads.find(silenced))
+	w.expectNone("the server's log, with the documented settings", secrets.find(silenced))
 }

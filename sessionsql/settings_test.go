@@ -15,13 +15,14 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A setting is a set of parameters that the connections of an application have.
+// A setting is a set of parameters for the connections of an application.
 type setting struct {
-	parameters []string // names and values by turns
-	install    bool     // the setting can change what SQL text means, so the bundle is installed under it too
+	parameters []string // names and values in turn
+	install    bool     // the bundle is installed under it too, because it can change the meaning of SQL text
 	refused    string   // the group of calls that the bundle refuses under it
 }
 
@@ -33,13 +34,13 @@ func (s setting) name() string {
 	return strings.Join(pairs, ",")
 }
 
-// refusals are the errors of the groups that some setting makes the bundle refuse.
+// refusals are the errors of the groups that the bundle refuses under some setting.
 var refusals = map[string]string{
 	"capped":  "max_sessions needs a transaction of isolation level read committed",
 	"batches": "the setting array_nulls must be on",
 }
 
-// textSettings can change what SQL text means, or what a value looks like.
+// textSettings can change the meaning of SQL text or the form of a value.
 func textSettings() (all []setting) {
 	for _, pair := range [][2]string{
 		{"standard_conforming_strings", "off"},
@@ -52,7 +53,7 @@ func textSettings() (all []setting) {
 		{"DateStyle", "German"},
 		{"DateStyle", "SQL, DMY"},
 		{"IntervalStyle", "sql_standard"},
-		{"TimeZone", "America/St_Johns"}, // 3:30 behind, with summer time
+		{"TimeZone", "America/St_Johns"}, // 3:30 behind UTC, with summer time
 		{"default_toast_compression", "pglz"},
 	} {
 		all = append(all, setting{parameters: pair[:], install: true})
@@ -62,8 +63,8 @@ func textSettings() (all []setting) {
 		{"IntervalStyle", "postgres"},
 		{"IntervalStyle", "postgres_verbose"},
 		{"IntervalStyle", "iso_8601"},
-		{"TimeZone", "Asia/Kathmandu"},     // 5:45 ahead
-		{"TimeZone", "Pacific/Kiritimati"}, // the first to see a day
+		{"TimeZone", "Asia/Kathmandu"},     // 5:45 ahead of UTC
+		{"TimeZone", "Pacific/Kiritimati"}, // where each day begins first
 		{"TimeZone", "<-13>+13:59"},
 		{"client_encoding", "LATIN1"},
 		{"client_encoding", "SQL_ASCII"},
@@ -101,7 +102,7 @@ func textSettings() (all []setting) {
 	return all
 }
 
-// planSettings change how the server finds an answer.
+// planSettings change the plans of the server.
 func planSettings(t *testing.T, pool *sqlx.DB) (all []setting) {
 	t.Helper()
 	parallel := get[string](t, pool, `
@@ -109,7 +110,7 @@ func planSettings(t *testing.T, pool *sqlx.DB) (all []setting) {
 	for _, set := range [][]string{
 		{"plan_cache_mode", "force_custom_plan"},
 		{"plan_cache_mode", "force_generic_plan"},
-		{"jit", "on", "jit_above_cost", "0"}, // where the server was built without, it stays off
+		{"jit", "on", "jit_above_cost", "0"}, // it stays off in a server without JIT
 		{parallel, "on"},
 		{"parallel_setup_cost", "0", "parallel_tuple_cost", "0", "min_parallel_table_scan_size", "0"},
 		{"from_collapse_limit", "1"},
@@ -125,13 +126,13 @@ func planSettings(t *testing.T, pool *sqlx.DB) (all []setting) {
 		"bitmapscan", "hashagg", "hashjoin", "indexonlyscan", "indexscan", "material", "memoize", "mergejoin",
 		"nestloop", "seqscan", "sort", "tidscan",
 	} {
-		// Before 18 a plan that needs the node costs so much that it would be compiled each time.
+		// Before version 18, such a plan costs so much that the server would compile it each time.
 		all = append(all, setting{parameters: []string{"enable_" + node, "off", "jit", "off"}})
 	}
 	return all
 }
 
-// localeSettings have the first locale of some that this machine has.
+// localeSettings use the first of some locales that this machine has.
 func localeSettings(t *testing.T, pool *sqlx.DB) []setting {
 	t.Helper()
 	for _, locale := range []string{"de_DE.UTF-8", "fr_FR.UTF-8", "en_US.UTF-8", "C.UTF-8", "POSIX"} {
@@ -141,12 +142,12 @@ func localeSettings(t *testing.T, pool *sqlx.DB) []setting {
 			}}}
 		}
 	}
-	t.Fatal("this machine has not even the locale POSIX")
+	t.Fatal("this machine lacks the locale POSIX")
 	return nil
 }
 
-// A group is a script of calls whose answers do not depend on the time. $id7 is the id of the seventh session
-// of numbered, $hash7 the hash of its secret, $hex7 the same in hexadecimal, and $token7 its token.
+// A group is a list of calls whose answers do not depend on the time. $id7 is the id of the seventh session
+// of numbered, $hash7 the hash of its secret, $hex7 the hash in hexadecimal, and $token7 its token.
 type group struct {
 	name  string
 	calls []string
@@ -244,7 +245,8 @@ var writingCalls = []string{
 	"SELECT sessionsql.save_session($token18, 'written', 1), sessionsql.save_session('no token', 'written')",
 	"SELECT sessionsql.save_session($token18, 'lost', 1), sessionsql.save_session($token18, NULL)",
 	"SELECT sessionsql.save_session($token19, 'token 19'), sessionsql.save_session($token20, 'token 20')",
-	"SELECT octet_length(sessionsql.renew_session($token19, 'NULL', '0')), sessionsql.renew_session('no token')",
+	`SELECT octet_length(sessionsql.renew_session($token19, 'NULL', '0')),
+		sessionsql.renew_session('no token')`,
 	"SELECT octet_length(sessionsql.renew_session($token20, NULL, 0))",
 	"SELECT sessionsql.touch_batch(ARRAY[$id3, $id4, $id31, NULL])",
 	"SELECT sessionsql.touch_batch('{$id4,$id5}')",
@@ -290,15 +292,15 @@ var endingCalls = []string{
 
 var numberedParts = regexp.MustCompile(`\$(id|hash|hex|token)(\d+)`)
 
-// numberedID returns the id of session n of numbered. The sequence hands out none so high here.
+// numberedID returns the id of session n of numbered. The sequence gives no id as high as these.
 func numberedID(n int) int { return 1_000_000 + n }
 
-// spell puts the parts of the numbered sessions into a statement.
+// spell replaces the names of the numbered sessions' parts in a statement.
 func spell(statement string) string {
 	return numberedParts.ReplaceAllStringFunc(statement, func(part string) string {
 		match := numberedParts.FindStringSubmatch(part)
 		n, _ := strconv.Atoi(match[2])
-		secret := fmt.Sprintf("secret of no. %02d", n) // of 16 bytes, like every secret
+		secret := fmt.Sprintf("secret of no. %02d", n) // 16 bytes, like every secret
 		switch match[1] {
 		case "id":
 			return strconv.Itoa(numberedID(n))
@@ -313,7 +315,7 @@ func spell(statement string) string {
 	})
 }
 
-// numbered replaces all sessions by 40 whose ids and secrets are known, of which the last ten are expired.
+// numbered replaces all sessions by 40 with known ids and secrets, of which the last ten have expired.
 func (d *database) numbered(t testing.TB) {
 	t.Helper()
 	d.primary.MustExec("TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0")
@@ -334,8 +336,8 @@ func (d *database) numbered(t testing.TB) {
 		FROM generate_series(1, 40) AS n`, numberedID(0))
 }
 
-// rows describes all sessions by what does not depend on the time. It counts the time left in units of five
-// minutes, and no session of the scripts is near the middle of two of them.
+// rows describes all sessions without the parts that depend on the time. It counts the time left in units of
+// five minutes, and no session of the scripts is near the middle between two of them.
 func (d *database) rows(t testing.TB) (rows []string) {
 	t.Helper()
 	must(t, d.primary.Select(&rows, `
@@ -357,7 +359,8 @@ func (d *database) rows(t testing.TB) (rows []string) {
 	return rows
 }
 
-// tell returns the answer to a statement as text. Go writes it, so that no setting of the session changes it.
+// tell returns a statement's answer as text. Go formats it, so that no setting of the session changes the
+// text.
 func tell(pool *sqlx.DB, statement string) string {
 	var answer strings.Builder
 	err := func() error {
@@ -390,7 +393,7 @@ func tell(pool *sqlx.DB, statement string) string {
 	return answer.String()
 }
 
-// An outcome is what the calls of a group answered, and what they made of the sessions.
+// An outcome is the answers of a group's calls and the sessions after them.
 type outcome struct {
 	answers, rows []string
 }
@@ -406,25 +409,25 @@ func (g group) run(t testing.TB, d *database, pool *sqlx.DB) (o outcome) {
 	return o
 }
 
-// differences reports what is in one of two lists alone.
-func differences(t *testing.T, what string, got, want []string) {
+// wantLines reports each line that is missing and each line too many.
+func wantLines(t *testing.T, name string, got, want []string) {
 	t.Helper()
 	for _, line := range got {
 		if !slices.Contains(want, line) {
-			t.Errorf("%s: under the setting only: %s", what, line)
+			t.Errorf("%s: got the line %s", name, line)
 		}
 	}
 	for _, line := range want {
 		if !slices.Contains(got, line) {
-			t.Errorf("%s: without it only: %s", what, line)
+			t.Errorf("%s: want the line %s", name, line)
 		}
 	}
 	if !t.Failed() && !slices.Equal(got, want) {
-		t.Errorf("%s: in another order or number: %q, %q", what, got, want)
+		t.Errorf("%s: the order or the number of lines differs: got %q, want %q", name, got, want)
 	}
 }
 
-// checkScripts demands a call of every function, and refuses calls that are themselves in error.
+// checkScripts checks that the groups call every function, and that no call is itself in error.
 func checkScripts(t *testing.T, d *database, answers []string) {
 	t.Helper()
 	all := strings.Join(answers, "\n")
@@ -433,12 +436,12 @@ func checkScripts(t *testing.T, d *database, answers []string) {
 		SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace`))
 	for _, function := range functions {
 		if !strings.Contains(all, "sessionsql."+function+"(") {
-			t.Errorf("no call of %s", function)
+			t.Errorf("the test does not call %s", function)
 		}
 	}
 	for _, answer := range answers {
 		if strings.Contains(answer, "SQLSTATE") && !strings.Contains(answer, "ERROR: sessionsql") {
-			t.Errorf("a call that the server refuses: %s", answer)
+			t.Errorf("the server refuses the call: %s", answer)
 		}
 	}
 }
@@ -450,7 +453,7 @@ func TestTheBundleDoesTheSameUnderEverySetting(t *testing.T) {
 	want := map[string]outcome{}
 	var answers []string
 	for _, g := range groups {
-		want[g.name] = g.run(t, plain, open(t, plain.primaryDSN()))
+		want[g.name] = g.run(t, plain, open(t, plain.PrimaryDSN()))
 		answers = append(answers, want[g.name].answers...)
 	}
 	checkScripts(t, plain, answers)
@@ -464,25 +467,25 @@ func TestTheBundleDoesTheSameUnderEverySetting(t *testing.T) {
 			if s.install {
 				d = emptyDatabaseIn(t, shared)
 			}
-			dsn := s.in(t, d.primaryDSN())
+			dsn := s.in(t, d.PrimaryDSN())
 			pool := open(t, dsn)
 			if s.install {
 				installRoles(t, pool)
-				differences(t, "catalog", d.catalog(t), catalog)
+				wantLines(t, "catalog", d.catalog(t), catalog)
 			}
 			for _, g := range groups {
 				got := g.run(t, d, pool)
 				if s.refused != g.name {
-					differences(t, g.name, got.answers, want[g.name].answers)
-					differences(t, g.name, got.rows, want[g.name].rows)
+					wantLines(t, g.name, got.answers, want[g.name].answers)
+					wantLines(t, g.name, got.rows, want[g.name].rows)
 					continue
 				}
 				for _, answer := range got.answers {
 					if !strings.Contains(answer, refusals[g.name]) {
-						t.Errorf("not refused: %s", answer)
+						t.Errorf("the server does not refuse the call: %s", answer)
 					}
 				}
-				differences(t, g.name, got.rows, untouched)
+				wantLines(t, g.name, got.rows, untouched)
 			}
 			d.primary.MustExec("TRUNCATE sessionsql.session")
 			storeUnder(t, d, dsn)
@@ -493,7 +496,7 @@ func TestTheBundleDoesTheSameUnderEverySetting(t *testing.T) {
 // in returns a DSN whose connections have the setting.
 func (s setting) in(t *testing.T, dsn string) string {
 	t.Helper()
-	// pgx does not read a plus as a space.
+	// pgx does not take a plus for a space.
 	dsn = strings.ReplaceAll(asUser(t, dsn, "", s.parameters...), "+", "%20")
 	pool := open(t, dsn)
 	for pair := range slices.Chunk(s.parameters, 2) {
@@ -507,10 +510,10 @@ func (s setting) in(t *testing.T, dsn string) string {
 	return dsn
 }
 
-// storeUnder has a Store do all that it can over a DSN, and insert what is easily mistaken for syntax.
+// storeUnder makes every call of a Store over a DSN, and inserts text that looks like syntax.
 func storeUnder(t *testing.T, d *database, dsn string) {
 	t.Helper()
-	store := must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), dsn, nil, quiet()))
+	store := sessiontest.OpenStore(t, dsn, nil, nil)
 	defer closeStore(t, store)
 	useEverything(t, store)
 	if t.Failed() {
@@ -522,7 +525,7 @@ func storeUnder(t *testing.T, d *database, dsn string) {
 		`\'`, `\x00`, `back\slash\`, "''",
 	}
 	var wait sync.WaitGroup
-	for i := range 2 * len(payloads) { // enough to travel in batches
+	for i := range 2 * len(payloads) { // enough callers for batches
 		wait.Go(func() {
 			keepsText(t, store, payloads[i%len(payloads)], sessionsql.InsertOptions{
 				Subject: strings.Repeat(`it's {a} \ "subject"`, i%2),
@@ -543,7 +546,7 @@ func storeUnder(t *testing.T, d *database, dsn string) {
 	}
 }
 
-// keepsText has a Store insert, update, look up and list one session.
+// keepsText inserts, updates, looks up and lists one session.
 func keepsText(t *testing.T, store *sessionsql.Store, payload string, own sessionsql.InsertOptions) {
 	token, err := store.Insert(t.Context(), payload, &own)
 	if err != nil {
@@ -568,12 +571,12 @@ func keepsText(t *testing.T, store *sessionsql.Store, payload string, own sessio
 	if err != nil || i < 0 || list[i].Label != own.Label {
 		t.Errorf("ListSubject: %+v, %v", list, err)
 	} else if age := time.Since(list[i].CreatedAt); age.Abs() > 10*time.Minute {
-		t.Errorf("a new session is %v old", age)
+		t.Errorf("the age of a new session is %v", age)
 	}
 }
 
-// For a text of 256 MB a pattern asks for more memory than the server gives, and the error carries the token
-// into the server's log.
+// A pattern match on a text of 256 MB would need more memory than the server gives, and the error would carry
+// the token into the server's log.
 func TestATokenOfAnySizeRaisesNothing(t *testing.T) {
 	d := newDatabase(t)
 	for call, megabytes := range map[string]int{
@@ -597,7 +600,7 @@ func TestHealthOfAReplicaSaysNothingThatItCannotKnow(t *testing.T) {
 	d.fill(t, 100, "1 hour")
 	for !reap(t, d.primary, 50, 4096).LapDone {
 	}
-	d.catchUp(t)
+	d.CatchUp(t)
 	unknown := []string{"dead_tuples", "hot_ratio", "last_autovacuum", "oldest_xmin_age"}
 	for name, pool := range map[string]*sqlx.DB{"primary": d.primary, "replica": d.replica} {
 		row := map[string]any{}
@@ -611,16 +614,11 @@ func TestHealthOfAReplicaSaysNothingThatItCannotKnow(t *testing.T) {
 				if value != nil {
 					t.Errorf("the replica says that %s is %v", column, value)
 				}
-			case value == nil && column != "last_autovacuum": // there may have been none
+			case value == nil && column != "last_autovacuum": // there may have been no autovacuum
 				t.Errorf("the %s does not know %s", name, column)
 			}
 		}
 	}
-}
-
-func (d *database) left(t testing.TB) int {
-	t.Helper()
-	return get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session")
 }
 
 func TestReapAllReapsEverythingInManyTransactions(t *testing.T) {
@@ -632,19 +630,19 @@ func TestReapAllReapsEverythingInManyTransactions(t *testing.T) {
 	}
 	before := transactions()
 	d.primary.MustExec("CALL sessionsql.reap_all()")
-	if n := d.left(t); n != 100 {
-		t.Errorf("%d sessions are left, want the 100 that are alive", n)
+	if n := d.countAll(t); n != 100 {
+		t.Errorf("%d sessions are left, want the 100 live ones", n)
 	}
 	if n := transactions() - before; n < 5 {
-		t.Errorf("5000 rows went in %d transactions", n)
+		t.Errorf("reap_all deleted 5000 rows in %d transactions", n)
 	}
 
-	// From wherever the hand stands.
+	// reap_all reaps everything from any position of the hand.
 	d.fill(t, 5000, "-1 hour")
 	reap(t, d.primary, 3000, 4096)
 	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() - interval '1 second'")
 	d.primary.MustExec("CALL sessionsql.reap_all()")
-	if n := d.left(t); n != 0 {
+	if n := d.countAll(t); n != 0 {
 		t.Errorf("%d sessions are left", n)
 	}
 }
@@ -656,8 +654,8 @@ func TestReapAllMakesAtMostMaxCalls(t *testing.T) {
 		if calls > 0 {
 			d.primary.MustExec(fmt.Sprintf("CALL sessionsql.reap_all(%d)", calls))
 		}
-		if n := d.left(t); n != want {
-			t.Errorf("after %d calls more, %d rows are left, want %d", calls, n, want)
+		if n := d.countAll(t); n != want {
+			t.Errorf("after %d more calls %d rows are left, want %d", calls, n, want)
 		}
 	}
 	d.fill(t, 10, "-1 hour")
@@ -666,8 +664,8 @@ func TestReapAllMakesAtMostMaxCalls(t *testing.T) {
 			t.Errorf("reap_all(%s): %v", calls, err)
 		}
 	}
-	if n := d.left(t); n != 10 {
-		t.Errorf("a call that was refused left %d rows of 10", n)
+	if n := d.countAll(t); n != 10 {
+		t.Errorf("a refused call left %d rows of 10", n)
 	}
 }
 
@@ -677,8 +675,8 @@ func TestReapAllRunsInNoTransactionBlock(t *testing.T) {
 	tx := d.primary.MustBegin()
 	_, err := tx.Exec("CALL sessionsql.reap_all()")
 	must(t, tx.Rollback())
-	if sqlState(err) != "2D000" || d.left(t) != 10 {
-		t.Errorf("in a transaction block: %v, %d rows are left", err, d.left(t))
+	if sqlState(err) != "2D000" || d.countAll(t) != 10 {
+		t.Errorf("in a transaction block: %v, %d rows are left", err, d.countAll(t))
 	}
 }
 
@@ -686,15 +684,15 @@ func TestReapAllLeavesTheWorkToAnotherReaper(t *testing.T) {
 	d := newDatabase(t)
 	installRoles(t, d.primary)
 	reaper := d.login(t, "sessionsql_reaper")
-	scheduler := open(t, asUser(t, d.primaryDSN(), reaper, "statement_timeout", "10s"))
+	scheduler := open(t, asUser(t, d.PrimaryDSN(), reaper, "statement_timeout", "10s"))
 	d.fill(t, 10, "-1 hour")
 	other := d.primary.MustBegin()
 	get[bool](t, other, "SELECT r.singleton FROM sessionsql.reaper AS r FOR UPDATE")
-	if _, err := scheduler.Exec("CALL sessionsql.reap_all()"); err != nil || d.left(t) != 10 {
-		t.Errorf("beside another reaper: %v, %d rows are left", err, d.left(t))
+	if _, err := scheduler.Exec("CALL sessionsql.reap_all()"); err != nil || d.countAll(t) != 10 {
+		t.Errorf("beside another reaper: %v, %d rows are left", err, d.countAll(t))
 	}
 	must(t, other.Rollback())
-	if _, err := scheduler.Exec("CALL sessionsql.reap_all()"); err != nil || d.left(t) != 0 {
-		t.Errorf("alone: %v, %d rows are left", err, d.left(t))
+	if _, err := scheduler.Exec("CALL sessionsql.reap_all()"); err != nil || d.countAll(t) != 0 {
+		t.Errorf("alone: %v, %d rows are left", err, d.countAll(t))
 	}
 }

@@ -16,30 +16,33 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// found is what find_session returns, without the payload of others.
+// found returns the payloads that find_session finds.
 func (d *database) found(t *testing.T, token sessionsql.Token) (payloads []string) {
 	t.Helper()
-	must(t, d.primary.Select(&payloads, "SELECT f.payload FROM sessionsql.find_session($1) AS f", string(token)))
+	const find = "SELECT f.payload FROM sessionsql.find_session($1) AS f"
+	must(t, d.primary.Select(&payloads, find, string(token)))
 	return payloads
 }
 
 func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 
-	// Made in SQL, used in Go.
-	token := sessionsql.Token(get[string](t, d.primary, "SELECT sessionsql.new_session('sql', '15 minutes', '1 hour', 'ann')"))
+	// SQL makes this token, and Go uses it.
+	token := sessionsql.Token(get[string](t, d.primary,
+		"SELECT sessionsql.new_session('sql', '15 minutes', '1 hour', 'ann')"))
 	if len(token) != 32 {
-		t.Errorf("a token of %d characters", len(token))
+		t.Errorf("the token has %d characters", len(token))
 	}
-	if sess := mustOpen(t, store, token, "sql", "new_session in Go"); sess.Subject != "ann" || sess.Version != 1 {
-		t.Errorf("%v of %q", sess, sess.Subject)
+	sess := mustOpen(t, store, token, "sql", "new_session in Go")
+	if sess.Subject != "ann" || sess.Version != 1 {
+		t.Errorf("the session is %v of subject %q", sess, sess.Subject)
 	}
 	if got := d.clocks(t, token); got.Idle != 900 || got.ExpiresIn > 1200 || got.DeadlineIn > 3600 {
-		t.Errorf("%+v", got)
+		t.Errorf("the timeouts are %+v", got)
 	}
-	must1[int32](t)(store.Update(t.Context(), token, "written in Go", 1))
-	renewed := newToken(t)(store.Rotate(t.Context(), token, &sessionsql.RotateOptions{Grace: -1}))
+	mustUpdate(t, store, token, "written in Go", 1)
+	renewed := mustRotate(t, store, token, &sessionsql.RotateOptions{Grace: -1})
 	if got := d.found(t, renewed); len(got) != 1 || got[0] != "written in Go" {
 		t.Errorf("find_session of a token that Go rotated: %q", got)
 	}
@@ -51,8 +54,8 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 		t.Errorf("find_session after Revoke: %q", got)
 	}
 
-	// Made in Go, used in SQL.
-	token = newToken(t)(store.Insert(t.Context(), "go", nil))
+	// Go makes this token, and SQL uses it.
+	token = mustInsert(t, store, "go", nil)
 	if got := d.found(t, token); len(got) != 1 || got[0] != "go" {
 		t.Errorf("find_session of Go's token: %q", got)
 	}
@@ -63,8 +66,8 @@ func TestTokensOfSQLAndGoAreInterchangeable(t *testing.T) {
 		t.Error("end_session ended a session twice")
 	}
 	if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
-		// This Store did not write it, so a replica may show it for a moment.
-		d.catchUp(t)
+		// The Store did not end the session itself, so a replica may show it for a moment.
+		d.CatchUp(t)
 		mustBeDead(t, store, token, "after end_session")
 	}
 }
@@ -79,9 +82,9 @@ func TestTokenPartsAreTheSameInSQLAndGo(t *testing.T) {
 		for j := range raw {
 			raw[j] = byte(random.Uint32())
 		}
-		raw[0] &= 127 // ids are positive
+		raw[0] &= 127 // because ids are positive
 		if i%2 == 0 {
-			clear(raw[:6]) // and small as a rule
+			clear(raw[:6]) // because most ids are small
 		}
 		texts[i] = base64.RawURLEncoding.EncodeToString(raw)
 		ids[i] = int64(binary.BigEndian.Uint64(raw))
@@ -92,12 +95,12 @@ func TestTokenPartsAreTheSameInSQLAndGo(t *testing.T) {
 		WHERE sessionsql.token_id(k.token) IS DISTINCT FROM NULLIF(k.id, 0)
 		  OR encode(sessionsql.token_hash(k.token), 'hex') IS DISTINCT FROM k.hash`, texts, ids, hashes)
 	if wrong != 0 {
-		t.Errorf("%d of %d tokens are taken apart otherwise in SQL", wrong, n)
+		t.Errorf("SQL splits %d of %d tokens differently", wrong, n)
 	}
 }
 
-// malformedTokens are of more than 1000 kinds: every length, every position with every sort of character that is not of the
-// alphabet, every id that is none.
+// malformedTokens returns more than 1000 kinds: every length, every position with each kind of wrong
+// character, and every kind of invalid id.
 func malformedTokens(good string) []string {
 	var all []string
 	for n := range 100 {
@@ -107,32 +110,35 @@ func malformedTokens(good string) []string {
 	}
 	for i := range len(good) {
 		for _, wrong := range []string{
-			"=", "+", "/", " ", "\n", "\r", "\t", "\v", ".", "'", `"`, `\`, "%", "\x01", "\x7f", "$", ";", "é", "Ａ", "А", "\u200b", "🦉", "\u0301",
-			"\u212a", "\u017f", // what lower() and upper() turn into a k and an S
+			"=", "+", "/", " ", "\n", "\r", "\t", "\v", ".", "'", `"`, `\`, "%", "\x01", "\x7f", "$", ";",
+			"é", "Ａ", "А", "\u200b", "🦉", "\u0301",
+			"\u212a", "\u017f", // lower() and upper() turn these into a k and an S
 		} {
-			all = append(all, good[:i]+wrong+good[i+1:]) // as many characters, but not of the alphabet
+			all = append(all, good[:i]+wrong+good[i+1:]) // the same number of characters
 			if len(wrong) > 1 && i+len(wrong) <= len(good) {
-				all = append(all, good[:i]+wrong+good[i+len(wrong):]) // as many bytes
+				all = append(all, good[:i]+wrong+good[i+len(wrong):]) // the same number of bytes
 			}
 		}
 		all = append(all, good[:i]+good[i+1:], good[:i]+"A"+good[i:], good[:i]+"\n"+good[i:])
 	}
-	for _, id := range []uint64{0, 1 << 63, 1<<63 + 1, 1<<64 - 1, 1<<64 - 2} { // 0 and negative
+	for _, id := range []uint64{0, 1 << 63, 1<<63 + 1, 1<<64 - 1, 1<<64 - 2} { // ids that are 0 or negative
 		raw, _ := base64.RawURLEncoding.DecodeString(good)
 		binary.BigEndian.PutUint64(raw, id)
 		all = append(all, base64.RawURLEncoding.EncodeToString(raw))
 	}
-	return append(all, good+"\n", "\n"+good, good+" ", " "+good, good+"\x01", good+"=", "'"+good+"'", "{"+good+"}", "("+good+")",
-		`\x`+good, `\x`+fmt.Sprintf("%x", good), "NULL", "null", "''", "' OR true --", "$1", "%", "_", "^", ".*", good+good)
+	return append(all,
+		good+"\n", "\n"+good, good+" ", " "+good, good+"\x01", good+"=", good+good,
+		"'"+good+"'", "{"+good+"}", "("+good+")", `\x`+good, `\x`+fmt.Sprintf("%x", good),
+		"NULL", "null", "''", "' OR true --", "$1", "%", "_", "^", ".*")
 }
 
 func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	good := newToken(t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	good := mustInsert(t, store, "p", nil)
 	tokens := malformedTokens(string(good))
 	if len(tokens) < 1000 {
-		t.Fatalf("only %d kinds", len(tokens))
+		t.Fatalf("the test has only %d kinds of tokens", len(tokens))
 	}
 	type counts struct{ IDs, Hashes, Found, Ended, All int }
 	got := get[counts](t, d.primary, `
@@ -143,9 +149,9 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 		  count(*) AS all
 		FROM (SELECT unnest($1::text[]) UNION ALL SELECT NULL) AS k (token)`, tokens)
 	if got != (counts{All: len(tokens) + 1}) {
-		t.Errorf("of %d malformed tokens: %+v", len(tokens), got)
+		t.Errorf("the calls with %d malformed tokens returned %+v", len(tokens), got)
 	}
-	// The same ones in Go, which has one parser more to be wrong.
+	// Go's own parser refuses the same tokens.
 	for _, token := range tokens {
 		if _, err := store.Lookup(t.Context(), sessionsql.Token(token)); err != sessionsql.ErrNoSession {
 			t.Errorf("%q: %v", token, err)
@@ -153,8 +159,9 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 	}
 	mustOpen(t, store, good, "p", "the good one")
 
-	// What is no text never reaches a function; what the server says then does not repeat it.
-	for name, bad := range map[string]string{"NUL": "canary" + string(good)[:25] + "\x00", "not UTF-8": "canary" + string(good)[:25] + "\xff"} {
+	// Text that PostgreSQL cannot hold never reaches a function, and the server's error does not repeat it.
+	start := "canary" + string(good)[:25]
+	for name, bad := range map[string]string{"NUL": start + "\x00", "not UTF-8": start + "\xff"} {
 		for _, verb := range []string{"find_session", "end_session", "token_id", "token_hash"} {
 			_, err := d.primary.Exec("SELECT sessionsql."+verb+"($1::text)", bad)
 			var pg *pgconn.PgError
@@ -167,10 +174,11 @@ func TestMalformedTokensOpenNothingAndRaiseNothingInSQL(t *testing.T) {
 
 func TestSecretsAreDistinctAndEveryBitIsBalanced(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const n = 10_000
 	inSQL := func() (tokens []string) {
-		must(t, d.primary.Select(&tokens, "SELECT sessionsql.new_session('p') FROM generate_series(1, $1)", n))
+		must(t, d.primary.Select(&tokens, `SELECT sessionsql.new_session('p')
+			FROM generate_series(1, $1)`, n))
 		return tokens
 	}
 	inGo := func() []string {
@@ -206,7 +214,8 @@ func TestSecretsAreDistinctAndEveryBitIsBalanced(t *testing.T) {
 		if len(secrets) != n || len(ids) != n {
 			t.Errorf("%s: %d secrets and %d ids are distinct, want %d", maker, len(secrets), len(ids), n)
 		}
-		// Six standard deviations: a good source fails once in millions of runs; a fixed bit is a hundred away.
+		// The bound is six standard deviations, which a good source exceeds once in millions of runs. A fixed
+		// bit is far beyond it.
 		bound := 6 * math.Sqrt(n) / 2
 		for i, count := range ones {
 			if math.Abs(float64(count)-n/2) > bound {

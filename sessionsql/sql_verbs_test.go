@@ -10,7 +10,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A used row is what use_session returns.
+// A used value is a row that use_session returns.
 type used struct {
 	ID        int64
 	Payload   string
@@ -35,10 +35,10 @@ func TestUseSessionKeepsAliveAndWritesOnlyWhenDue(t *testing.T) {
 	before := version()
 	got := d.use(t, d.primary, token)
 	if len(got) != 1 || got[0].Payload != "p" || got[0].Version != 1 || *got[0].Subject != "ann" {
-		t.Fatalf("%+v", got)
+		t.Fatalf("use_session returned %+v", got)
 	}
 	if version() != before {
-		t.Error("it wrote a session that was not due")
+		t.Error("use_session wrote a session that was not due")
 	}
 
 	for left, want := range map[string]float64{"1799 seconds": 2400, "1 second": 2400, "1801 seconds": 1801} {
@@ -51,22 +51,24 @@ func TestUseSessionKeepsAliveAndWritesOnlyWhenDue(t *testing.T) {
 			t.Errorf("with %s left, the row has %.0f", left, found)
 		}
 	}
-	d.primary.MustExec("UPDATE sessionsql.session SET deadline = now() + '10 minutes', expires_at = now() + '5 minutes'")
+	d.primary.MustExec(`UPDATE sessionsql.session
+		SET deadline = now() + '10 minutes', expires_at = now() + '5 minutes'`)
 	if used := d.use(t, d.primary, token); used[0].ExpiresIn > 600 {
-		t.Errorf("it passed the deadline: %+v", used)
+		t.Errorf("use_session extended a session past its deadline: %+v", used)
 	}
 	d.setExpiry(got[0].ID, "-1 second")
 	if used := d.use(t, d.primary, token); len(used) != 0 {
-		t.Errorf("an expired session: %+v", used)
+		t.Errorf("use_session returned an expired session: %+v", used)
 	}
 	if left := d.clocks(t, token).ExpiresIn; left > 0 {
-		t.Errorf("it resurrected a session: %.0f seconds left", left)
+		t.Errorf("use_session resurrected a session: %.0f seconds left", left)
 	}
 }
 
 func TestUseSessionFindsWhereItCannotWrite(t *testing.T) {
 	d := newDatabase(t)
-	token := sessionsql.Token(get[string](t, d.primary, "SELECT sessionsql.new_session('p', durable => true)"))
+	token := sessionsql.Token(get[string](t, d.primary,
+		"SELECT sessionsql.new_session('p', durable => true)"))
 	id := d.use(t, d.primary, token)[0].ID
 	d.setExpiry(id, "1 minute")
 	check := func(where string, pool sqlx.Queryer) {
@@ -75,7 +77,7 @@ func TestUseSessionFindsWhereItCannotWrite(t *testing.T) {
 		}
 	}
 
-	d.catchUp(t)
+	d.CatchUp(t)
 	check("a replica", d.replica)
 
 	tx := d.primary.MustBegin()
@@ -98,7 +100,8 @@ func TestUseSessionFindsWhereItCannotWrite(t *testing.T) {
 
 func TestUseSessionTakesNoDurabilityWhereItWritesNothing(t *testing.T) {
 	d := newDatabase(t)
-	token := sessionsql.Token(get[string](t, d.primary, "SELECT sessionsql.new_session('p', durable => true)"))
+	token := sessionsql.Token(get[string](t, d.primary,
+		"SELECT sessionsql.new_session('p', durable => true)"))
 	id := d.use(t, d.primary, token)[0].ID
 	for _, test := range []struct {
 		left    string
@@ -123,7 +126,7 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 	}
 	anonymous := call("sessionsql.new_session('p', label => 'Firefox')")
 
-	// Saving: what happened, and what did not.
+	// save_session returns the new version, 0 for another version and -1 for no session.
 	for _, test := range []struct {
 		token    string
 		expected any
@@ -142,7 +145,7 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 		}
 	}
 
-	// Logging in: the anonymous token is nobody's any more.
+	// A login kills the anonymous token.
 	token := call("sessionsql.renew_session($1, 'ann')", anonymous)
 	if used := d.use(t, d.primary, sessionsql.Token(token)); len(used) != 1 || *used[0].Subject != "ann" {
 		t.Fatalf("after renew_session: %+v", used)
@@ -152,10 +155,10 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 			t.Errorf("renew_session of a dead token: %s", got)
 		}
 		if used := d.use(t, d.primary, sessionsql.Token(dead)); len(used) != 0 {
-			t.Errorf("a dead token: %+v", used)
+			t.Errorf("a dead token opens %+v", used)
 		}
 	}
-	within := call("sessionsql.renew_session($1)", token) // with its grace of 10 seconds
+	renewed := call("sessionsql.renew_session($1)", token) // leaves a grace of 10 seconds
 	if len(d.use(t, d.primary, sessionsql.Token(token))) != 1 {
 		t.Error("the previous token does not open within the grace")
 	}
@@ -165,24 +168,26 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 	if got := call("sessionsql.save_session($1, 'r', 3)", token); got != "4" {
 		t.Errorf("save_session within the grace: %s", got)
 	}
-	token = within
+	token = renewed
 
-	// Where ann is logged in.
+	// A subject sees and ends its own sessions only.
 	other := call("sessionsql.new_session('p', subject => 'ann', label => 'Lynx')")
 	call("sessionsql.new_session('p', subject => 'bob')")
-	d.primary.MustExec("UPDATE sessionsql.session SET created_at = now() - interval '1 day' WHERE label = 'Firefox'")
+	d.primary.MustExec(`UPDATE sessionsql.session SET created_at = now() - interval '1 day'
+		WHERE label = 'Firefox'`)
 	var list []struct {
 		ID        int64
 		Label     string
 		IsCurrent bool `db:"is_current"`
 	}
 	must(t, d.primary.Select(&list, "SELECT id, label, is_current FROM sessionsql.list_sessions($1)", token))
-	if len(list) != 2 || list[0].Label != "Lynx" || list[0].IsCurrent || list[1].Label != "Firefox" || !list[1].IsCurrent {
+	if len(list) != 2 || list[0].Label != "Lynx" || list[0].IsCurrent || list[1].Label != "Firefox" ||
+		!list[1].IsCurrent {
 		t.Fatalf("list_sessions: %+v", list)
 	}
 	for _, none := range []string{call("sessionsql.new_session('p')"), anonymous, "no token"} {
 		if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.list_sessions($1)", none); n != 0 {
-			t.Errorf("list_sessions of nobody's token: %d rows", n)
+			t.Errorf("list_sessions of a token without a subject: %d rows", n)
 		}
 	}
 	bobs := get[int64](t, d.primary, "SELECT id FROM sessionsql.session WHERE subject = 'bob'")
@@ -192,7 +197,7 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 		want  string
 	}{
 		{token, bobs, "false"},
-		{token, list[1].ID, "false"}, // its own: that is end_session
+		{token, list[1].ID, "false"}, // end_session ends the session of the token
 		{anonymous, list[0].ID, "false"},
 		{token, list[0].ID, "true"},
 		{token, list[0].ID, "false"},
@@ -202,15 +207,15 @@ func TestVerbsByTokenDoWhatTheStoreDoes(t *testing.T) {
 		}
 	}
 	if len(d.use(t, d.primary, sessionsql.Token(other))) != 0 {
-		t.Error("the listed session is alive")
+		t.Error("end_listed_session left the session alive")
 	}
 	if got := call("sessionsql.end_session($1)", token); got != "true" {
 		t.Errorf("end_session: %s", got)
 	}
 }
 
-// Each driver declares its parameters by types of its own: psycopg the smallest integer that does, JDBC varchar
-// for a string, and so on. None of them needs a cast.
+// A driver declares the types of its parameters: psycopg declares the smallest integer type and JDBC declares
+// varchar. No driver needs a cast.
 func TestVerbsByTokenTakeWhatDriversSend(t *testing.T) {
 	d := newDatabase(t)
 	numbers := []string{"smallint", "integer", "bigint", "real", "double precision", "numeric"}
@@ -231,32 +236,39 @@ func TestVerbsByTokenTakeWhatDriversSend(t *testing.T) {
 			fmt.Sprintf("sessionsql.new_session('p', %s, %s, 'ann')", minutes, hours),
 			fmt.Sprintf("sessionsql.new_session('p', %s)", minutes),
 			fmt.Sprintf("sessionsql.new_session('p', idle_timeout => %s, subject => 'ann')", minutes),
-			fmt.Sprintf("sessionsql.new_session('p'::varchar, lifetime => %s, idle_timeout => %s)", hours, minutes),
+			fmt.Sprintf("sessionsql.new_session('p'::varchar, lifetime => %s, idle_timeout => %s)",
+				hours, minutes),
 		} {
 			token := get[string](t, d.primary, "SELECT "+call)
-			kept := get[bool](t, d.primary, `SELECT s.idle_seconds = 60 AND ($2 = (s.deadline <= now() + interval '2 hours'))
-				FROM sessionsql.session AS s WHERE s.id = sessionsql.token_id($1)`, token, strings.Contains(call, hours))
+			kept := get[bool](t, d.primary, `
+				SELECT s.idle_seconds = 60 AND ($2 = (s.deadline <= now() + interval '2 hours'))
+				FROM sessionsql.session AS s WHERE s.id = sessionsql.token_id($1)`,
+				token, strings.Contains(call, hours))
 			if !kept {
 				t.Errorf("%s kept other timeouts", call)
 			}
 			renewed := get[string](t, d.primary, fmt.Sprintf("SELECT sessionsql.renew_session($1, 'bob', %s)",
 				value(typ, "0", "0")), token)
-			if len(d.use(t, d.primary, sessionsql.Token(token))) != 0 || len(d.use(t, d.primary, sessionsql.Token(renewed))) != 1 {
-				t.Errorf("renew_session with a grace of type %s", typ)
+			if len(d.use(t, d.primary, sessionsql.Token(token))) != 0 ||
+				len(d.use(t, d.primary, sessionsql.Token(renewed))) != 1 {
+				t.Errorf("renew_session fails with a grace of type %s", typ)
 			}
 		}
 	}
 	token := get[string](t, d.primary, "SELECT sessionsql.new_session('p')")
 	for i, typ := range numbers[:3] {
 		var saved int
-		must(t, d.primary.Get(&saved, fmt.Sprintf("SELECT sessionsql.save_session($1::varchar, 'p'::varchar, %d::%s)", i+1, typ), token))
+		must(t, d.primary.Get(&saved, fmt.Sprintf(`SELECT sessionsql.save_session($1::varchar, 'p'::varchar,
+			%d::%s)`, i+1, typ), token))
 		if saved != i+2 {
 			t.Errorf("save_session with a version of type %s: %d", typ, saved)
 		}
-		if get[bool](t, d.primary, fmt.Sprintf("SELECT sessionsql.end_listed_session($1, 1::%s)", typ), token) {
-			t.Errorf("end_listed_session with an id of type %s ended something", typ)
+		end := fmt.Sprintf("SELECT sessionsql.end_listed_session($1, 1::%s)", typ)
+		if get[bool](t, d.primary, end, token) {
+			t.Errorf("end_listed_session with an id of type %s ended a session", typ)
 		}
-		get[string](t, d.primary, fmt.Sprintf("SELECT sessionsql.new_session('p', subject => 's', max_sessions => 1::%s)", typ))
+		get[string](t, d.primary,
+			fmt.Sprintf("SELECT sessionsql.new_session('p', subject => 's', max_sessions => 1::%s)", typ))
 	}
 
 	for call, state := range map[string]string{

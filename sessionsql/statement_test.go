@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -31,72 +32,75 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 
 type hidden struct{ *stdlib.Conn }
 
-// connectors make connections to a database, by each kind of driver.
+// connectors connect to a database by each kind of driver.
 func connectors(t *testing.T, d *database) map[string]driver.Connector {
 	t.Helper()
-	config, err := pgx.ParseConfig(d.primaryDSN())
+	config, err := pgx.ParseConfig(d.PrimaryDSN())
 	must(t, err)
 	connect := stdlib.GetConnector(*config)
 	return map[string]driver.Connector{"pgx": connect, "another driver": connector{connect}}
 }
 
-// onOnePool runs a test on a pool of each kind of driver, with a Store over it and one session. A pool has one connection, so that
-// what happens to that shows in the next statement.
-func onOnePool(t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessionsql.Store, sessionsql.Token)) {
+// onOnePool runs a test for each kind of driver, with a Store and one session. The pool has one connection,
+// so the next statement shows damage to it.
+func onOnePool(
+	t *testing.T, d *database, test func(*testing.T, *sql.DB, *sessionsql.Store, sessionsql.Token),
+) {
 	for name, each := range connectors(t, d) {
 		t.Run(name, func(t *testing.T) {
 			pool := sql.OpenDB(each)
 			defer func() { _ = pool.Close() }()
 			pool.SetMaxOpenConns(1)
-			store := must1[*sessionsql.Store](t)(sessionsql.OpenDB(pool, nil, quiet()))
-			defer func() { must(t, store.Close(t.Context())) }()
-			test(t, pool, store, must1[sessionsql.Token](t)(store.Insert(t.Context(), "kept", nil)))
+			store := sessiontest.OpenStoreOver(t, pool, nil)
+			defer closeStore(t, store)
+			test(t, pool, store, mustInsert(t, store, "kept", nil))
 		})
 	}
 }
 
-// A context that ends around the moment of the answer either ends the call or does not: the session is the right one or the
-// error is the context's, and the connection serves the next caller in both cases.
-func TestContextsThatEndDuringStatements(t *testing.T) {
+// A context may end around the moment of the answer. The call then returns the right session or the context's
+// error, and the connection serves the next caller.
+func TestAContextThatEndsDuringAStatementCostsNoOtherCaller(t *testing.T) {
 	random := seeded(t)
-	onOnePool(t, newDatabase(t), func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
-		usual := time.Hour
-		for range 20 {
-			begin := time.Now()
-			must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
-			usual = min(usual, time.Since(begin))
-		}
-		backend := func() int { return get[int](t, sqlx.NewDb(pool, "pgx"), "SELECT pg_backend_pid()") }
-		var answered, ended int
-		for range 500 {
-			before := backend()
-			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(2*usual))))
-			sess, err := store.Lookup(ctx, token)
-			cancel()
-			switch {
-			case err == nil && sess.Payload == "kept":
-				answered++
-				if backend() != before {
-					t.Fatal("the answer was there, and the connection is not")
+	onOnePool(t, newDatabase(t),
+		func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
+			usual := time.Hour
+			for range 20 {
+				begin := time.Now()
+				mustLookup(t, store, token)
+				usual = min(usual, time.Since(begin))
+			}
+			backend := func() int { return get[int](t, sqlx.NewDb(pool, "pgx"), "SELECT pg_backend_pid()") }
+			var answered, ended int
+			for range 500 {
+				before := backend()
+				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(random.Int64N(int64(2*usual))))
+				sess, err := store.Lookup(ctx, token)
+				cancel()
+				switch {
+				case err == nil && sess.Payload == "kept":
+					answered++
+					if backend() != before {
+						t.Fatal("the answer arrived, but the connection was lost")
+					}
+				case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, sessionsql.ErrUnavailable):
+					ended++
+				default:
+					t.Fatalf("Lookup returned payload %q and error %v", sess.Payload, err)
 				}
-			case errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, sessionsql.ErrUnavailable):
-				ended++
-			default:
-				t.Fatalf("%q, %v", sess.Payload, err)
+				if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "kept" {
+					t.Fatalf("the next Lookup returned payload %q and error %v", sess.Payload, err)
+				}
 			}
-			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "kept" {
-				t.Fatalf("after that: %q, %v", sess.Payload, err)
+			t.Logf("%d calls were answered and %d ended early", answered, ended)
+			if ended == 0 {
+				t.Error("no context ended before its answer")
 			}
-		}
-		t.Logf("%d answered, %d ended", answered, ended)
-		if ended == 0 {
-			t.Error("no context ended in time")
-		}
-	})
+		})
 }
 
-// A statement that waits, here for a lock, is left when its context ends, and whoever waits for the connection leaves too.
-func TestContextsThatEndWhileWaiting(t *testing.T) {
+// A caller leaves when its context ends, whether it waits for a lock or for the connection.
+func TestAWaitingCallerLeavesWhenItsContextEnds(t *testing.T) {
 	d := newDatabase(t)
 	onOnePool(t, d, func(t *testing.T, pool *sql.DB, store *sessionsql.Store, token sessionsql.Token) {
 		lock := d.primary.MustBegin()
@@ -104,34 +108,36 @@ func TestContextsThatEndWhileWaiting(t *testing.T) {
 		lock.MustExec("LOCK TABLE sessionsql.session")
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan error)
-		for range 3 { // one on the connection, two that wait for it
+		for range 3 { // one call has the connection, and two wait for it
 			go func() {
 				_, err := store.ListSubject(ctx, "somebody", "")
 				results <- err
 			}()
 		}
 		eventually(t, "a statement waits for the lock, and callers for its connection", func() bool {
-			waiting := get[int](t, d.primary, `SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+			waiting := get[int](t, d.primary, `
+				SELECT count(*) FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
 				WHERE d.datname = current_database() AND NOT l.granted`)
 			return waiting == 1 && pool.Stats().WaitCount >= 2
 		})
 		cancel()
 		for range 3 {
 			if err := <-results; !errors.Is(err, context.Canceled) {
-				t.Errorf("%v instead of the context's error", err)
+				t.Errorf("the error is %v instead of the context's error", err)
 			}
 		}
 		must(t, lock.Rollback())
-		must1[sessionsql.Session](t)(store.Lookup(t.Context(), token))
+		mustLookup(t, store, token)
 	})
 }
 
-// Batches travel another way on connections of pgx than on another driver's: on both every caller gets their own session.
-func TestBatchesOfEveryDriver(t *testing.T) {
+// Batches use another protocol on pgx's connections than on another driver's. On both, every caller gets the
+// right session.
+func TestBatchesAreRightWithEveryDriver(t *testing.T) {
 	onOnePool(t, newDatabase(t), func(t *testing.T, _ *sql.DB, store *sessionsql.Store, _ sessionsql.Token) {
 		tokens := make([]sessionsql.Token, 200)
 		for i := range tokens {
-			tokens[i] = must1[sessionsql.Token](t)(store.Insert(t.Context(), strconv.Itoa(i), nil))
+			tokens[i] = mustInsert(t, store, strconv.Itoa(i), nil)
 		}
 		must(t, store.Revoke(t.Context(), tokens[0]))
 		var wait sync.WaitGroup
@@ -144,7 +150,8 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 				case i > 0 && (err != nil || sess.Payload != strconv.Itoa(i) || sess.Version != 1):
 					t.Errorf("session %d: %q, version %d, %v", i, sess.Payload, sess.Version, err)
 				}
-				version, err := store.Update(t.Context(), token, "again "+strconv.Itoa(i), sessionsql.AnyVersion)
+				again := "again " + strconv.Itoa(i)
+				version, err := store.Update(t.Context(), token, again, sessionsql.AnyVersion)
 				switch {
 				case i == 0 && err != sessionsql.ErrNoSession:
 					t.Errorf("a revoked session was written: version %d, %v", version, err)
@@ -155,14 +162,15 @@ func TestBatchesOfEveryDriver(t *testing.T) {
 		}
 		wait.Wait()
 		for i, token := range tokens[1:] {
-			if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "again "+strconv.Itoa(i+1) {
+			sess, err := store.Lookup(t.Context(), token)
+			if err != nil || sess.Payload != "again "+strconv.Itoa(i+1) {
 				t.Errorf("session %d was written %q, %v", i+1, sess.Payload, err)
 			}
 		}
 	})
 }
 
-// A statement that takes longer than Options.Timeout is the server's failure, and not the caller's context's.
+// A statement that takes longer than Options.Timeout counts as the server's failure and not as the caller's.
 func TestAStatementThatIsTooLateIsUnavailable(t *testing.T) {
 	d := newDatabase(t)
 	for name, connect := range connectors(t, d) {
@@ -171,14 +179,15 @@ func TestAStatementThatIsTooLateIsUnavailable(t *testing.T) {
 			defer func() { _ = pool.Close() }()
 			options := quiet()
 			options.Timeout = 50 * time.Millisecond
-			store := must1[*sessionsql.Store](t)(sessionsql.OpenDB(pool, nil, options))
-			defer func() { _ = store.Close(t.Context()) }()
+			store := sessiontest.OpenStoreOver(t, pool, options)
 			blocker := d.primary.MustBegin()
 			defer func() { _ = blocker.Rollback() }()
 			blocker.MustExec("LOCK TABLE sessionsql.session")
 			for range 20 {
-				_, err := store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
-				if !errors.Is(err, sessionsql.ErrUnavailable) || !strings.Contains(err.Error(), "no answer within 50ms") {
+				own := &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}
+				_, err := store.Insert(t.Context(), "p", own)
+				if !errors.Is(err, sessionsql.ErrUnavailable) ||
+					!strings.Contains(err.Error(), "no answer within 50ms") {
 					t.Fatal(err)
 				}
 			}

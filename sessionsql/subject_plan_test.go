@@ -10,18 +10,18 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// A cost is the work of one call, counted and not timed.
+// A cost is the work of one call, in counts instead of time.
 type cost struct {
 	seqScans int64   // scans of the whole table
-	fetched  int64   // rows that an index led to
-	blocks   float64 // pages, whether they were in memory or not
+	fetched  int64   // rows found by an index
+	blocks   float64 // pages read, from memory too
 	handled  float64 // rows that the plans inside the function returned or discarded; 0 without auto_explain
-	arrays   int     // nodes of those plans that look through a whole array for each row
+	arrays   int     // plan nodes that search a whole array for each row
 }
 
-// A meter is a connection that counts the cost of its calls. Comparing rows in memory reads no page, so a
-// meter also reads the plans of the statements inside a function, where the server has auto_explain. In any
-// case the statement_timeout ends a call that would take all day.
+// A meter is a connection that counts the cost of its calls. It reads the plans inside functions where the
+// server has auto_explain, because comparing rows in memory reads no page. The statement_timeout ends a call
+// that would take too long.
 type meter struct {
 	t        *testing.T
 	conn     *pgx.Conn
@@ -32,7 +32,8 @@ type meter struct {
 func newMeter(t *testing.T, d *database, planCacheMode string) *meter {
 	t.Helper()
 	m := &meter{t: t}
-	config := must1[*pgx.ConnConfig](t)(pgx.ParseConfig(d.primaryDSN()))
+	config, err := pgx.ParseConfig(d.PrimaryDSN())
+	must(t, err)
 	config.RuntimeParams["statement_timeout"] = "60s"
 	config.RuntimeParams["plan_cache_mode"] = planCacheMode
 	config.OnNotice = func(_ *pgconn.PgConn, notice *pgconn.Notice) {
@@ -40,23 +41,31 @@ func newMeter(t *testing.T, d *database, planCacheMode string) *meter {
 			m.plans = append(m.plans, plan)
 		}
 	}
-	m.conn = must1[*pgx.Conn](t)(pgx.ConnectConfig(t.Context(), config))
+	m.conn, err = pgx.ConnectConfig(t.Context(), config)
+	must(t, err)
 	t.Cleanup(func() { _ = m.conn.Close(context.Background()) })
-	_, err := m.conn.Exec(t.Context(), `LOAD 'auto_explain';
+	_, err = m.conn.Exec(t.Context(), `LOAD 'auto_explain';
 		SET auto_explain.log_nested_statements = on; SET auto_explain.log_analyze = on;
 		SET auto_explain.log_level = notice; SET auto_explain.log_format = json;
 		SET auto_explain.log_timing = off`)
 	if m.explains = err == nil; !m.explains {
-		t.Logf("the plans inside functions are not looked at: %v", err)
+		t.Logf("the test does not see the plans inside functions: %v", err)
 	}
 	return m
 }
 
-// prime has the connection cache its plans, generic ones included, and leaves no row.
+func (m *meter) begin() pgx.Tx {
+	m.t.Helper()
+	tx, err := m.conn.Begin(m.t.Context())
+	must(m.t, err)
+	return tx
+}
+
+// prime makes the connection cache its plans, generic ones included, and leaves no row.
 func (m *meter) prime() {
 	m.t.Helper()
 	for range 10 {
-		tx := must1[pgx.Tx](m.t)(m.conn.Begin(m.t.Context()))
+		tx := m.begin()
 		for _, statement := range []string{
 			`SELECT sessionsql.insert(sha256('1'), 'p', subject => 's', max_sessions => 1)
 				FROM generate_series(1, 3)`,
@@ -73,9 +82,9 @@ func (m *meter) prime() {
 	}
 }
 
-// A planNode is a part of what EXPLAIN prints.
+// A planNode is one node in the output of EXPLAIN.
 type planNode struct {
-	Rows      float64 `json:"Actual Rows"` // this and the next three are means of all loops
+	Rows      float64 `json:"Actual Rows"` // the mean over all loops, like the next three
 	Filtered  float64 `json:"Rows Removed by Filter"`
 	Unjoined  float64 `json:"Rows Removed by Join Filter"`
 	Rechecked float64 `json:"Rows Removed by Index Recheck"`
@@ -88,7 +97,7 @@ type planNode struct {
 	Plans     []planNode
 }
 
-// addTo adds the work of a node, and of those below it, to a cost.
+// addTo adds the work of a node and of the nodes below it to a cost.
 func (n planNode) addTo(c *cost) {
 	c.handled += n.Loops * (n.Rows + n.Filtered + n.Unjoined + n.Rechecked)
 	if strings.Contains(n.Filter+n.Join, "ANY (") || n.Loops > 1 && strings.Contains(n.Index, "ANY (") {
@@ -103,7 +112,7 @@ func (n planNode) addTo(c *cost) {
 func (m *meter) measure(statement string, args ...any) (c cost) {
 	t := m.t
 	t.Helper()
-	tx := must1[pgx.Tx](t)(m.conn.Begin(t.Context()))
+	tx := m.begin()
 	defer func() { must(t, tx.Rollback(t.Context())) }()
 	explain := func(minDuration string) {
 		if m.explains {
@@ -138,7 +147,7 @@ func (m *meter) measure(statement string, args ...any) (c cost) {
 	return c
 }
 
-// linear checks the costs of a call for n rows and for 4 n.
+// linear checks that a call's cost for 4 n rows is in proportion to its cost for n rows.
 func (m *meter) linear(name string, n int, few, many cost) {
 	m.t.Helper()
 	m.t.Logf("%s: %d rows cost %+v, %d rows %+v", name, n, few, 4*n, many)
@@ -148,9 +157,9 @@ func (m *meter) linear(name string, n int, few, many cost) {
 		case c.seqScans != 0:
 			m.t.Errorf("%s: %d rows: the table was scanned %d times", name, rows, c.seqScans)
 		case c.arrays != 0:
-			m.t.Errorf("%s: %d rows: a whole array was looked through for each", name, rows)
+			m.t.Errorf("%s: %d rows: the plan searches a whole array for each row", name, rows)
 		case float64(c.fetched) < per, c.blocks < per, m.explains && c.handled < per:
-			m.t.Errorf("%s: %d rows: %+v: this test shows nothing", name, rows, c)
+			m.t.Errorf("%s: %d rows: %+v, so this test proves nothing", name, rows, c)
 		case float64(c.fetched) > fetchedPerRow*per, c.blocks > blocksPerRow*per,
 			c.handled > handledPerRow*per:
 			m.t.Errorf("%s: %d rows: %+v is too much for a row", name, rows, c)
@@ -169,11 +178,11 @@ func (m *meter) linear(name string, n int, few, many cost) {
 
 const (
 	fewRows   = 5_000  // sessions of the subject few
-	manyRows  = 20_000 // and of many
+	manyRows  = 20_000 // sessions of the subject many
 	otherRows = 50_000
 )
 
-// linearCalls checks everything that ends or writes many sessions, on what fillFewAndMany made.
+// linearCalls checks every call that ends or writes many sessions, after fillFewAndMany.
 func (m *meter) linearCalls(state string) {
 	t := m.t
 	t.Helper()
@@ -201,24 +210,26 @@ func (m *meter) linearCalls(state string) {
 
 	const written = 1_000
 	write := func(n int) cost {
-		rows := must1[pgx.Rows](t)(m.conn.Query(t.Context(), `SELECT s.id, s.secret_hash
-			FROM sessionsql.session AS s WHERE s.subject = 'many' ORDER BY s.id LIMIT $1`, n))
+		rows, err := m.conn.Query(t.Context(), `SELECT s.id, s.secret_hash
+			FROM sessionsql.session AS s WHERE s.subject = 'many' ORDER BY s.id LIMIT $1`, n)
+		must(t, err)
 		var ids []int64
 		var hashes [][]byte
 		var id int64
 		var hash []byte
-		must1[pgconn.CommandTag](t)(pgx.ForEachRow(rows, []any{&id, &hash}, func() error {
+		_, err = pgx.ForEachRow(rows, []any{&id, &hash}, func() error {
 			ids, hashes = append(ids, id), append(hashes, hash)
 			hash = nil
 			return nil
-		}))
+		})
+		must(t, err)
 		return m.measure(`SELECT sessionsql.update_payload_batch(
 			$1, $2, array_fill('q'::text, ARRAY[$3::integer]), $4)`, ids, hashes, n, make([]*int32, n))
 	}
 	m.linear(state+": update_payload_batch", written, write(written), write(4*written))
 }
 
-// fillOthers makes the sessions of others, one of each.
+// fillOthers makes one session for each of many other subjects.
 func (d *database) fillOthers() {
 	d.primary.MustExec(`
 		INSERT INTO sessionsql.session (
@@ -229,8 +240,7 @@ func (d *database) fillOthers() {
 		FROM generate_series(1, $1) AS n`, otherRows)
 }
 
-// fillFewAndMany makes the sessions of few and many, which lie among each other, and an anonymous one of
-// secret '1'.
+// fillFewAndMany makes the sessions of few and many in mixed order, and an anonymous one with secret '1'.
 func (d *database) fillFewAndMany() {
 	d.primary.MustExec(`
 		INSERT INTO sessionsql.session (
@@ -242,7 +252,7 @@ func (d *database) fillFewAndMany() {
 		ORDER BY md5(n::text)`, fewRows, manyRows)
 }
 
-// unvacuumed is a database whose statistics only the test itself makes.
+// unvacuumed makes a database without autovacuum, so that only the test makes statistics.
 func unvacuumed(t *testing.T) *database {
 	t.Helper()
 	d := newDatabase(t)
@@ -255,7 +265,7 @@ func TestEndingOrWritingManySessionsIsLinear(t *testing.T) {
 	meters := map[string]*meter{}
 	for _, mode := range []string{"auto", "force_generic_plan"} {
 		meters[mode] = newMeter(t, d, mode)
-		meters[mode].prime() // while the table is empty
+		meters[mode].prime() // the table is still empty
 	}
 	d.fillOthers()
 	d.fillFewAndMany()
@@ -268,7 +278,7 @@ func TestEndingOrWritingManySessionsIsLinear(t *testing.T) {
 	}
 }
 
-// Statistics from before a subject's many sessions came expect it to have one.
+// Old statistics make the planner expect one session for a subject that has many.
 func TestEndingOrWritingManySessionsIsLinearAgainstOldStatistics(t *testing.T) {
 	d := unvacuumed(t)
 	d.fillOthers()

@@ -13,28 +13,28 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// loginAs makes a session of a subject.
-func loginAs(t *testing.T, store *sessionsql.Store, subject string) sessionsql.Token {
-	t.Helper()
-	return newToken(t)(store.Insert(t.Context(), subject, &sessionsql.InsertOptions{Subject: subject}))
-}
-
 func revokeSubject(t *testing.T, store *sessionsql.Store, subject string, except sessionsql.Token) int64 {
 	t.Helper()
-	return must1[int64](t)(store.RevokeSubject(t.Context(), subject, except))
+	n, err := store.RevokeSubject(t.Context(), subject, except)
+	must(t, err)
+	return n
 }
 
 func TestRevokeSubjectEndsAllSessionsButTheKeptOne(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var anns []sessionsql.Token
 	for range 5 {
 		anns = append(anns, loginAs(t, store, "ann"))
 	}
-	others := []sessionsql.Token{loginAs(t, store, "anna"), loginAs(t, store, "Ann"), loginAs(t, store, "an%"), newToken(t)(store.Insert(t.Context(), "", nil))}
+	others := []sessionsql.Token{
+		loginAs(t, store, "anna"), loginAs(t, store, "Ann"), loginAs(t, store, "an%"),
+		mustInsert(t, store, "", nil),
+	}
 	expired := loginAs(t, store, "ann")
 	d.setExpiry(idOf(t, expired), "0")
 
@@ -64,33 +64,33 @@ func TestRevokeSubjectEndsAllSessionsButTheKeptOne(t *testing.T) {
 	mustOpen(t, store, others[3], "", "an anonymous session")
 }
 
-// An id is guessable, and a session of somebody else's is no reason to spare one's own.
+// An id is guessable, and another user's session is no reason to spare a session.
 func TestRevokeSubjectSparesOnlyWhoShowsTheSecret(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	ann, bob := loginAs(t, store, "ann"), loginAs(t, store, "bob")
 	tokens := hostileTokens(ann)
-	delete(tokens, "empty") // which means nobody
+	delete(tokens, "empty") // because an empty token spares no session
 	tokens["another's"] = bob
-	tokens["anonymous"] = newToken(t)(store.Insert(t.Context(), "", nil))
+	tokens["anonymous"] = mustInsert(t, store, "", nil)
 	for name, except := range tokens {
 		if _, err := store.RevokeSubject(t.Context(), "ann", except); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	mustOpen(t, store, ann, "ann", "after refused calls")
-	if n := revokeSubject(t, store, "ann", newToken(t)(store.Rotate(t.Context(), ann, nil))); n != 0 {
+	if n := revokeSubject(t, store, "ann", mustRotate(t, store, ann, nil)); n != 0 {
 		t.Errorf("%d sessions ended, want none but the kept", n)
 	}
 	mustOpen(t, store, ann, "ann", "rotated, and kept")
 }
 
 func TestSubjectsAreRefusedBeforeAnySQL(t *testing.T) {
-	store, err := sessionsql.OpenDB(open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5"), nil, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
+	store := sessiontest.OpenStoreOver(t, nowhere(t), nil)
+	defer closeStore(t, store)
 	for name, subject := range map[string]string{
-		"empty": "", "too long": strings.Repeat("canary", 171), "NUL": "canary\x00", "not UTF-8": "canary\xff",
+		"empty": "", "NUL": "canary\x00", "not UTF-8": "canary\xff",
+		"too long": strings.Repeat("canary", 171),
 	} {
 		_, err := store.ListSubject(t.Context(), subject, "")
 		_, err2 := store.RevokeSubject(t.Context(), subject, "")
@@ -103,14 +103,16 @@ func TestSubjectsAreRefusedBeforeAnySQL(t *testing.T) {
 	for name, own := range map[string]sessionsql.InsertOptions{
 		"a cap without a subject": {MaxSessions: 1}, "a negative cap": {MaxSessions: -1, Subject: "canary"},
 	} {
-		if _, err := store.Insert(t.Context(), "p", &own); !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
+		_, err := store.Insert(t.Context(), "p", &own)
+		if !errors.Is(err, sessionsql.ErrOptions) || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	d := newDatabase(t)
 	for name, arguments := range map[string]string{
-		"a cap without a subject": "subject => NULL, max_sessions => 1", "no sessions at all": "subject => 'canary', max_sessions => 0",
-		"a negative cap": "subject => 'canary', max_sessions => -1",
+		"a cap without a subject": "subject => NULL, max_sessions => 1",
+		"no sessions at all":      "subject => 'canary', max_sessions => 0",
+		"a negative cap":          "subject => 'canary', max_sessions => -1",
 	} {
 		_, err := d.primary.Exec("SELECT sessionsql.insert(sha256('canary'), 'canary', " + arguments + ")")
 		var pg *pgconn.PgError
@@ -123,10 +125,8 @@ func TestSubjectsAreRefusedBeforeAnySQL(t *testing.T) {
 func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	cluster := ownCluster(t, 0)
 	d := newDatabaseIn(t, cluster)
-	// The strictest case: a pool whose own default is not to wait for the disk.
-	store, err := sessionsql.OpenDB(open(t, d.primaryDSN()+"&synchronous_commit=off"), nil, quiet())
-	must(t, err)
-	defer func() { _ = store.Close(t.Context()) }()
+	// This is the strictest case, because the pool does not wait for the disk by default.
+	store := sessiontest.OpenStoreOver(t, open(t, d.PrimaryDSN()+"&synchronous_commit=off"), nil)
 	tokens := map[string][]sessionsql.Token{}
 	for i := range 30 {
 		subject := fmt.Sprint("subject", i%3)
@@ -135,12 +135,13 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	kept := loginAs(t, store, "subject0")
 	capped := loginAs(t, store, "capped")
 	crashAfter := func(last func()) {
-		flush(open(t, d.primaryDSN())) // whose connections no crash has ended
+		flush(t, open(t, d.PrimaryDSN())) // a crash has ended no connection of this pool
 		must(t, cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
 		last()
 		must(t, cluster.Primary.Kill())
 		must(t, cluster.Primary.Start(t.Context()))
-		eventually(t, "the restarted server is used", func() bool { // the first write finds out that its connection is dead
+		// The first write meets the dead connection.
+		eventually(t, "the restarted server is used", func() bool {
 			_, err := store.RevokeSubject(t.Context(), "nobody", "")
 			return err == nil
 		})
@@ -157,10 +158,10 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	ended(tokens["subject0"]...)
 	crashAfter(func() { revokeSubject(t, store, "subject1", "") })
 	ended(tokens["subject1"]...)
-	// An eviction is a logout too, though an insert is not durable.
+	// An eviction is a logout, so it is durable although an insert is not.
 	var latest sessionsql.Token
 	crashAfter(func() {
-		latest = newToken(t)(store.Insert(t.Context(), "capped", &sessionsql.InsertOptions{Subject: "capped", MaxSessions: 1}))
+		latest = mustInsert(t, store, "capped", &sessionsql.InsertOptions{Subject: "capped", MaxSessions: 1})
 	})
 	ended(capped)
 	mustOpen(t, store, kept, "subject0", "the kept one")
@@ -170,26 +171,31 @@ func TestRevokeSubjectSurvivesACrash(t *testing.T) {
 	}
 }
 
-// waitsForLock waits until somebody in the database waits for a lock of process pid.
+// waitsForLock waits until another process waits for a lock of process pid.
 func (d *database) waitsForLock(t *testing.T, pid int) {
 	t.Helper()
 	eventually(t, "somebody waits for the lock", func() bool {
-		return get[bool](t, d.primary, "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))", pid)
+		return get[bool](t, d.primary,
+			"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))", pid)
 	})
 }
 
 func TestRevokeSubjectWaitsForWhatIsBeingKeptAlive(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	for name, hold := range map[string]string{
-		"touch":            "SELECT sessionsql.touch_batch(ARRAY[$1::bigint])",
-		"save":             "UPDATE sessionsql.session SET payload = 'ann', version = version + 1 WHERE id = $1",
+		"touch": "SELECT sessionsql.touch_batch(ARRAY[$1::bigint])",
+		"save": `UPDATE sessionsql.session SET payload = 'ann', version = version + 1
+			WHERE id = $1`,
 		"touch, no change": "SELECT 1 FROM sessionsql.session WHERE id = $1 FOR NO KEY UPDATE",
 	} {
 		for _, end := range []string{"COMMIT", "ROLLBACK"} {
-			tokens := []sessionsql.Token{loginAs(t, store, "ann"), loginAs(t, store, "ann"), loginAs(t, store, "ann")}
+			var tokens []sessionsql.Token
+			for range 3 {
+				tokens = append(tokens, loginAs(t, store, "ann"))
+			}
 			held := idOf(t, tokens[1])
-			d.setExpiry(held, "1 minute") // due for a touch
+			d.setExpiry(held, "1 minute") // the session is due for a touch
 			tx := d.primary.MustBegin()
 			tx.MustExec(hold, held)
 			pid := get[int](t, tx, "SELECT pg_backend_pid()")
@@ -207,7 +213,7 @@ func TestRevokeSubjectWaitsForWhatIsBeingKeptAlive(t *testing.T) {
 				t.Errorf("%s, %s: %d sessions ended, want 3", name, end, n)
 			}
 			_ = tx.Rollback()
-			if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
+			if n := d.countAll(t); n != 0 {
 				t.Errorf("%s, %s: %d sessions survived", name, end, n)
 			}
 		}
@@ -222,7 +228,8 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 		touchBoth    = "SELECT sessionsql.touch_batch(ARRAY[$2, $1]::bigint[])"
 		reapAll      = "SELECT count(*) FROM sessionsql.reap() WHERE $1::bigint <> $2::bigint"
 		saveFirst    = "SELECT sessionsql.update_payload($1, sha256('1'), 'late') WHERE $2 > 0"
-		login        = "SELECT sessionsql.insert(sha256('3'), 'new', subject => 'ann', max_sessions => 2) WHERE $1 <> $2::bigint"
+		login        = `SELECT sessionsql.insert(sha256('3'), 'new', subject => 'ann', max_sessions => 2)
+			WHERE $1 <> $2::bigint`
 	)
 	revokes := transaction{"revoke", []string{"BEGIN", revokeOwner, "COMMIT"}}
 	listed := transaction{"revoke", []string{"BEGIN", revokeListed, "COMMIT"}}
@@ -230,13 +237,12 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 	reaps := transaction{"reap", []string{"BEGIN", reapAll, "COMMIT"}}
 	saves := transaction{"save", []string{"BEGIN", saveFirst, "COMMIT"}}
 	evicts := transaction{"evict", []string{"BEGIN", login, "COMMIT"}}
-	all := transaction{"revoke", []string{"BEGIN", revokeLogins, "COMMIT"}}
+	all := transaction{"revoke all", []string{"BEGIN", revokeLogins, "COMMIT"}}
 
 	d := newDatabase(t)
-	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'") // of the rows that fill makes
-	plans := []string{"", "enable_indexscan,enable_bitmapscan", "enable_nestloop,enable_hashjoin", "enable_seqscan,enable_mergejoin"}
-	count := 0
-	for _, pair := range [][2]transaction{
+	// The default gives the sessions of fill an owner.
+	d.primary.MustExec("ALTER TABLE sessionsql.session ALTER COLUMN subject SET DEFAULT 'ann'")
+	some := trials([]pair{
 		{revokes, touches},
 		{revokes, saves},
 		{revokes, revokes},
@@ -247,51 +253,37 @@ func TestEveryInterleavingOfRevokeSubjectAndAnotherTransaction(t *testing.T) {
 		{listed, revokes},
 		{listed, reaps},
 		{listed, listed},
-	} {
-		for _, order := range interleavings(len(pair[0].steps), len(pair[1].steps)) {
-			plan := plans[count%len(plans)]
-			count++
-			checkInterleaving(t, d, fmt.Sprintf("%s subject and %s, order %v, without %q", pair[0].name, pair[1].name, order, plan), pair, order, plan)
+	})
+	for _, each := range some {
+		checkTrial(t, d, each)
+	}
+	// These trials end both sessions, so only a session made meanwhile may be left.
+	both := trials([]pair{
+		{all, evicts},
+		{all, touches},
+		{all, all},
+	})
+	for _, each := range both {
+		ids := each.run(t, d)
+		if n := d.countWhere(t, "id = $1 OR id = $2", ids[0], ids[1]); n != 0 {
+			t.Errorf("%s: %d sessions are left", each.name, n)
 		}
 	}
-	// Here both sessions end, and none may be left but one that was made meanwhile.
-	for _, other := range []transaction{evicts, touches, all} {
-		for _, order := range interleavings(len(all.steps), len(other.steps)) {
-			plan := plans[count%len(plans)]
-			count++
-			d.primary.MustExec("DELETE FROM sessionsql.session")
-			ids := d.fill(t, 2, "1 minute")
-			runners := [2]*runner{newRunner(t, d, plan), newRunner(t, d, plan)}
-			next := [2]int{}
-			for _, who := range order {
-				runners[who].run([2]transaction{all, other}[who].steps[next[who]], ids)
-				next[who]++
-			}
-			for _, r := range runners {
-				for _, err := range r.finish() {
-					t.Errorf("everything revoked, and %s, order %v: %v", other.name, order, err)
-				}
-			}
-			if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE id = $1 OR id = $2", ids[0], ids[1]); n != 0 {
-				t.Errorf("everything revoked, and %s, order %v: %d sessions are left", other.name, order, n)
-			}
-		}
-	}
-	t.Logf("%d interleavings", count)
+	t.Logf("the test ran %d interleavings", len(some)+len(both))
 }
 
 func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	kept := loginAs(t, store, "ann")
 	ended := loginAs(t, store, "ann")
 	evicted := []sessionsql.Token{loginAs(t, store, "bob"), loginAs(t, store, "bob")}
-	d.catchUp(t)
+	d.CatchUp(t)
 	forgetRecentWrites(t, store, ended)
 	forgetRecentWrites(t, store, evicted[0])
 	d.pauseReplay(t)
-	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.live_session"); n != 4 {
-		t.Fatalf("the replica has %d sessions, want 4: this test shows nothing", n)
+	if n := liveOn(t, d.replica); n != 4 {
+		t.Fatalf("the replica has %d sessions, want 4, so this test proves nothing", n)
 	}
 	check := func(alive sessionsql.Token, payload string, ended ...sessionsql.Token) {
 		t.Helper()
@@ -313,37 +305,38 @@ func TestOwnRevokeSubjectIsNeverReadBackOlder(t *testing.T) {
 	revokeSubject(t, store, "ann", kept)
 	check(kept, "ann", ended)
 
-	// The same for an eviction, by a Store that does not remember the above.
-	store = d.store(t, nil)
+	// A new Store, which does not remember these writes, checks the same for an eviction.
+	store = d.Store(t, nil)
 	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
-	latest := newToken(t)(store.Insert(t.Context(), "bob", &sessionsql.InsertOptions{Subject: "bob", MaxSessions: 1}))
+	latest := mustInsert(t, store, "bob", &sessionsql.InsertOptions{Subject: "bob", MaxSessions: 1})
 	check(latest, "bob", evicted...)
-	if n := get[int](t, d.replica, "SELECT count(*) FROM sessionsql.live_session"); n != 4 {
-		t.Errorf("the replica has %d sessions, want the 4 old ones: this test showed nothing", n)
+	if n := liveOn(t, d.replica); n != 4 {
+		t.Errorf("the replica has %d sessions, want the 4 old ones, so this test proves nothing", n)
 	}
 }
 
 func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	var want []int64
 	for i := range 5 {
 		token := loginAs(t, store, "ann")
-		d.primary.MustExec("UPDATE sessionsql.session SET created_at = now() - make_interval(hours => $2) WHERE id = $1", idOf(t, token), 10-i)
+		d.primary.MustExec(`UPDATE sessionsql.session SET created_at = now() - make_interval(hours => $2)
+			WHERE id = $1`, idOf(t, token), 10-i)
 		want = append(want, idOf(t, token))
 	}
-	// In the other order than that of their ids.
+	// The order by age now differs from the order of the ids.
 	d.primary.MustExec("UPDATE sessionsql.session SET created_at = now() WHERE id = $1", want[0])
 	want = append(want[1:], want[0])
 	slices.Reverse(want)
 	for _, other := range []string{"anna", "Ann", "bob"} {
 		loginAs(t, store, other)
 	}
-	newToken(t)(store.Insert(t.Context(), "anonymous", nil))
+	mustInsert(t, store, "anonymous", nil)
 	d.setExpiry(idOf(t, loginAs(t, store, "ann")), "0")
 	must(t, store.Revoke(t.Context(), loginAs(t, store, "ann")))
 
-	list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", ""))
+	list := mustList(t, store, "ann", "")
 	var got []int64
 	for i, sess := range list {
 		got = append(got, sess.ID)
@@ -357,8 +350,8 @@ func TestListSubjectShowsOwnLiveSessionsNewestFirst(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("listed %v, want %v", got, want)
 	}
-	if list := must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "nobody", "")); len(list) != 0 {
-		t.Errorf("nobody has %v", list)
+	if list := mustList(t, store, "nobody", ""); len(list) != 0 {
+		t.Errorf("the list of a subject without sessions is %v", list)
 	}
 }
 
@@ -369,20 +362,22 @@ func TestListSubjectUsesTheIndex(t *testing.T) {
 	d.primary.MustExec("ANALYZE sessionsql.session")
 	var plan []string
 	must(t, d.primary.Select(&plan, "EXPLAIN SELECT * FROM sessionsql.list_subject('subject70')"))
-	if text := strings.Join(plan, "\n"); !strings.Contains(text, "session_subject") || strings.Contains(text, "Seq Scan") {
-		t.Errorf("no index is used:\n%s", text)
+	if text := strings.Join(plan, "\n"); !strings.Contains(text, "session_subject") ||
+		strings.Contains(text, "Seq Scan") {
+		t.Errorf("the plan uses no index:\n%s", text)
 	}
 }
 
 func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	other := loginAs(t, store, "bob")
 	expired := loginAs(t, store, "ann")
-	d.setExpiry(idOf(t, expired), "0") // does not count
+	d.setExpiry(idOf(t, expired), "0") // an expired session does not count
 	var tokens []sessionsql.Token
 	for i := range 6 {
-		token := newToken(t)(store.Insert(t.Context(), fmt.Sprint(i), &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 3}))
+		token := mustInsert(t, store, fmt.Sprint(i),
+			&sessionsql.InsertOptions{Subject: "ann", MaxSessions: 3})
 		tokens = append(tokens, token)
 		for j, token := range tokens {
 			if j > i-3 {
@@ -395,28 +390,28 @@ func TestMaxSessionsEvictsTheOldest(t *testing.T) {
 	mustOpen(t, store, other, "bob", "another's")
 	listed := func(when string, want int) {
 		t.Helper()
-		if n := len(must1[[]sessionsql.SubjectSession](t)(store.ListSubject(t.Context(), "ann", ""))); n != want {
+		if n := len(mustList(t, store, "ann", "")); n != want {
 			t.Errorf("%d sessions %s, want %d", n, when, want)
 		}
 	}
-	// A cap that shrank ends as many as it takes, and one that grew none.
-	newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
+	// A smaller cap ends the excess, and a larger cap ends no session.
+	mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
 	listed("with a cap of 1", 1)
-	newToken(t)(store.Insert(t.Context(), "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 5}))
+	mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 5})
 	get[string](t, d.primary, "SELECT sessionsql.new_session('p', subject => 'ann', max_sessions => 5)")
 	listed("with a cap of 5", 3)
-	// In the caller's transaction, the eviction is the transaction's.
+	// The caller's rollback undoes the eviction too.
 	tx := d.primary.MustBegin()
-	newToken(t)(store.InsertTx(t.Context(), tx, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1}))
+	mustInsertTx(t, store, tx, "p", &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 1})
 	must(t, tx.Rollback())
 	listed("after a login that was rolled back", 3)
 }
 
 func TestMaxSessionsHoldsUnderConcurrentLogins(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
+	store := d.Store(t, nil)
 	const limit, extra = 5, 20
-	for _, subject := range []string{"ann", "bob"} { // at the same moment as nobody else's
+	for _, subject := range []string{"ann", "bob"} { // only logins of this subject run at once
 		before := make([]sessionsql.Token, limit)
 		for i := range before {
 			before[i] = loginAs(t, store, subject)
@@ -444,7 +439,7 @@ func TestMaxSessionsHoldsUnderConcurrentLogins(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE subject = $1", subject); live != limit || n != limit {
+		if n := d.countWhere(t, "subject = $1", subject); live != limit || n != limit {
 			t.Errorf("%d live tokens and %d rows, want %d", live, n, limit)
 		}
 		for _, token := range before {
@@ -453,7 +448,7 @@ func TestMaxSessionsHoldsUnderConcurrentLogins(t *testing.T) {
 			}
 		}
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 2*limit {
+	if n := d.countAll(t); n != 2*limit {
 		t.Errorf("%d rows, want %d", n, 2*limit)
 	}
 }

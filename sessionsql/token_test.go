@@ -12,12 +12,13 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
 func TestTokenIs32CharactersOfBase64URL(t *testing.T) {
-	store := newDatabase(t).store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := newDatabase(t).Store(t, nil)
+	token := mustInsert(t, store, "p", nil)
 	raw, err := base64.RawURLEncoding.DecodeString(string(token))
 	must(t, err)
 	if len(token) != 32 || len(raw) != 24 {
@@ -39,7 +40,8 @@ func TestTokenNeverPrintsItself(t *testing.T) {
 	}
 	fmt.Fprintln(&printed, token, value)
 	var logged bytes.Buffer
-	for _, handler := range []slog.Handler{slog.NewTextHandler(&logged, nil), slog.NewJSONHandler(&logged, nil)} {
+	handlers := []slog.Handler{slog.NewTextHandler(&logged, nil), slog.NewJSONHandler(&logged, nil)}
+	for _, handler := range handlers {
 		slog.New(handler).Info("a", "token", token, "value", value)
 	}
 	for _, output := range []string{printed.String(), logged.String()} {
@@ -57,7 +59,7 @@ func TestTokenNeverPrintsItself(t *testing.T) {
 	}
 }
 
-// hostileTokens are of every kind of wrong, around a good one.
+// hostileTokens returns a token of every wrong kind, each made from a good one.
 func hostileTokens(good sessionsql.Token) map[string]sessionsql.Token {
 	raw, _ := base64.RawURLEncoding.DecodeString(string(good))
 	with := func(edit func([]byte)) sessionsql.Token {
@@ -91,14 +93,14 @@ func hostileTokens(good sessionsql.Token) map[string]sessionsql.Token {
 }
 
 func TestHostileTokensAreOneAndTheSameError(t *testing.T) {
-	store := newDatabase(t).store(t, nil)
-	good := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := newDatabase(t).Store(t, nil)
+	good := mustInsert(t, store, "p", nil)
 	for name, token := range hostileTokens(good) {
-		_, err := store.Lookup(t.Context(), token)
-		if err != sessionsql.ErrNoSession {
+		if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 			t.Errorf("%s: Lookup returned %v", name, err)
 		}
-		if _, err := store.Update(t.Context(), token, "stolen", sessionsql.AnyVersion); err != sessionsql.ErrNoSession {
+		_, err := store.Update(t.Context(), token, "stolen", sessionsql.AnyVersion)
+		if err != sessionsql.ErrNoSession {
 			t.Errorf("%s: Update returned %v", name, err)
 		}
 		if err := store.Revoke(t.Context(), token); err != sessionsql.ErrNoSession {
@@ -109,31 +111,25 @@ func TestHostileTokensAreOneAndTheSameError(t *testing.T) {
 		}
 	}
 	if sess, err := store.Lookup(t.Context(), good); err != nil || sess.Payload != "p" {
-		t.Errorf("the good token: %v, %v", sess, err)
+		t.Errorf("Lookup of the good token: %v, %v", sess, err)
 	}
 }
 
 func TestMalformedTokenNeedsNoRoundTrip(t *testing.T) {
-	// Nobody listens there: whatever needs the database is unavailable.
-	nowhere := open(t, "postgres://nobody@127.0.0.1:1/none?sslmode=disable&connect_timeout=5")
-	store, err := sessionsql.OpenDB(nowhere, nil, quiet())
-	must(t, err)
-	defer func() { must(t, store.Close(t.Context())) }()
+	store := sessiontest.OpenStoreOver(t, nowhere(t), nil)
+	defer closeStore(t, store)
 
 	if _, err := store.Lookup(t.Context(), "malformed"); err != sessionsql.ErrNoSession {
 		t.Errorf("malformed: %v", err)
 	}
-	if _, err := store.Lookup(t.Context(), "AAAAAAAAAAEAAAAAAAAAAAAAAAAAAAAA"); !errors.Is(err, sessionsql.ErrUnavailable) {
+	if _, err := store.Lookup(t.Context(), wellFormed); !errors.Is(err, sessionsql.ErrUnavailable) {
 		t.Errorf("well-formed: %v", err)
 	}
 }
 
 func FuzzTokenIsOpenedOnlyByItsOwnSpelling(f *testing.F) {
-	pool := open(f, primaryDSN)
-	store, err := sessionsql.OpenDB(pool, nil, quiet())
-	must(f, err)
-	f.Cleanup(func() { _ = store.Close(f.Context()) })
-	good := must1[sessionsql.Token](f)(store.Insert(f.Context(), "p", nil))
+	store := sessiontest.OpenStoreOver(f, open(f, primaryDSN), nil)
+	good := mustInsert(f, store, "p", nil)
 	for _, token := range hostileTokens(good) {
 		f.Add(string(token))
 	}

@@ -7,7 +7,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,43 +15,43 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
-
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
 func TestUpdateTellsUpdatedConflictAndGoneApart(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "1", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "1", nil)
 	if version, err := store.Update(t.Context(), token, "2", 1); err != nil || version != 2 {
-		t.Errorf("updated: %d, %v", version, err)
+		t.Errorf("Update at the right version: version %d, error %v", version, err)
 	}
 	if _, err := store.Update(t.Context(), token, "late", 1); !errors.Is(err, sessionsql.ErrConflict) {
-		t.Errorf("conflict: %v", err)
+		t.Errorf("Update at an old version: %v", err)
 	}
-	if version, err := store.Update(t.Context(), token, "3", sessionsql.AnyVersion); err != nil || version != 3 {
-		t.Errorf("any version: %d, %v", version, err)
+	if version, err := store.Update(t.Context(), token, "3", sessionsql.AnyVersion); err != nil ||
+		version != 3 {
+		t.Errorf("Update at any version: version %d, error %v", version, err)
 	}
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "3" || sess.Version != 3 {
-		t.Errorf("%q, version %d, %v", sess.Payload, sess.Version, err)
+		t.Errorf("payload %q, version %d, error %v", sess.Payload, sess.Version, err)
 	}
 	must(t, store.Revoke(t.Context(), token))
 	for _, version := range []int32{3, sessionsql.AnyVersion} {
 		if _, err := store.Update(t.Context(), token, "late", version); err != sessionsql.ErrNoSession {
-			t.Errorf("gone: %v", err)
+			t.Errorf("Update of a revoked session: %v", err)
 		}
 	}
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session"); n != 0 {
+	if n := d.countAll(t); n != 0 {
 		t.Error("a late write brought a session back")
 	}
 }
 
 func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "0", nil))
+	store := d.Store(t, nil)
+	token := mustInsert(t, store, "0", nil)
 	const callers, rounds = 16, 20
 	var wait sync.WaitGroup
 	for range callers {
@@ -76,8 +75,9 @@ func TestConcurrentUpdatesLoseNothing(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != strconv.Itoa(callers*rounds) {
-		t.Errorf("%q, %v; want %d", sess.Payload, err, callers*rounds)
+	if sess, err := store.Lookup(t.Context(), token); err != nil ||
+		sess.Payload != strconv.Itoa(callers*rounds) {
+		t.Errorf("payload %q, error %v; want %d", sess.Payload, err, callers*rounds)
 	}
 }
 
@@ -86,12 +86,13 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 	ids := d.fill(t, 7, "1 minute")
 	const live, otherVersion, anyVersion, otherSecret, expired, locked, late = 0, 1, 2, 3, 4, 5, 6
 	d.setExpiry(ids[expired], "0")
-	d.primary.MustExec("UPDATE sessionsql.session SET deadline = now() + interval '1 minute' WHERE id = $1", ids[late])
+	d.primary.MustExec(`UPDATE sessionsql.session SET deadline = now() + interval '1 minute'
+		WHERE id = $1`, ids[late])
 	lock := d.primary.MustBegin()
 	defer func() { _ = lock.Rollback() }()
 	lock.MustExec("SELECT FROM sessionsql.session WHERE id = $1 FOR NO KEY UPDATE", ids[locked])
 
-	params := db.UpdatePayloadBatchParams{IDs: append(ids, 1<<40)} // and one that there is not
+	params := db.UpdatePayloadBatchParams{IDs: append(ids, 1<<40)} // the last id does not exist
 	for i := range params.IDs {
 		secret := strconv.Itoa(i + 1)
 		if i == otherSecret {
@@ -99,15 +100,21 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 		}
 		params.SecretHashes = append(params.SecretHashes, sha256.Sum256([]byte(secret)))
 		params.Payloads = append(params.Payloads, fmt.Sprint("{\"it's\", ", i))
-		params.ExpectedVersions = append(params.ExpectedVersions, sql.NullInt32{Int32: 1, Valid: i != anyVersion})
+		params.ExpectedVersions = append(params.ExpectedVersions,
+			sql.NullInt32{Int32: 1, Valid: i != anyVersion})
 	}
 	params.ExpectedVersions[otherVersion].Int32 = 7
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // in case it waits for the lock
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // it would wait for the lock otherwise
 	defer cancel()
-	written := must1[[]db.PayloadVersion](t)(db.New().UpdatePayloadBatch(ctx, d.primary, params))
+	written, err := db.New().UpdatePayloadBatch(ctx, d.primary, params)
+	must(t, err)
 	slices.SortFunc(written, func(a, b db.PayloadVersion) int { return cmp.Compare(a.ID, b.ID) })
-	if want := []db.PayloadVersion{{ID: ids[live], Version: 2}, {ID: ids[anyVersion], Version: 2}, {ID: ids[late], Version: 2}}; !slices.Equal(written, want) {
-		t.Errorf("written are %v, want %v", written, want)
+	if want := []db.PayloadVersion{
+		{ID: ids[live], Version: 2},
+		{ID: ids[anyVersion], Version: 2},
+		{ID: ids[late], Version: 2},
+	}; !slices.Equal(written, want) {
+		t.Errorf("the written sessions are %v, want %v", written, want)
 	}
 	for i, id := range ids {
 		row := get[struct {
@@ -123,28 +130,28 @@ func TestBatchOfUpdatesWritesOnlyWhatALoneOneWould(t *testing.T) {
 		}
 	}
 	if left := d.expiresIn(t, ids[live]); left < 2390 {
-		t.Errorf("not kept alive: %v seconds left", left)
+		t.Errorf("the update did not extend the session: %v seconds left", left)
 	}
 	if left := d.expiresIn(t, ids[late]); left > 60 {
-		t.Errorf("kept past the deadline: %v seconds left", left)
+		t.Errorf("the update extended the session past its deadline: %v seconds left", left)
 	}
 }
 
-// Callers write at the same moment, some to one session: every one learns what became of their own write.
+// Callers update at the same moment, some of them one session. Each learns the result of its own update.
 func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
-	stores := []*sessionsql.Store{d.store(t, nil), d.store(t, nil)}
+	stores := []*sessionsql.Store{d.Store(t, nil), d.Store(t, nil)}
 	tokens := make([]sessionsql.Token, 40)
 	for i := range tokens {
-		tokens[i] = must1[sessionsql.Token](t)(stores[0].Insert(t.Context(), "0", nil))
+		tokens[i] = mustInsert(t, stores[0], "0", nil)
 	}
 	const callers, rounds = 64, 30
 	var written [40]atomic.Int64
 	var conflicts atomic.Int64
 	var wait sync.WaitGroup
 	for caller := range callers {
-		own := rand.New(rand.NewPCG(random.Uint64(), 0))
+		own := testkit.Fork(random)
 		store := stores[caller%len(stores)]
 		wait.Go(func() {
 			for range rounds {
@@ -172,7 +179,7 @@ func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
 	}
 	wait.Wait()
 	for i, token := range tokens {
-		sess := must1[sessionsql.Session](t)(stores[0].Lookup(t.Context(), token))
+		sess := mustLookup(t, stores[0], token)
 		if want := strconv.FormatInt(written[i].Load(), 10); sess.Payload != want {
 			t.Errorf("session %d: %q, want %q", i, sess.Payload, want)
 		}
@@ -182,8 +189,8 @@ func TestConcurrentUpdatesOfManySessionsLoseNothing(t *testing.T) {
 
 func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	locked := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
+	store := d.Store(t, nil)
+	locked := mustInsert(t, store, "p", nil)
 	lock := d.primary.MustBegin()
 	defer func() { _ = lock.Rollback() }()
 	lock.MustExec("SELECT FROM sessionsql.session WHERE id = $1 FOR UPDATE", idOf(t, locked))
@@ -200,7 +207,7 @@ func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 			results <- err
 		}()
 		if i == 0 {
-			waiting(1) // a lone one; the others travel in batches
+			waiting(1) // the first update travels alone, and the others in batches
 		}
 		var wait sync.WaitGroup
 		for range 20 {
@@ -236,28 +243,28 @@ func TestALockedSessionHoldsUpNoOtherUpdate(t *testing.T) {
 
 func TestOneBadUpdateFailsAlone(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	badFailsAlone(t, d, func() func(string) error {
-		token := must1[sessionsql.Token](t)(store.Insert(t.Context(), "p", nil))
-		return func(payload string) error {
-			_, err := store.Update(t.Context(), token, payload, sessionsql.AnyVersion)
-			return err
-		}
+	store := d.Store(t, nil)
+	tokens := make([]sessionsql.Token, badWriters)
+	for i := range tokens {
+		tokens[i] = mustInsert(t, store, "p", nil)
+	}
+	badFailsAlone(t, d, func(caller int, payload string) error {
+		_, err := store.Update(t.Context(), tokens[caller], payload, sessionsql.AnyVersion)
+		return err
 	})
-	if n := get[int](t, d.primary, "SELECT count(*) FROM sessionsql.session WHERE version = 11 AND payload = 'good'"); n != 56 {
+	if n := d.countWhere(t, "version = 11 AND payload = 'good'"); n != 56 {
 		t.Errorf("%d sessions were written ten times, want 56", n)
 	}
 }
 
-// The plan that the first call makes, on an empty table, serves all that follow.
+// The first call plans on an empty table, and its plan serves all later calls.
 func TestBatchOfUpdatesFindsRowsByID(t *testing.T) {
 	d := newDatabase(t)
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
-	defer func() { _ = conn.Close() }()
+	conn := d.conn(t)
 	tableScans := func() int {
-		_, err := conn.ExecContext(t.Context(), "SELECT pg_stat_force_next_flush()")
-		must(t, err)
-		return get[int](t, d.primary, "SELECT seq_scan FROM pg_stat_user_tables WHERE schemaname = 'sessionsql' AND relname = 'session'")
+		execute(t, conn, "SELECT pg_stat_force_next_flush()")
+		return get[int](t, d.primary, `SELECT seq_scan FROM pg_stat_user_tables
+			WHERE schemaname = 'sessionsql' AND relname = 'session'`)
 	}
 	var ids []int64
 	before := 0
@@ -272,7 +279,8 @@ func TestBatchOfUpdatesFindsRowsByID(t *testing.T) {
 				params.Payloads = append(params.Payloads, "p")
 				params.ExpectedVersions = append(params.ExpectedVersions, sql.NullInt32{})
 			}
-			written := must1[[]db.PayloadVersion](t)(db.New().UpdatePayloadBatch(t.Context(), conn, params))
+			written, err := db.New().UpdatePayloadBatch(t.Context(), conn, params)
+			must(t, err)
 			if len(written) != len(params.IDs) {
 				t.Errorf("%d of %d were written", len(written), len(params.IDs))
 			}
@@ -292,7 +300,8 @@ func TestUpdateKeepsAliveWithinTheDeadline(t *testing.T) {
 	if version := update(); version != 2 || d.expiresIn(t, id) < 2390 {
 		t.Errorf("version %d, %v seconds left", version, d.expiresIn(t, id))
 	}
-	d.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '1 minute', deadline = now() + interval '1 minute'")
+	d.primary.MustExec(`UPDATE sessionsql.session
+		SET expires_at = now() + interval '1 minute', deadline = now() + interval '1 minute'`)
 	if version := update(); version != 3 || d.expiresIn(t, id) > 60 {
 		t.Errorf("version %d, %v seconds left", version, d.expiresIn(t, id))
 	}

@@ -4,10 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,41 +11,43 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
-	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/pgschema"
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// The bundle as it was at commit 3068df4.
+// These files hold the bundle of commit 3068df4.
 const (
 	oldInstall = "testdata/bundle-0.1.0-3068df4.sql"
 	oldRoles   = "testdata/roles-0.1.0-3068df4.sql"
 )
 
-// oldBundle makes a database in which these files ran, in one transaction.
+// oldBundle makes a database and runs these files in it in one transaction.
 func oldBundle(t testing.TB, files ...string) *database {
 	t.Helper()
 	d := emptyDatabaseIn(t, shared)
 	tx := d.primary.MustBegin()
 	for _, file := range files {
-		tx.MustExec(string(must1[[]byte](t)(os.ReadFile(file))))
+		tx.MustExec(readFile(t, file))
 	}
 	must(t, tx.Commit())
-	d.catchUp(t)
+	d.CatchUp(t)
 	return d
 }
 
-// A ledger is what clients did to their sessions, and how long their longest call took.
+// A ledger records the sessions of the clients and the duration of their longest call.
 type ledger struct {
 	mu      sync.Mutex
-	alive   map[string]string // token and payload
+	alive   map[string]string // payloads by token
 	dead    []string
 	calls   int
 	longest time.Duration
-	lists   bool // whether clients call list_subject as well
+	lists   bool // clients call list_subject as well
 }
 
-// timed runs one call of a client.
+// timed makes a client's call and notes its duration.
 func (l *ledger) timed(call func() error) error {
 	begin := time.Now()
 	err := call()
@@ -73,14 +71,15 @@ func (l *ledger) lives(token, payload string) {
 	l.alive[token] = payload
 }
 
-// goClient makes sessions through a Store, writes and looks them up, and ends every other one.
+// goClient makes, updates and looks up sessions through a Store, and ends every other one.
 func (l *ledger) goClient(ctx context.Context, store *sessionsql.Store, name string) error {
 	for i := 0; ctx.Err() == nil; i++ {
 		payload := fmt.Sprint(name, i)
 		var token sessionsql.Token
 		for _, call := range []func() error{
 			func() (err error) {
-				token, err = store.Insert(context.Background(), "new", &sessionsql.InsertOptions{Subject: name})
+				token, err = store.Insert(context.Background(), "new",
+					&sessionsql.InsertOptions{Subject: name})
 				return err
 			},
 			func() error { _, err := store.Update(context.Background(), token, payload, 1); return err },
@@ -111,7 +110,7 @@ func (l *ledger) goClient(ctx context.Context, store *sessionsql.Store, name str
 	return nil
 }
 
-// sqlClient does the same with nothing but SQL.
+// sqlClient does the same by SQL alone.
 func (l *ledger) sqlClient(ctx context.Context, pool *sqlx.DB, name string) error {
 	for i := 0; ctx.Err() == nil; i++ {
 		payload := fmt.Sprint(name, i)
@@ -122,9 +121,14 @@ func (l *ledger) sqlClient(ctx context.Context, pool *sqlx.DB, name string) erro
 				return pool.Get(&token, "SELECT sessionsql.new_session($1, subject => $2)", payload, name)
 			},
 			func() error {
-				return pool.QueryRow("SELECT id, payload FROM sessionsql.find_session($1)", token).Scan(&id, &found)
+				return pool.QueryRow("SELECT id, payload FROM sessionsql.find_session($1)", token).Scan(&id,
+					&found)
 			},
-			func() error { _, err := pool.Exec("SELECT sessionsql.touch_batch(ARRAY[$1::bigint])", id); return err },
+			func() error {
+				_,
+					err := pool.Exec("SELECT sessionsql.touch_batch(ARRAY[$1::bigint])", id)
+				return err
+			},
 			func() error { _, err := pool.Exec("SELECT * FROM sessionsql.reap()"); return err },
 			func() error {
 				if !l.lists {
@@ -156,19 +160,22 @@ func (l *ledger) sqlClient(ctx context.Context, pool *sqlx.DB, name string) erro
 	return nil
 }
 
-// run has clients of every kind work until do returns, and checks that none of them noticed.
+// run lets clients of every kind work until do returns, and checks that no call failed.
 func (l *ledger) run(t *testing.T, d *database, do func()) {
 	t.Helper()
 	l.alive = map[string]string{}
 	stores := []*sessionsql.Store{
-		d.store(t, nil),
-		must1[*sessionsql.Store](t)(sessionsql.Open(t.Context(), d.primaryDSN(), nil, &sessionsql.Options{
+		d.Store(t, nil),
+		sessiontest.OpenStore(t, d.PrimaryDSN(), nil, &sessionsql.Options{
 			FlushInterval: 20 * time.Millisecond, ReapInterval: 20 * time.Millisecond,
-		})),
+		}),
 	}
 	defer closeStore(t, stores[1])
-	// What psql sends, and what a driver does that prepares its statements.
-	pools := []*sqlx.DB{open(t, d.primaryDSN()+"&default_query_exec_mode=simple_protocol"), open(t, d.primaryDSN())}
+	// The first pool uses psql's protocol, and the second one prepares its statements.
+	pools := []*sqlx.DB{
+		open(t, d.PrimaryDSN()+"&default_query_exec_mode=simple_protocol"),
+		open(t, d.PrimaryDSN()),
+	}
 	ctx, stop := context.WithCancel(t.Context())
 	var wait sync.WaitGroup
 	for i := range 2 {
@@ -187,14 +194,15 @@ func (l *ledger) run(t *testing.T, d *database, do func()) {
 		}
 	}
 	func() {
-		defer wait.Wait() // also where do ends the test
+		defer wait.Wait() // also if do ends the test
 		defer stop()
 		do()
 	}()
 
 	lost := 0
 	for token, payload := range l.alive {
-		if sess, err := stores[0].Lookup(t.Context(), sessionsql.Token(token)); err != nil || sess.Payload != payload {
+		if sess, err := stores[0].Lookup(t.Context(), sessionsql.Token(token)); err != nil ||
+			sess.Payload != payload {
 			lost++
 		}
 	}
@@ -206,10 +214,11 @@ func (l *ledger) run(t *testing.T, d *database, do func()) {
 	if lost > 0 {
 		t.Errorf("%d of %d sessions are lost", lost, len(l.alive))
 	}
-	t.Logf("%d calls, %d sessions alive and %d ended, longest call %v", l.calls, len(l.alive), len(l.dead), l.longest)
+	t.Logf("%d calls, %d sessions alive and %d ended, longest call %v", l.calls, len(l.alive), len(l.dead),
+		l.longest)
 }
 
-func TestUpgradeUnderLoadBesideALongReader(t *testing.T) {
+func TestUpgradeUnderLoadBesideALongReaderDisturbsNobody(t *testing.T) {
 	for name, test := range map[string]struct {
 		roles   bool
 		install func(context.Context, sessionsql.DB) error
@@ -224,21 +233,21 @@ func TestUpgradeUnderLoadBesideALongReader(t *testing.T) {
 			if !test.roles {
 				files = files[:1]
 			}
-			// The limit that docs/operations.md names: what list_subject returns changes while a call of it waits.
+			// docs/operations.md names this limit: a waiting call of list_subject sees its columns change.
 			l := ledger{lists: name == "Install" || name == "Install roles"}
 			l.upgrade(t, oldBundle(t, files...), test.install)
 		})
 	}
 }
 
-// A call finds its function by name first and runs it later: here it waits between the two for a table of its own.
+// A call looks up its function by name and runs it later. Here it waits for a table between the two.
 func TestUpgradeKeepsAFunctionWhileCallsOfItAreUnderWay(t *testing.T) {
 	d := oldBundle(t, oldInstall)
 	d.primary.MustExec("CREATE TABLE public.own (n integer); INSERT INTO public.own VALUES (1)")
 	d.primary.MustExec("SELECT sessionsql.new_session('p', subject => 's')")
 	own := d.primary.MustBegin()
 	own.MustExec("LOCK TABLE public.own")
-	conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
+	conn := d.conn(t)
 	var listed int
 	called := make(chan error, 1)
 	go func() {
@@ -251,7 +260,7 @@ func TestUpgradeKeepsAFunctionWhileCallsOfItAreUnderWay(t *testing.T) {
 	}
 	must(t, own.Commit())
 	if err := <-called; err != nil || listed != 1 {
-		t.Errorf("a call that was under way: %d sessions, %v", listed, err)
+		t.Errorf("the running call found %d sessions, error %v", listed, err)
 	}
 	must(t, conn.Close())
 	must(t, sessionsql.Install(t.Context(), d.primary))
@@ -260,7 +269,7 @@ func TestUpgradeKeepsAFunctionWhileCallsOfItAreUnderWay(t *testing.T) {
 	}
 }
 
-// installInOneTransaction does what a person does with psql -1, again and again.
+// installInOneTransaction repeats psql -1 until it gets the lock.
 func installInOneTransaction(ctx context.Context, pool sessionsql.DB) error {
 	for {
 		_, err := pool.(*sqlx.DB).ExecContext(ctx, bundle.Install())
@@ -271,14 +280,14 @@ func installInOneTransaction(ctx context.Context, pool sessionsql.DB) error {
 	}
 }
 
-// upgrade installs while the ledger's clients work and a transaction that has read the table is open.
+// upgrade installs while the clients work and an open transaction has read the table.
 func (l *ledger) upgrade(t *testing.T, d *database, install func(context.Context, sessionsql.DB) error) {
 	t.Helper()
 	const readingFor = 2 * time.Second
 	var fromEnd time.Duration
 	l.run(t, d, func() {
 		reader := d.primary.MustBegin()
-		get[int](t, reader, "SELECT count(*) FROM sessionsql.live_session")
+		liveOn(t, reader)
 		installed := make(chan error, 1)
 		go func() { installed <- install(context.Background(), d.primary) }()
 		select {
@@ -291,23 +300,23 @@ func (l *ledger) upgrade(t *testing.T, d *database, install func(context.Context
 		end := time.Now()
 		must(t, <-installed)
 		fromEnd = time.Since(end)
-		time.Sleep(200 * time.Millisecond) // a while of the new bundle
+		time.Sleep(200 * time.Millisecond) // the clients use the new bundle for a while
 	})
 	t.Logf("upgraded %v after the reader's end", fromEnd)
 	if got := get[string](t, d.primary, "SELECT sessionsql.version()"); got != bundle.Version {
 		t.Errorf("version %s", got)
 	}
-	// Without a lock_timeout, everybody waits until the reader is done.
+	// Without a lock_timeout, every client would wait until the reader ends.
 	if l.longest > readingFor/2 {
 		t.Errorf("a call took %v", l.longest)
 	}
 }
 
-// A client that has read and then writes in one transaction holds locks in the other order than an upgrade takes them.
+// A client that reads and then writes in one transaction locks in another order than an upgrade.
 func TestUpgradeDeadlocksNoClient(t *testing.T) {
 	d := oldBundle(t, oldInstall)
 	tx := d.primary.MustBegin()
-	get[int](t, tx, "SELECT count(*) FROM sessionsql.live_session")
+	liveOn(t, tx)
 	get[int](t, tx, "SELECT estimated_rows FROM sessionsql.health")
 	pid := get[int](t, tx, "SELECT pg_backend_pid()")
 	installed := make(chan error, 1)
@@ -336,85 +345,46 @@ func TestUpgradedAndFreshBundlesAreTheSame(t *testing.T) {
 			installRoles(t, upgraded.primary)
 		}
 		want, got := fresh.catalog(t), upgraded.catalog(t)
-		for _, line := range want {
-			if !slices.Contains(got, line) {
-				t.Errorf("%s: only in a fresh bundle: %s", name, line)
-			}
-		}
-		for _, line := range got {
-			if !slices.Contains(want, line) {
-				t.Errorf("%s: only in an upgraded bundle: %s", name, line)
-			}
-		}
+		wantLines(t, name+", upgraded", got, want)
 		if len(want) < 100 {
-			t.Errorf("the catalog has %d lines: this test shows nothing", len(want))
+			t.Errorf("the catalog has %d lines, so this test proves nothing", len(want))
 		}
 		compareDumps(t, fresh, upgraded)
 	}
 }
 
 // catalog describes everything in the schema.
-func (d *database) catalog(t *testing.T) (lines []string) {
+func (d *database) catalog(t *testing.T) []string {
 	t.Helper()
-	must(t, d.primary.Select(&lines, `
-		SELECT 'routine ' || pg_get_functiondef(p.oid) || ' ' || pg_get_userbyid(p.proowner) || ' ' || COALESCE(p.proacl::text, '')
-		  || ' ' || COALESCE(obj_description(p.oid, 'pg_proc'), '')
-		FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace
-		UNION ALL
-		SELECT concat_ws(' ', 'relation', c.relname, c.relkind, pg_get_userbyid(c.relowner), c.relacl::text, c.reloptions::text,
-		  obj_description(c.oid, 'pg_class'), CASE c.relkind WHEN 'v' THEN pg_get_viewdef(c.oid) WHEN 'i' THEN pg_get_indexdef(c.oid) END)
-		FROM pg_class AS c WHERE c.relnamespace = 'sessionsql'::regnamespace
-		UNION ALL
-		SELECT concat_ws(' ', 'column', c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
-		  a.attstattarget, a.attcompression, a.attstorage, col_description(c.oid, a.attnum), pg_get_expr(e.adbin, e.adrelid))
-		FROM pg_class AS c
-		JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attnum > 0
-		LEFT JOIN pg_attrdef AS e ON e.adrelid = c.oid AND e.adnum = a.attnum
-		WHERE c.relnamespace = 'sessionsql'::regnamespace
-		UNION ALL
-		SELECT concat_ws(' ', 'toast', c.relname, o.reloptions::text)
-		FROM pg_class AS c JOIN pg_class AS o ON o.oid = c.reltoastrelid WHERE c.relnamespace = 'sessionsql'::regnamespace
-		UNION ALL
-		SELECT concat_ws(' ', 'type', t.typname, t.typtype, format_type(t.typbasetype, NULL), pg_get_userbyid(t.typowner))
-		FROM pg_type AS t WHERE t.typnamespace = 'sessionsql'::regnamespace
-		UNION ALL
-		SELECT concat_ws(' ', 'migration', m.id, m.name) FROM sessionsql.migration AS m
-		ORDER BY 1`))
+	lines, err := pgschema.Describe(t.Context(), d.primary)
+	must(t, err)
 	return lines
 }
 
-// compareDumps compares what pg_dump says, where the servers came with it.
+// compareDumps compares the output of pg_dump, if the servers came with it.
 func compareDumps(t *testing.T, databases ...*database) {
 	t.Helper()
-	dir := must1[string](t)(pgcluster.FindBinaries())
 	var first string
 	for _, d := range databases {
-		dump, err := exec.Command(filepath.Join(dir, "pg_dump"), "--schema-only", "--schema=sessionsql", d.primaryDSN()).Output()
-		if errors.Is(err, os.ErrNotExist) {
-			t.Log("these servers came without pg_dump: the catalogs alone were compared")
+		dump, err := pgschema.Dump(t.Context(), d.PrimaryDSN(), "--schema-only", "--schema=sessionsql")
+		if errors.Is(err, pgschema.ErrNoDumper) {
+			t.Logf("%v: the catalogs alone were compared", err)
 			return
 		}
 		must(t, err)
-		var kept []string
-		for line := range strings.Lines(string(dump)) {
-			if !strings.HasPrefix(line, `\`) { // \restrict, which is random
-				kept = append(kept, line)
-			}
-		}
-		text := strings.Join(kept, "")
 		if first == "" {
-			first = text
+			first = dump
 		}
-		if text != first || len(text) < 10_000 {
-			t.Errorf("dumps differ, of %d and %d bytes", len(first), len(text))
+		if dump != first || len(dump) < 10_000 {
+			t.Errorf("dumps differ, of %d and %d bytes", len(first), len(dump))
 		}
 	}
 }
 
 func TestInstallOverTheSameVersionTakesNoLockAndWritesNothing(t *testing.T) {
 	d := newDatabase(t)
-	store := d.store(t, nil)
-	idle := d.primary.MustBegin() // which an installation that took a lock would wait for
+	store := d.Store(t, nil)
+	idle := d.primary.MustBegin() // an installation that takes a lock would wait for it
 	defer func() { must(t, idle.Rollback()) }()
 	get[string](t, idle, "SELECT sessionsql.new_session('p')")
 	idle.MustExec("LOCK TABLE sessionsql.reaper, sessionsql.migration IN SHARE ROW EXCLUSIVE MODE")
@@ -432,7 +402,7 @@ func TestInstallOverTheSameVersionTakesNoLockAndWritesNothing(t *testing.T) {
 		SELECT concat_ws(' ', l.locktype, l.relation::regclass, l.mode) FROM pg_locks AS l
 		WHERE l.pid = pg_backend_pid() AND l.mode <> 'AccessShareLock' AND l.locktype <> 'virtualxid'`))
 	if len(locks) > 0 || get[bool](t, tx, "SELECT pg_current_xact_id_if_assigned() IS NOT NULL") {
-		t.Errorf("it took %v, or wrote", locks)
+		t.Errorf("the second install took %v or wrote", locks)
 	}
 }
 
@@ -440,9 +410,10 @@ func TestInstallNeverDowngrades(t *testing.T) {
 	d := newDatabase(t)
 	for version, tooOld := range map[string]string{"99.0.0": "program", "0.99.0": "", "0.2.10": ""} {
 		d.primary.MustExec(fmt.Sprintf(
-			"CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql IMMUTABLE RETURN '%s'::text", version))
+			`CREATE OR REPLACE FUNCTION sessionsql.version() RETURNS text
+				LANGUAGE sql IMMUTABLE RETURN '%s'::text`, version))
 		installing := sessionsql.Install(t.Context(), d.primary)
-		store, opening := sessionsql.Open(t.Context(), d.primaryDSN(), nil, quiet())
+		store, opening := sessionsql.Open(t.Context(), d.PrimaryDSN(), nil, quiet())
 		if opening == nil {
 			closeStore(t, store)
 		}
@@ -451,7 +422,8 @@ func TestInstallNeverDowngrades(t *testing.T) {
 			switch {
 			case tooOld == "" && err != nil:
 				t.Errorf("%s beside %s: %v", verb, version, err)
-			case tooOld != "" && (!errors.As(err, &versions) || versions.TooOld != tooOld || versions.Installed != version):
+			case tooOld != "" &&
+				(!errors.As(err, &versions) || versions.TooOld != tooOld || versions.Installed != version):
 				t.Errorf("%s beside %s: %v", verb, version, err)
 			}
 		}
@@ -460,7 +432,7 @@ func TestInstallNeverDowngrades(t *testing.T) {
 		}
 		_, err := d.primary.Exec(bundle.Install())
 		if err == nil || !strings.Contains(err.Error(), "newer") {
-			t.Errorf("the file itself over %s: %v", version, err)
+			t.Errorf("install.sql itself over %s: %v", version, err)
 		}
 	}
 }
@@ -468,9 +440,11 @@ func TestInstallNeverDowngrades(t *testing.T) {
 func TestInstallRefusesASchemaOfSomebodyElse(t *testing.T) {
 	d := emptyDatabaseIn(t, shared)
 	mallory := d.login(t)
-	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + mallory + "; CREATE SEQUENCE public.trapped; GRANT ALL ON SEQUENCE public.trapped TO PUBLIC")
-	open(t, asUser(t, d.primaryDSN(), mallory)).MustExec(`
-		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE AS $$ SELECT nextval('public.trapped')::text $$;
+	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + mallory +
+		"; CREATE SEQUENCE public.trapped; GRANT ALL ON SEQUENCE public.trapped TO PUBLIC")
+	open(t, asUser(t, d.PrimaryDSN(), mallory)).MustExec(`
+		CREATE FUNCTION sessionsql.version() RETURNS text LANGUAGE sql VOLATILE
+		  AS $$ SELECT nextval('public.trapped')::text $$;
 		CREATE TABLE sessionsql.migration (id integer, name text);
 		CREATE TABLE sessionsql.session (id bigint)`)
 	err := sessionsql.Install(t.Context(), d.primary)
@@ -481,27 +455,28 @@ func TestInstallRefusesASchemaOfSomebodyElse(t *testing.T) {
 		t.Error("a function of the schema's owner ran")
 	}
 
-	// Who may have made it: the installing role, and whoever could do anything in any case.
+	// The schema may belong to the installing role, or to a role that may do anything anyway.
 	d = emptyDatabaseIn(t, shared)
 	owner := d.login(t)
 	d.primary.MustExec("CREATE SCHEMA sessionsql AUTHORIZATION " + owner)
-	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), owner))))
+	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.PrimaryDSN(), owner))))
 	d = emptyDatabaseIn(t, shared)
 	owner = d.login(t)
 	d.primary.MustExec("CREATE SCHEMA sessionsql; GRANT ALL ON SCHEMA sessionsql TO " + owner)
-	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.primaryDSN(), owner))))
+	must(t, sessionsql.Install(t.Context(), open(t, asUser(t, d.PrimaryDSN(), owner))))
 }
 
 func TestInstallPutsSettingsBack(t *testing.T) {
-	settings := "SELECT concat_ws('; ', " + strings.Join([]string{
-		"current_setting('search_path')", "current_setting('lock_timeout')", "current_setting('deadlock_timeout')",
-		"current_setting('client_min_messages')",
-	}, ", ") + ")"
-	for name, text := range map[string]string{"install": bundle.Install(), "roles": bundle.Install() + bundle.Roles()} {
+	const settings = `SELECT concat_ws('; ', current_setting('search_path'), current_setting('lock_timeout'),
+		current_setting('deadlock_timeout'), current_setting('client_min_messages'))`
+	for name, text := range map[string]string{
+		"install": bundle.Install(),
+		"roles":   bundle.Install() + bundle.Roles(),
+	} {
 		d := emptyDatabaseIn(t, shared)
-		conn := must1[*sqlx.Conn](t)(d.primary.Connx(t.Context()))
-		ask := func() (answer string) { must(t, conn.GetContext(t.Context(), &answer, settings)); return answer }
-		run := func(text string) { _, err := conn.ExecContext(t.Context(), text); must(t, err) }
+		conn := d.conn(t)
+		ask := func() string { return testkit.Get[string](t, conn, settings) }
+		run := func(text string) { execute(t, conn, text) }
 		run("SET lock_timeout = '7s'")
 		before := ask()
 		for range 2 {
@@ -516,9 +491,10 @@ func TestInstallPutsSettingsBack(t *testing.T) {
 				t.Errorf("%s: %s became %s", name, before, got)
 			}
 		}
-		if got := get[string](t, d.primary, "SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'mine'"); got != "public" {
+		got := get[string](t, d.primary,
+			"SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'mine'")
+		if got != "public" {
 			t.Errorf("%s: a table made after it is in %s", name, got)
 		}
-		must(t, conn.Close())
 	}
 }

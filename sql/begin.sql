@@ -64,6 +64,17 @@ BEGIN
       ),
       HINT = 'An installation never replaces a newer bundle with an older one.';
   END IF;
+  -- An extension's own script alone changes its objects. While it runs, the catalog names the new version.
+  IF installed <> wanted AND EXISTS (
+    SELECT FROM pg_extension AS e WHERE e.extname = 'sessionsql' AND e.extversion <> wanted
+  ) THEN
+    RAISE dependent_objects_still_exist USING
+      MESSAGE = format(
+        'sessionsql: bundle %s is installed as an extension, which %s cannot replace: nothing was changed; '
+        'run ALTER EXTENSION sessionsql UPDATE instead', installed, wanted
+      ),
+      HINT = 'The files of the newer extension must be on the server first: make install.';
+  END IF;
   IF to_regclass('sessionsql.migration') IS NOT NULL THEN
     SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
     IF migrated IS NULL THEN

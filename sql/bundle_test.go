@@ -1,12 +1,21 @@
 package sql_test
 
 import (
+	"context"
+	"database/sql"
+	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
+	_ "github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/pgschema"
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
@@ -45,11 +54,8 @@ func TestInstallIsPlainSQL(t *testing.T) {
 
 // Migration tools read a file before they send it: some replace what looks like a parameter or a placeholder.
 func TestOneFileHoldsNothingThatMigrationToolsReplace(t *testing.T) {
-	file, err := os.ReadFile("dist/sessionsql.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	header, footer, found := strings.Cut(string(file), bundle.Install())
+	file := string(must(os.ReadFile("dist/sessionsql.sql"))(t))
+	header, footer, found := strings.Cut(file, bundle.Install())
 	if !found {
 		t.Fatal("the file is not what Install sends: run scripts/generate.sh")
 	}
@@ -67,8 +73,124 @@ func TestOneFileHoldsNothingThatMigrationToolsReplace(t *testing.T) {
 		"a letter that needs the client's encoding":   `[^\x00-\x7f]`,
 		"a string that depends on a server's setting": `\\`,
 	} {
-		for _, at := range regexp.MustCompile(trap).FindAllStringIndex(string(file), -1) {
+		for _, at := range regexp.MustCompile(trap).FindAllStringIndex(file, -1) {
 			t.Errorf("%s, near %q", name, file[max(0, at[0]-20):min(len(file), at[1]+20)])
 		}
+	}
+}
+
+// Migration tools send the file in a transaction or outside of one, as it is or prepared.
+func TestOneFileInstallsWhatPsqlInstalls(t *testing.T) {
+	cluster := must(pgcluster.Start(t.Context(), nil))(t)
+	t.Cleanup(func() { _ = cluster.Close() })
+	create := func(name string) (dsn string, pool *sql.DB) {
+		must(connect(t, cluster.Primary.DSN("postgres")).Exec("CREATE DATABASE " + name))(t)
+		return cluster.Primary.DSN(name), connect(t, cluster.Primary.DSN(name))
+	}
+	dsn, pool := create("psql")
+	psql := exec.Command("psql", "-qX1", "-v", "ON_ERROR_STOP=1", "-f", "install.sql", "-d", dsn)
+	said, err := psql.CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		t.Log("psql is missing: the ways are compared with what Go sends")
+		_, err = pool.Exec(bundle.Install())
+	}
+	if err != nil {
+		t.Fatalf("%v: %s", err, said)
+	}
+	schema, dump := describe(t, dsn, pool)
+
+	file := string(must(os.ReadFile("dist/sessionsql.sql"))(t))
+	for name, send := range map[string]func(context.Context, *sql.Conn) error{
+		"autocommit": func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.ExecContext(ctx, file)
+			return err
+		},
+		"prepared": func(ctx context.Context, conn *sql.Conn) error {
+			prepared, err := conn.PrepareContext(ctx, file)
+			if err == nil {
+				_, err = prepared.ExecContext(ctx)
+			}
+			return err
+		},
+		"transaction": func(ctx context.Context, conn *sql.Conn) error {
+			_, err := conn.ExecContext(ctx, "BEGIN")
+			if err == nil {
+				_, err = conn.ExecContext(ctx, file)
+			}
+			if err == nil {
+				_, err = conn.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS public.after AS "+settings)
+			}
+			if err == nil {
+				_, err = conn.ExecContext(ctx, "COMMIT")
+			}
+			return err
+		},
+	} {
+		dsn, pool := create(name)
+		conn := must(pool.Conn(t.Context()))(t)
+		must(conn.ExecContext(t.Context(), "SET lock_timeout = '7s'"))(t)
+		before := ask(t, conn, settings)
+		for range 2 {
+			if err := send(t.Context(), conn); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if after := ask(t, conn, settings); after != before {
+				t.Errorf("%s: the settings %s became %s", name, before, after)
+			}
+		}
+		if name == "transaction" {
+			if after := ask(t, conn, "SELECT settings FROM public.after"); after != before {
+				t.Errorf("within the transaction the settings %s became %s", before, after)
+			}
+		}
+		_ = conn.Close()
+		gotSchema, gotDump := describe(t, dsn, pool)
+		if !slices.Equal(gotSchema, schema) || len(schema) < 100 {
+			t.Errorf("%s: the schema of %d objects is another than that of %d", name, len(gotSchema), len(schema))
+		}
+		if gotDump != dump {
+			t.Errorf("%s: the dump of %d bytes is another than that of %d", name, len(gotDump), len(dump))
+		}
+	}
+}
+
+// settings are those that are other than at the start of the connection, as one text.
+const settings = `
+	SELECT COALESCE(string_agg(name || '=' || setting, ' ' ORDER BY name), '') AS settings
+	FROM pg_settings WHERE setting <> reset_val`
+
+func ask(t *testing.T, conn *sql.Conn, query string) (answer string) {
+	t.Helper()
+	if err := conn.QueryRowContext(t.Context(), query).Scan(&answer); err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+// describe returns what the catalog says of the schema, and what pg_dump says where there is one.
+func describe(t *testing.T, dsn string, pool *sql.DB) (schema []string, dump string) {
+	t.Helper()
+	schema = must(pgschema.Describe(t.Context(), pool))(t)
+	dump, err := pgschema.Dump(t.Context(), dsn, "--schema-only", "--schema=sessionsql")
+	if err != nil && !errors.Is(err, pgschema.ErrNoDumper) {
+		t.Fatal(err)
+	}
+	return schema, dump
+}
+
+func connect(t *testing.T, dsn string) *sql.DB {
+	t.Helper()
+	pool := must(sql.Open("pgx", dsn))(t)
+	t.Cleanup(func() { _ = pool.Close() })
+	return pool
+}
+
+func must[T any](value T, err error) func(*testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
 	}
 }

@@ -11,7 +11,8 @@ import (
 	"strings"
 )
 
-// Bundle is everything that install.sql names, with install.sql itself and uninstall.sql; the same files that psql reads.
+// Bundle is everything that install.sql names, with install.sql itself and uninstall.sql: the files that psql
+// reads.
 //
 //go:embed *.sql tables migrations functions views
 var Bundle embed.FS
@@ -26,18 +27,21 @@ var (
 	MaxLabelBytes     = number("max_label_bytes")
 )
 
-// Install returns the bundle as one statement of plain SQL, which any driver and any tool can send: it does what psql does
-// with install.sql, in one transaction, and leaves no setting behind.
+// Install returns the bundle as one statement of plain SQL, which any driver and any tool can send. It does
+// what psql does with install.sql, in one transaction, and leaves no setting behind.
 func Install() string {
 	return block(read("install.sql"), afterSteps)
 }
 
-// afterSteps lets the calls end that were under way when UpgradeSteps was committed, before any lock is taken.
-const afterSteps = "IF state.due AND NOT state.fresh AND NOT state.before_2 THEN PERFORM pg_catalog.pg_sleep(0.25); END IF;\n"
+// afterSteps waits before any lock is taken, so that calls end that were under way when UpgradeSteps was
+// committed.
+const afterSteps = "IF state.due AND NOT state.fresh AND NOT state.before_2 THEN\n" +
+	"PERFORM pg_catalog.pg_sleep(0.25);\nEND IF;\n"
 
-// UpgradeSteps returns what is to be committed before Install, one step after the other, where an older bundle is in use;
-// the steps do nothing elsewhere. The first changes the session table, so that its lock is held for as short as it can. The
-// second does the rest, except that it drops nothing that calls under way may still need and leaves the old version in place.
+// UpgradeSteps returns the steps to commit one after the other before Install, where an older bundle is in
+// use. They do nothing elsewhere. The first changes the session table, so that its lock is held for as short
+// as it can. The second does the rest, but drops nothing that calls under way may still need and leaves the
+// old version in place.
 func UpgradeSteps() []string {
 	const upgradesOnly = "IF state.fresh OR NOT state.due THEN RETURN; END IF;\n"
 	manifest := read("install.sql")
@@ -49,7 +53,8 @@ func UpgradeSteps() []string {
 	}
 }
 
-// block returns a manifest as one DO statement; afterState is put behind the query whose columns the conditions name.
+// block returns a manifest as one DO statement. It puts afterState behind the query whose columns the
+// conditions name.
 func block(manifest, afterState string) string {
 	var block, query strings.Builder
 	block.WriteString("DO $sessionsql$\nDECLARE\n  state pg_catalog.record;\nBEGIN\n")
@@ -81,7 +86,8 @@ func Uninstall() string { return read("uninstall.sql") }
 // Roles returns roles.sql: least privilege, to be run once after Install and in the same transaction.
 func Roles() string { return read("roles.sql") }
 
-// read panics on a missing file: the files are embedded, so that is a broken build and not a condition to handle.
+// read panics on a missing file, because the files are embedded: that is a broken build and no condition to
+// handle.
 func read(name string) string {
 	text, err := fs.ReadFile(Bundle, path.Clean(name))
 	if err != nil {
@@ -92,7 +98,8 @@ func read(name string) string {
 
 // constant returns what a function selects that selects nothing but a literal of this form.
 func constant(function, literal string) string {
-	selected := regexp.MustCompile(`(?m)^  SELECT ` + literal).FindStringSubmatch(read("functions/" + function + ".sql"))
+	text := read("functions/" + function + ".sql")
+	selected := regexp.MustCompile(`(?m)^  SELECT ` + literal).FindStringSubmatch(text)
 	if selected == nil {
 		panic(fmt.Sprintf("sessionsql: functions/%s.sql selects no literal", function))
 	}

@@ -2,24 +2,28 @@ package sessionsqlotel_test
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
 	"go.opentelemetry.io/otel/attribute"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
-	"github.com/sessionsql/postgres/sessionsql"
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // primaryDSN is the database of the example.
 var primaryDSN string
+
+var (
+	must       = testkit.Must
+	eventually = testkit.Eventually
+)
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -38,20 +42,7 @@ func run(m *testing.M) int {
 func start(replicas int) (*pgcluster.Cluster, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cluster, err := pgcluster.Start(ctx, &pgcluster.Options{Replicas: replicas})
-	if err != nil {
-		return nil, err
-	}
-	pool, err := sql.Open("pgx", cluster.Primary.DSN("postgres"))
-	if err == nil {
-		err = sessionsql.Install(ctx, pool)
-		_ = pool.Close()
-	}
-	if err != nil {
-		_ = cluster.Close()
-		return nil, err
-	}
-	return cluster, nil
+	return sessiontest.StartWithBundle(ctx, &pgcluster.Options{Replicas: replicas})
 }
 
 // readings are all measurements of one collection, by name and attributes: "sessionsql.writes verb=insert".
@@ -117,22 +108,4 @@ func (r readings) without(prefixes ...string) readings {
 		}
 	}
 	return r
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// eventually polls a condition that must come true.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !condition(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not true: %s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
 }

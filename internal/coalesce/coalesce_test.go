@@ -3,15 +3,13 @@ package coalesce
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
-	"os"
-	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 var (
@@ -21,26 +19,23 @@ var (
 
 func detached(values context.Context) (context.Context, func()) { return context.WithCancel(values) }
 
-// TestGroupNeverCrossesAnswers drives a group through a million calls in random interleavings: duplicates, misses,
-// cancelled callers, bad questions, failed batches. The right answer to a question is known to its caller alone, so one that
-// is crossed shows.
-func TestGroupNeverCrossesAnswers(t *testing.T) {
-	seed := rand.Uint64()
-	if given, err := strconv.ParseUint(os.Getenv("SESSIONSQL_SEED"), 10, 64); err == nil {
-		seed = given
+// right is the answer to a question.
+func right(question int) (string, error) {
+	switch question % 10 {
+	case 0:
+		return "", errMissing
+	case 1:
+		return "", errInjected
 	}
-	t.Logf("SESSIONSQL_SEED=%d", seed)
+	return strconv.Itoa(question), nil
+}
 
+// TestGroupNeverCrossesAnswers sends a million calls in random interleavings, with duplicates, misses,
+// cancelled callers, bad questions and failed batches. Only the caller knows the right answer to its
+// question, so a crossed answer shows.
+func TestGroupNeverCrossesAnswers(t *testing.T) {
 	const callers, calls = 100, 10_000
-	right := func(question int) (string, error) {
-		switch question % 10 {
-		case 0:
-			return "", errMissing
-		case 1:
-			return "", errInjected
-		}
-		return strconv.Itoa(question), nil
-	}
+	seeded := testkit.Random(t)
 	var ones, batches, batched, failures atomic.Int64
 	one := func(ctx context.Context, question int) (string, error) {
 		ones.Add(1)
@@ -59,7 +54,7 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 		for _, each := range calls {
 			bad = bad || each.Question%10 == 1
 		}
-		if bad { // the server refuses the batch for one bad question, so each is asked apart
+		if bad { // a server refuses a batch for one bad question, so each caller asks again alone
 			failures.Add(1)
 		}
 		for _, each := range calls {
@@ -73,11 +68,11 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 	c := New(Config[int, string]{One: one, Many: many, Context: detached})
 
 	var wait sync.WaitGroup
-	for caller := range callers {
-		random := rand.New(rand.NewPCG(seed, uint64(caller)))
+	for range callers {
+		random := testkit.Fork(seeded)
 		wait.Go(func() {
 			for range calls {
-				question := random.IntN(5000) // duplicates among the callers
+				question := random.IntN(5000) // small enough for duplicates among the callers
 				ctx, cancel := context.WithCancel(t.Context())
 				cancels := random.IntN(8) == 0
 				switch {
@@ -100,10 +95,10 @@ func TestGroupNeverCrossesAnswers(t *testing.T) {
 		})
 	}
 	wait.Wait()
-	// A worker ends after its last callers have their answers, so it may be a little later than they are.
-	until(t, func() bool { return c.busy() == 0 && c.waiting() == 0 })
+	// A worker ends shortly after its last callers have their answers.
+	testkit.Eventually(t, "all calls have ended", func() bool { return c.busy() == 0 && c.waiting() == 0 })
 	if batches.Load() == 0 || failures.Load() == 0 {
-		t.Error("nothing was batched")
+		t.Error("no calls shared a batch")
 	}
 	if trips := c.Trips(); trips != ones.Load()+batches.Load() {
 		t.Errorf("%d trips of %d questions and %d batches", trips, ones.Load(), batches.Load())
@@ -120,15 +115,15 @@ func TestIdleGroupRunsACallAloneOnItsCallersContext(t *testing.T) {
 	})
 	for range 100 {
 		if got, err := c.Do(context.WithValue(t.Context(), mark{}, "mine"), 0); got != "mine" || err != nil {
-			t.Fatalf("%v, %v", got, err)
+			t.Fatalf("Do returned %v, %v", got, err)
 		}
 	}
 }
 
-// hung is a question on which hang's lone calls hang.
+// hung is the question whose call hangs.
 const hung = 1_000
 
-// hang returns a group whose lone calls of one question hang until they are released.
+// hang returns a group whose lone calls of the question hung wait for release.
 func hang(t *testing.T) (c *Group[int, int], release func(), batchEnded <-chan error) {
 	t.Helper()
 	released := make(chan struct{})
@@ -158,16 +153,17 @@ func TestHungCallsDoNotHoldUpOthers(t *testing.T) {
 	c, release, _ := hang(t)
 	var waiting, served sync.WaitGroup
 	waiting.Go(func() { _, _ = c.Do(context.Background(), hung) })
-	until(t, func() bool { return c.busy() == 1 })
-	for i := range callsPerWorker - 1 { // too few for a worker of their own
+	testkit.Eventually(t, "a worker is busy", func() bool { return c.busy() == 1 })
+	for i := range callsPerWorker - 1 { // too few to start another worker
 		served.Go(func() {
 			if got, err := c.Do(t.Context(), i); got != i || err != nil {
 				t.Errorf("%d was answered %d, %v", i, got, err)
 			}
 		})
 	}
-	served.Wait()                                  // while the first one still hangs
-	until(t, func() bool { return c.busy() == 0 }) // the hung one counts no more: the next call is sent at once
+	served.Wait() // while the hung call still waits
+	// A hung worker does not count as busy, so the next call is sent at once.
+	testkit.Eventually(t, "no worker is busy", func() bool { return c.busy() == 0 })
 	release()
 	waiting.Wait()
 }
@@ -176,32 +172,23 @@ func TestBatchEndsWhenAllItsCallersHaveLeft(t *testing.T) {
 	c, release, batchEnded := hang(t)
 	var wait sync.WaitGroup
 	wait.Go(func() { _, _ = c.Do(context.Background(), hung) })
-	until(t, func() bool { return c.busy() == 1 })
+	testkit.Eventually(t, "a worker is busy", func() bool { return c.busy() == 1 })
 	ctx, leave := context.WithCancel(t.Context())
 	for range 3 {
 		wait.Go(func() {
 			if _, err := c.Do(ctx, -1); !errors.Is(err, context.Canceled) {
-				t.Errorf("left with %v", err)
+				t.Errorf("the caller left with %v", err)
 			}
 		})
 	}
-	until(t, func() bool { return c.waiting() == 3 })
+	testkit.Eventually(t, "three calls wait", func() bool { return c.waiting() == 3 })
 	release()
-	until(t, func() bool { return c.waiting() == 0 })
+	testkit.Eventually(t, "no call waits", func() bool { return c.waiting() == 0 })
 	leave()
 	if err := <-batchEnded; err != context.Canceled {
 		t.Errorf("the batch ended with %v", err)
 	}
 	wait.Wait()
-}
-
-func until(t *testing.T, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !condition(); runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatal("still not true")
-		}
-	}
 }
 
 func (c *Group[Q, A]) busy() int {
@@ -216,7 +203,7 @@ func (c *Group[Q, A]) waiting() int {
 	return c.queued
 }
 
-// gathered has a group send the given questions in one batch, and returns what each caller got: a panic as its value.
+// gathered makes a group send the questions in one batch, and returns each caller's answer, error or panic.
 func gathered(t *testing.T, config Config[int, int], questions ...int) []any {
 	t.Helper()
 	hold := make(chan struct{})
@@ -232,7 +219,7 @@ func gathered(t *testing.T, config Config[int, int], questions ...int) []any {
 	g := New(config)
 	var wait sync.WaitGroup
 	wait.Go(func() { _, _ = g.Do(context.Background(), hung) })
-	until(t, func() bool { return g.busy() == 1 })
+	testkit.Eventually(t, "a worker is busy", func() bool { return g.busy() == 1 })
 	got := make([]any, len(questions))
 	for i, question := range questions {
 		wait.Go(func() {
@@ -246,11 +233,11 @@ func gathered(t *testing.T, config Config[int, int], questions ...int) []any {
 				got[i] = err
 			}
 		})
-		until(t, func() bool { return g.waiting() == i+1 })
+		testkit.Eventually(t, "the call waits", func() bool { return g.waiting() == i+1 })
 	}
 	close(hold)
 	wait.Wait()
-	until(t, func() bool { return g.busy() == 0 })
+	testkit.Eventually(t, "no worker is busy", func() bool { return g.busy() == 0 })
 	return got
 }
 
@@ -304,10 +291,10 @@ func TestABatchHasTheValuesOfItsFirstCaller(t *testing.T) {
 	})
 	var wait sync.WaitGroup
 	wait.Go(func() { _, _ = g.Do(context.Background(), 0) })
-	until(t, func() bool { return g.busy() == 1 })
+	testkit.Eventually(t, "a worker is busy", func() bool { return g.busy() == 1 })
 	for i, value := range []string{"first", "second"} {
 		wait.Go(func() { _, _ = g.Do(context.WithValue(t.Context(), mark{}, value), 0) })
-		until(t, func() bool { return g.waiting() == i+1 })
+		testkit.Eventually(t, "the call waits", func() bool { return g.waiting() == i+1 })
 	}
 	close(hold)
 	if got := <-seen; got != "first" {

@@ -9,15 +9,15 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// echoServer answers each connection with its name and with whatever it receives.
+// echoServer sends its name on each connection and then echoes all input.
 func echoServer(t *testing.T, name string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() { listener.Close() })
 	go func() {
 		for {
@@ -38,9 +38,7 @@ func echoServer(t *testing.T, name string) string {
 func startProxy(t *testing.T, target string) *Proxy {
 	t.Helper()
 	p, err := New(target)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
 			t.Error(err)
@@ -52,9 +50,7 @@ func startProxy(t *testing.T, target string) *Proxy {
 func dial(t *testing.T, p *Proxy) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", p.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return conn
 }
@@ -68,7 +64,7 @@ func expect(t *testing.T, conn net.Conn, want string) {
 	}
 }
 
-// expectSilence waits for an answer that must not come.
+// expectSilence checks that no byte arrives.
 func expectSilence(t *testing.T, conn net.Conn) {
 	t.Helper()
 	conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
@@ -161,9 +157,7 @@ func TestSetTargetMovesNewConnections(t *testing.T) {
 
 func TestATargetThatIsAwayResetsTheClient(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	target := listener.Addr().String()
 	listener.Close()
 	if conn, err := net.Dial("tcp", startProxy(t, target).Addr()); err == nil {
@@ -176,18 +170,14 @@ func TestCloseEndsEveryGoroutine(t *testing.T) {
 	target := echoServer(t, "a")
 	before := runtime.NumGoroutine()
 	p, err := New(target)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	for range 5 {
 		expect(t, dial(t, p), "a")
 	}
 	p.Freeze()
 	dial(t, p)
 	for range 2 {
-		if err := p.Close(); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, p.Close())
 	}
 	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > before; {
 		if time.Now().After(deadline) {

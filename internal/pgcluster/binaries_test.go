@@ -6,17 +6,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// fakeServer writes programs that claim to be of a version.
+// fakeServer writes programs that print a version.
 func fakeServer(t *testing.T, version string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, name := range serverPrograms {
 		script := "#!/bin/sh\necho 'postgres (PostgreSQL) " + version + "'\n"
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(script), 0o755))
 	}
 	return dir
 }
@@ -39,9 +39,7 @@ func TestFindBinariesTakesWhatTheEnvironmentNames(t *testing.T) {
 func TestFindBinariesPrefersTheHighestMajor(t *testing.T) {
 	root := t.TempDir()
 	for _, major := range []string{"15", "17"} {
-		if err := os.Symlink(fakeServer(t, major+".1"), filepath.Join(root, "postgres-"+major)); err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, os.Symlink(fakeServer(t, major+".1"), filepath.Join(root, "postgres-"+major)))
 	}
 	patterns := []string{filepath.Join(root, "postgres-%d")}
 	for _, test := range []struct {
@@ -57,7 +55,8 @@ func TestFindBinariesPrefersTheHighestMajor(t *testing.T) {
 		}
 	}
 	_, err := firstFit([]string{root}, patterns, 18, 18)
-	if !errors.Is(err, ErrNoBinaries) || !strings.Contains(err.Error(), "initdb, pg_ctl, postgres of version 18: install") {
+	if !errors.Is(err, ErrNoBinaries) ||
+		!strings.Contains(err.Error(), "initdb, pg_ctl, postgres of version 18: install") {
 		t.Errorf("error: %v", err)
 	}
 }

@@ -11,9 +11,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// childVariable makes the test binary start a cluster, print its folder and wait to be killed.
+// childVariable makes the test binary start a cluster, print its folder and wait for its end.
 const childVariable = "PGCLUSTER_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 func runChild() {
 	options := &Options{Replicas: 1}
 	if os.Getenv(childVariable) == "starting" {
-		// Tell the folder as soon as there is one, so that the parent kills in the midst of initdb.
+		// The parent learns the folder early, so that it kills in the midst of initdb.
 		options.Log = os.Stdout
 	}
 	cluster, err := Start(context.Background(), options)
@@ -41,7 +43,7 @@ func runChild() {
 	select {}
 }
 
-// startChild returns a child that leads a process group, and the folder of its cluster.
+// startChild returns a child that leads a process group, with the folder of its cluster.
 func startChild(t *testing.T, mode string) (child *exec.Cmd, folder string) {
 	t.Helper()
 	child = exec.Command(os.Args[0])
@@ -49,12 +51,8 @@ func startChild(t *testing.T, mode string) (child *exec.Cmd, folder string) {
 	child.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	child.Stderr = os.Stderr
 	stdout, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
+	testkit.Must(t, child.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	_, folder, found := strings.Cut(strings.TrimSpace(line), " in ")
 	if err != nil || !found {
@@ -80,23 +78,20 @@ func TestAKilledProcessLeavesNothing(t *testing.T) {
 			if test.group {
 				victim = -victim
 			}
-			if err := syscall.Kill(victim, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
+			testkit.Must(t, syscall.Kill(victim, syscall.SIGKILL))
 			child.Wait()
-			eventually(t, "all processes are gone", func() bool { return len(processesOf(t, folder)) == 0 })
+			gone := func() bool { return len(processesOf(t, folder)) == 0 }
+			testkit.Eventually(t, "all processes are gone", gone)
 			assertNothingLeft(t, folder)
 		})
 	}
 }
 
-// The process may be gone before it reads that the folder is made.
+// The process may end before it reads the name of the folder.
 func TestAWatchdogThatNobodyHearsCleansUp(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "sessionsql-unheard")
 	heard, stdout, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	heard.Close()
 	defer stdout.Close()
 	command := exec.Command("/bin/sh", "-c", watchdogScript, "pgcluster-watchdog", folder, t.TempDir())
@@ -112,9 +107,7 @@ func sharedMemory(t *testing.T, cluster *Cluster) (ids []string) {
 	t.Helper()
 	for _, node := range cluster.nodes() {
 		file, err := os.ReadFile(filepath.Join(node.DataDir, "postmaster.pid"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		fields := strings.Fields(strings.Split(string(file), "\n")[6])
 		ids = append(ids, fields[1])
 	}

@@ -12,15 +12,14 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/sessionsql/postgres/internal/pgtext"
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// parse reads an array as PostgreSQL's own text form, with a parser that is not ours.
+// parse reads PostgreSQL's text form of an array with pgx's parser instead of ours.
 func parse[T any](t *testing.T, oid uint32, value driver.Valuer) []T {
 	t.Helper()
 	text, err := value.Value()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	var parsed []T
 	if err := pgtype.NewMap().Scan(oid, pgtype.TextFormatCode, []byte(text.(string)), &parsed); err != nil {
 		t.Fatalf("%q: %v", text, err)
@@ -28,13 +27,13 @@ func parse[T any](t *testing.T, oid uint32, value driver.Valuer) []T {
 	return parsed
 }
 
-func TestArraysOfNumbers(t *testing.T) {
+func TestArraysOfNumbersKeepEveryValue(t *testing.T) {
 	ids := pgtext.IDs{1, -1, 0, 1<<63 - 1, -1 << 63}
 	if got := parse[int64](t, pgtype.Int8ArrayOID, ids); !slices.Equal(got, ids) {
 		t.Errorf("%v became %v", ids, got)
 	}
 	if got := parse[int64](t, pgtype.Int8ArrayOID, pgtext.IDs(nil)); len(got) != 0 {
-		t.Errorf("nothing became %v", got)
+		t.Errorf("an empty array became %v", got)
 	}
 	hashes := pgtext.Hashes{{1, 2, 255}, {}}
 	for i, got := range parse[[]byte](t, pgtype.ByteaArrayOID, hashes) {
@@ -43,12 +42,14 @@ func TestArraysOfNumbers(t *testing.T) {
 		}
 	}
 	seconds := pgtext.Seconds{{Float64: 0.1, Valid: true}, {}, {Float64: 1e300, Valid: true}}
-	if got := parse[*float64](t, pgtype.Float8ArrayOID, seconds); len(got) != 3 || *got[0] != 0.1 || got[1] != nil || *got[2] != 1e300 {
-		t.Errorf("%v became %v", seconds, got)
+	floats := parse[*float64](t, pgtype.Float8ArrayOID, seconds)
+	if len(floats) != 3 || *floats[0] != 0.1 || floats[1] != nil || *floats[2] != 1e300 {
+		t.Errorf("%v became %v", seconds, floats)
 	}
 	versions := pgtext.Versions{{Int32: 1, Valid: true}, {}, {Int32: -1 << 31, Valid: true}}
-	if got := parse[*int32](t, pgtype.Int4ArrayOID, versions); len(got) != 3 || *got[0] != 1 || got[1] != nil || *got[2] != -1<<31 {
-		t.Errorf("%v became %v", versions, got)
+	integers := parse[*int32](t, pgtype.Int4ArrayOID, versions)
+	if len(integers) != 3 || *integers[0] != 1 || integers[1] != nil || *integers[2] != -1<<31 {
+		t.Errorf("%v became %v", versions, integers)
 	}
 }
 
@@ -60,7 +61,7 @@ func FuzzArraysOfText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, a, b string) {
 		for _, s := range []string{a, b} {
 			if !utf8.ValidString(s) || strings.ContainsRune(s, 0) {
-				return // refused before it comes here
+				return // the Store refuses it earlier
 			}
 		}
 		want := []string{a, b, a}
@@ -68,7 +69,8 @@ func FuzzArraysOfText(f *testing.F) {
 			t.Errorf("%q became %q", want, got)
 		}
 		subjects := pgtext.Subjects{{String: a, Valid: true}, {}, {String: b, Valid: true}}
-		if got := parse[*string](t, pgtype.TextArrayOID, subjects); *got[0] != a || got[1] != nil || *got[2] != b {
+		got := parse[*string](t, pgtype.TextArrayOID, subjects)
+		if *got[0] != a || got[1] != nil || *got[2] != b {
 			t.Errorf("%v became %v", subjects, got)
 		}
 	})
@@ -80,13 +82,14 @@ func TestPayloadsNeverPrintThemselves(t *testing.T) {
 		Ps pgtext.Payloads
 	}{"canary", pgtext.Payloads{"canary"}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		if text := fmt.Sprintf(verb, value); strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") {
+		text := fmt.Sprintf(verb, value)
+		if strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") {
 			t.Errorf("%s: %s", verb, text)
 		}
 	}
 }
 
-func TestPayloadScansText(t *testing.T) {
+func TestPayloadScansTextAndRefusesNull(t *testing.T) {
 	var p pgtext.Payload
 	for _, src := range []any{"text", []byte("text")} {
 		if err := sql.Scanner(&p).Scan(src); err != nil || p != "text" {

@@ -9,14 +9,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// TestSmoke runs every scenario once, tiny, so that the benchmark never rots. It asserts no duration.
-func TestSmoke(t *testing.T) {
+// The tables are tiny, because this test checks no duration.
+func TestEveryScenarioRuns(t *testing.T) {
 	var out, progress bytes.Buffer
 	plots := t.TempDir()
-	if err := command(t.Context(), []string{"--smoke", "--json", "--plots", plots}, &out, &progress); err != nil {
-		t.Fatalf("%v\n%s", err, progress.String())
+	err := command(t.Context(), []string{"--smoke", "--json", "--plots", plots}, &out, &progress)
+	if err != nil {
+		t.Fatalf("the command failed: %v\n%s", err, progress.String())
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
 	var printed struct {
@@ -35,11 +38,11 @@ func TestSmoke(t *testing.T) {
 	}
 	drawn, err := filepath.Glob(filepath.Join(plots, "*.svg"))
 	if err != nil || len(drawn) != 4 {
-		t.Errorf("drawn: %v, %v", drawn, err)
+		t.Errorf("the files drawn are %v, error %v", drawn, err)
 	}
 }
 
-// TestRaceInterleaves looks at the order in which contestants play the parts of a round, and at what is counted.
+// TestRaceInterleaves checks the order of turns in a round, and the counts.
 func TestRaceInterleaves(t *testing.T) {
 	var played []string
 	play := func(what string) {
@@ -57,14 +60,13 @@ func TestRaceInterleaves(t *testing.T) {
 		})
 	}
 	never := func() bool { return false }
-	results, err := race(t.Context(), 2, never, turn{callers: 1, slice: time.Hour, ops: 30, parts: 3}, contestants)
-	if err != nil {
-		t.Fatal(err)
-	}
+	results, err := race(t.Context(), 2, never, turn{callers: 1, slice: time.Hour, ops: 30, parts: 3},
+		contestants)
+	testkit.Must(t, err)
 	round := " A B A B A finish A reset A B finish B reset B"
 	want := "A finish A reset A B finish B reset B" + round + round
 	if got := strings.Join(played, " "); got != want {
-		t.Errorf("played\n%s, not\n%s", got, want)
+		t.Errorf("the order of turns is\n%s, want\n%s", got, want)
 	}
 	for _, each := range results {
 		if len(each.Rounds) != 2 || each.Rounds[0].Ops != 30 || each.Rounds[1].Ops != 30 {
@@ -73,7 +75,7 @@ func TestRaceInterleaves(t *testing.T) {
 	}
 }
 
-func TestInterleaved(t *testing.T) {
+func TestInterleavedPartsFitTheTurn(t *testing.T) {
 	for _, test := range []struct {
 		turn  turn
 		parts int
@@ -90,38 +92,32 @@ func TestInterleaved(t *testing.T) {
 	}
 }
 
-// TestPart keeps a bound a bound: a part of no operations would be one of as many as there is time for.
-func TestPart(t *testing.T) {
-	if part := (turn{slice: time.Second, ops: 10, parts: 20}).part(); part.ops != 1 || part.slice != 50*time.Millisecond {
-		t.Errorf("part %+v", part)
+// A part has at least one operation, because 0 means no bound.
+func TestAPartHasAtLeastOneOperation(t *testing.T) {
+	if part := (turn{slice: time.Second, ops: 10, parts: 20}).part(); part.ops != 1 ||
+		part.slice != 50*time.Millisecond {
+		t.Errorf("the part is %+v", part)
 	}
 	if part := (turn{slice: time.Second, parts: 20}).part(); part.ops != 0 {
-		t.Errorf("part of an unbounded turn %+v", part)
+		t.Errorf("the part of an unbounded turn is %+v", part)
 	}
 	if part := (turn{slice: time.Second, ops: 10}).part(); part.ops != 10 || part.slice != time.Second {
-		t.Errorf("part of an undivided turn %+v", part)
+		t.Errorf("the part of an undivided turn is %+v", part)
 	}
 }
 
-// TestPlotsFromReport draws the same plots again from what a run printed.
-func TestPlotsFromReport(t *testing.T) {
+func TestPlotsAreDrawnFromAnEarlierReport(t *testing.T) {
 	report := &Report{Races: map[string][]Result{"lookup": {
 		{Contestant: "sessionsql", Callers: 64, Median: Sample{OpsPerS: 2, P99: 3}},
 		{Contestant: "rueidis", Callers: 64, Median: Sample{OpsPerS: 1, P99: 4}},
 	}}}
 	var text bytes.Buffer
 	text.WriteString("a table\n")
-	if err := report.writeJSON(&text); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, report.writeJSON(&text))
 	folder := t.TempDir()
 	result, plots := filepath.Join(folder, "result.json"), filepath.Join(folder, "plots")
-	if err := os.WriteFile(result, text.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := command(t.Context(), []string{"--plots", plots, "--from", result}, &text, &text); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, os.WriteFile(result, text.Bytes(), 0o600))
+	testkit.Must(t, command(t.Context(), []string{"--plots", plots, "--from", result}, &text, &text))
 	if _, err := os.Stat(filepath.Join(plots, "throughput.svg")); err != nil {
 		t.Error(err)
 	}

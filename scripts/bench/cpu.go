@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// A meter adds up the CPU time, user and system, that the servers behind a contestant have used, from the operating
-// system's accounting. It is the measure that stays comparable when the machine is shared and slow.
+// A meter adds up the CPU time, user and system, of a contestant's servers by the operating system's account.
+// CPU time stays comparable on a shared, slow machine.
 type meter struct {
-	pids []int // each with its children, living and ended
+	pids []int // each counts with its children, living and ended
 }
 
-// used returns what the servers have used so far.
+// used returns the CPU time so far.
 func (m meter) used() (time.Duration, error) {
 	var sum time.Duration
 	for _, pid := range m.pids {
-		// The ended children first: one that ends in between is then missed by a hair, and not counted twice.
+		// The ended children come first, so that a child that ends meanwhile is missed and not counted twice.
 		ended, err := endedChildren(pid)
 		if err != nil {
 			return 0, err
@@ -34,7 +34,7 @@ func (m meter) used() (time.Duration, error) {
 	return sum, nil
 }
 
-// clientUsed returns what this process has used so far.
+// clientUsed returns this process's CPU time so far.
 func clientUsed() (time.Duration, error) {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -43,7 +43,7 @@ func clientUsed() (time.Duration, error) {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano()), nil
 }
 
-// children returns the living children of a process. A server's processes have none of their own.
+// children returns the living children of a process. They have no children of their own.
 func children(pid int) []int {
 	var pids []int
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
@@ -61,8 +61,8 @@ func children(pid int) []int {
 	return pids
 }
 
-// processTime returns the CPU time of a living process: in nanoseconds where the kernel keeps them for each thread, else in
-// its clock ticks. A process that has just ended counts with its parent.
+// processTime returns the CPU time of a living process. It is in nanoseconds if the kernel keeps them for
+// each thread, else in clock ticks. The time of a process that has just ended counts with its parent.
 func processTime(pid int) time.Duration {
 	var sum time.Duration
 	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
@@ -93,16 +93,16 @@ func endedChildren(pid int) (time.Duration, error) {
 	return statTicks(pid, user, system)
 }
 
-// tick is the unit of /proc/PID/stat: USER_HZ, which is 100 on every architecture that Go runs on.
+// tick is the unit of /proc/PID/stat, USER_HZ, which is 100 on every architecture of Go.
 const tick = 10 * time.Millisecond
 
-// statTicks adds up two fields of /proc/PID/stat, numbered as in proc(5).
+// statTicks adds up two fields of /proc/PID/stat by their numbers in proc(5).
 func statTicks(pid, a, b int) (time.Duration, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, fmt.Errorf("CPU time of a server: %w", err)
 	}
-	// The second field is the name in parentheses, which may hold anything; the third comes right after it.
+	// The second field, the name in parentheses, may hold any character, so the count starts behind it.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	var sum time.Duration
 	for _, field := range []int{a, b} {

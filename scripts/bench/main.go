@@ -1,8 +1,10 @@
-// Command bench measures the Store beside what people use instead; scripts/bench.sh runs it. See -help.
+// Command bench compares the Store with other stores for sessions. scripts/bench.sh runs it, and -help lists
+// the flags.
 //
-// Reading the source: main.go is the command line, config.go the sizes, servers.go and process.go what is started, rounds.go
-// how contestants take turns, cpu.go how CPU time is counted, peer_*.go who takes part, scenario_*.go the questions,
-// report.go, table.go and plot*.go the answers. It runs on Linux, whose /proc tells what a server's processes use.
+// Reading the source: main.go has the command line, config.go the sizes, servers.go and process.go the
+// servers, rounds.go the turns of the contestants, cpu.go the count of CPU time, peer_*.go the contestants,
+// scenario_*.go the questions, and report.go, table.go and plot*.go the answers. The program needs Linux,
+// because it reads the CPU time of servers in /proc.
 package main
 
 import (
@@ -29,7 +31,7 @@ func main() {
 	}
 }
 
-// command runs what the command line asks for.
+// command runs one command line.
 func command(ctx context.Context, args []string, out, progress io.Writer) error {
 	var (
 		flags    = flag.NewFlagSet("bench.sh", flag.ContinueOnError)
@@ -40,12 +42,13 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 		minutes  = flags.Float64("minutes", 0, "length of each variant of steady (default 5)")
 		replicas = flags.Int("replicas", 0, "replicas of the primary; the Store then reads from them")
 		plots    = flags.String("plots", "", "folder to write SVG plots to")
-		from     = flags.String("from", "", "with -plots: draw from this file, which -json printed, and measure nothing")
+		from     = flags.String("from", "",
+			"with -plots: draw from this file, which -json printed, and measure nothing")
 	)
 	flags.SetOutput(progress)
 	flags.Usage = func() {
-		fmt.Fprintf(progress, "bench.sh [flags] [scenario ...]: measures sessions beside what people use instead\nscenarios: %s\n",
-			strings.Join(scenarioNames(), " "))
+		fmt.Fprintln(progress, "bench.sh [flags] [scenario ...]: compares stores for sessions")
+		fmt.Fprintln(progress, "scenarios:", strings.Join(scenarioNames(), " "))
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -98,11 +101,13 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	return nil
 }
 
-// startShare is what a quick run has for starting the servers.
+// startShare is a quick run's time for starting the servers.
 const startShare = 3 * time.Second
 
-// measure starts the servers, runs scenarios and returns what they found.
-func measure(ctx context.Context, c config, chosen []scenario, replicas int, progress io.Writer) (*Report, error) {
+// measure starts the servers, runs scenarios and returns their results.
+func measure(
+	ctx context.Context, c config, chosen []scenario, replicas int, progress io.Writer,
+) (*Report, error) {
 	begin := time.Now()
 	servers, err := startServers(ctx, c, replicas, progress)
 	if err != nil {
@@ -131,7 +136,7 @@ func measure(ctx context.Context, c config, chosen []scenario, replicas int, pro
 	return report, report.validate()
 }
 
-// orInterrupted says plainly what a signal did, whatever failed because of it.
+// orInterrupted replaces the errors that follow from a signal by one that names the interruption.
 func orInterrupted(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return errors.New("interrupted")

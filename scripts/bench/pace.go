@@ -9,17 +9,19 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// A pacing offers operations at a fixed rate, whether or not the answers keep up.
+// A pacing offers operations at a fixed rate, even if the answers are late.
 type pacing struct {
-	rate     int // operations a second, over all workers
+	rate     int // operations in a second by all workers
 	workers  int
 	duration time.Duration
-	log      *latencyLog // takes the latencies as they come; may be nil
+	log      *latencyLog // receives the latencies as they come; may be nil
 }
 
-// pace runs an operation at a fixed rate and returns the latencies. An operation that had to wait because the one before it was
-// slow counts from when it was due, so that a stall is seen in full.
-func pace(ctx context.Context, p pacing, op func(context.Context, *caller) error) (*hdrhistogram.Histogram, error) {
+// pace runs an operation at a fixed rate and returns the latencies. The latency of an operation that waited
+// for a slow one counts from its due time, so that a stall shows in full.
+func pace(
+	ctx context.Context, p pacing, op func(context.Context, *caller) error,
+) (*hdrhistogram.Histogram, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	all := p.log
@@ -41,7 +43,7 @@ func pace(ctx context.Context, p pacing, op func(context.Context, *caller) error
 					case <-ctx.Done():
 						return
 					}
-					from = time.Now() // waking late is the timer's fault
+					from = time.Now() // because waking late is the timer's fault
 				}
 				if err := op(ctx, c); err != nil {
 					cancel(err)
@@ -72,7 +74,7 @@ func (l *latencyLog) add(latency time.Duration) {
 	record(l.histogram, latency)
 }
 
-// take returns what was collected since the last time.
+// take returns the latencies since the last take.
 func (l *latencyLog) take() *hdrhistogram.Histogram {
 	l.mu.Lock()
 	defer l.mu.Unlock()

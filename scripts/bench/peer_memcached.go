@@ -8,7 +8,7 @@ import (
 	"github.com/bradfitz/gomemcache/memcache"
 )
 
-// memcached is memcached through gomemcache, with a connection for each caller.
+// memcached uses gomemcache with a connection for each caller.
 type memcached struct {
 	server *process
 	client *memcache.Client
@@ -18,7 +18,7 @@ type memcached struct {
 func openMemcached(server *process, callers int) *memcached {
 	client := memcache.New(server.address)
 	client.MaxIdleConns = callers
-	client.Timeout = 10 * time.Second // a slow machine is no failure here
+	client.Timeout = 10 * time.Second // because a slow machine is no failure
 	return &memcached{server: server, client: client}
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// ours is the Store.
+// ours uses the Store.
 type ours struct {
 	db     *database
 	store  *sessionsql.Store

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// plain is database/sql with statements by hand, one session a statement, on an UNLOGGED table that has no column more than
-// it needs: no owner, no absolute timeout, and an id that nobody may guess instead of a secret.
+// plain uses database/sql and one statement for each session, on an UNLOGGED table with as few columns as
+// possible. It has no owner, no absolute timeout, and an id that must stay secret in place of a secret.
 type plain struct {
 	db *database
 }
@@ -26,8 +26,8 @@ func (p *plain) close()       {}
 
 func (p *plain) seed(ctx context.Context, rows int) error {
 	return p.db.exec(ctx,
-		fmt.Sprintf(`INSERT INTO plain_session (expires_at, payload) SELECT now() + interval '1 day', '%s' FROM generate_series(1, %d)`,
-			payload, rows),
+		fmt.Sprintf(`INSERT INTO plain_session (expires_at, payload)
+			SELECT now() + interval '1 day', '%s' FROM generate_series(1, %d)`, payload, rows),
 		"VACUUM (ANALYZE) plain_session")
 }
 
@@ -40,7 +40,8 @@ func (p *plain) lookup(ctx context.Context, slot int) error {
 func (p *plain) insert(ctx context.Context) error {
 	var id int64
 	return p.db.pool.QueryRowContext(ctx,
-		"INSERT INTO plain_session (expires_at, payload) VALUES (now() + interval '30 minutes', $1) RETURNING id", payload).Scan(&id)
+		`INSERT INTO plain_session (expires_at, payload) VALUES (now() + interval '30 minutes', $1)
+			RETURNING id`, payload).Scan(&id)
 }
 
 func (p *plain) clear(ctx context.Context) error { return p.db.exec(ctx, "TRUNCATE plain_session") }

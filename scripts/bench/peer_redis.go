@@ -7,10 +7,11 @@ import (
 	"github.com/redis/rueidis"
 )
 
-// keyPrefix is what an application puts before its session keys.
+// keyPrefix is the usual prefix of an application's session keys.
 const keyPrefix = "session:"
 
-// goRedis is the most used client, with as many connections as callers: its default, 10 a processor, makes them queue.
+// goRedis uses the most common client, with one connection for each caller, because its default of 10
+// connections for each processor makes callers queue.
 type goRedis struct {
 	server *process
 	client *redis.Client
@@ -77,7 +78,7 @@ func (g *goRedis) page(ctx context.Context, v view) error {
 	return nil
 }
 
-// rueidisPeer is the fastest client: it pipelines what its callers send at the same moment, by default.
+// rueidisPeer uses the fastest client, which pipelines concurrent commands by default.
 type rueidisPeer struct {
 	server *process
 	client rueidis.Client
@@ -93,7 +94,7 @@ func (r *rueidisPeer) name() string { return "rueidis" }
 func (r *rueidisPeer) cpu() meter   { return r.server.meter() }
 func (r *rueidisPeer) close()       { r.client.Close() }
 
-// seed leaves the keys to goRedis, which shares the server.
+// seed writes nothing, because goRedis has filled the same server.
 func (r *rueidisPeer) seed(_ context.Context, rows int) error {
 	r.keys = slotKeys(rows)
 	return nil
@@ -105,7 +106,8 @@ func (r *rueidisPeer) lookup(ctx context.Context, slot int) error {
 }
 
 func (r *rueidisPeer) insert(ctx context.Context) error {
-	return r.client.Do(ctx, r.client.B().Set().Key(keyPrefix+newKey()).Value(payload).Ex(idleTimeout).Build()).Error()
+	return r.client.Do(ctx,
+		r.client.B().Set().Key(keyPrefix+newKey()).Value(payload).Ex(idleTimeout).Build()).Error()
 }
 
 func (r *rueidisPeer) clear(ctx context.Context) error {

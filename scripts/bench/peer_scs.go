@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// scsStore is one of the two stores of alexedwards/scs for PostgreSQL, on the table that their README gives. Lookup and
-// insert are the bare store's; page views go through the session manager, with an idle timeout as ours has one.
+// scsStore uses one of alexedwards/scs's two stores for PostgreSQL, on the table of its README. Lookups and
+// inserts call the bare store, and page views the session manager with an idle timeout.
 type scsStore struct {
 	label   string
 	db      *database
@@ -25,7 +25,7 @@ type scsStore struct {
 
 const scsPayloadKey = "payload"
 
-// openSCS opens both stores, which share the table.
+// openSCS opens both stores on one table.
 func openSCS(ctx context.Context, db *database) (pgx, postgres *scsStore, err error) {
 	err = db.exec(ctx,
 		`CREATE TABLE sessions (
@@ -50,7 +50,8 @@ func openSCS(ctx context.Context, db *database) (pgx, postgres *scsStore, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	postgres, err = newSCS("scs postgresstore", db, postgresstore.NewWithCleanupInterval(db.pool, 0), func() {})
+	postgres, err = newSCS("scs postgresstore", db, postgresstore.NewWithCleanupInterval(db.pool, 0),
+		func() {})
 	return pgx, postgres, err
 }
 
@@ -58,7 +59,8 @@ func newSCS(label string, db *database, store scs.Store, closer func()) (*scsSto
 	manager := scs.New()
 	manager.Store = store
 	manager.IdleTimeout = idleTimeout
-	data, err := manager.Codec.Encode(time.Now().Add(manager.Lifetime).UTC(), map[string]any{scsPayloadKey: payload})
+	data, err := manager.Codec.Encode(time.Now().Add(manager.Lifetime).UTC(),
+		map[string]any{scsPayloadKey: payload})
 	return &scsStore{label: label, db: db, store: store, manager: manager, data: data, closer: closer}, err
 }
 
@@ -92,7 +94,7 @@ func (s *scsStore) insert(context.Context) error {
 
 func (s *scsStore) clear(ctx context.Context) error { return s.db.exec(ctx, "TRUNCATE sessions") }
 
-// page does what the manager's LoadAndSave does around a handler.
+// page makes the calls that the manager's LoadAndSave makes around a handler.
 func (s *scsStore) page(ctx context.Context, v view) error {
 	session, err := s.manager.Load(ctx, s.keys[v.slot])
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// webAdvice is the design that most advice on the web gives: an UNLOGGED table, JSONB, an index on expires_at, an UPDATE at
-// every read, and now and then a DELETE of all that is expired.
+// webAdvice follows the most common advice on the web: an UNLOGGED table with JSONB, an index on expires_at,
+// an UPDATE at every read, and a DELETE of all expired rows now and then.
 type webAdvice struct {
 	db   *database
 	keys []string
@@ -29,7 +29,8 @@ func (w *webAdvice) close()       {}
 func (w *webAdvice) seed(ctx context.Context, rows int) error {
 	w.keys = slotKeys(rows)
 	return w.db.exec(ctx,
-		fmt.Sprintf(`INSERT INTO web_session SELECT %s, '%s', now() + interval '30 minutes' FROM generate_series(0, %d) AS g`,
+		fmt.Sprintf(`INSERT INTO web_session
+			SELECT %s, '%s', now() + interval '30 minutes' FROM generate_series(0, %d) AS g`,
 			slotKeySQL, jsonPayload, rows-1),
 		"VACUUM (ANALYZE) web_session")
 }
@@ -57,13 +58,15 @@ func (w *webAdvice) page(ctx context.Context, v view) error {
 		return err
 	}
 	if v.write {
-		if _, err := w.db.pool.ExecContext(ctx,
-			"UPDATE web_session SET data = $2 WHERE token = $1", w.keys[v.slot], jsonPayload); err != nil {
+		_, err := w.db.pool.ExecContext(ctx,
+			"UPDATE web_session SET data = $2 WHERE token = $1", w.keys[v.slot], jsonPayload)
+		if err != nil {
 			return err
 		}
 	}
 	if v.relog {
-		if _, err := w.db.pool.ExecContext(ctx, "DELETE FROM web_session WHERE token = $1", w.keys[v.slot]); err != nil {
+		_, err := w.db.pool.ExecContext(ctx, "DELETE FROM web_session WHERE token = $1", w.keys[v.slot])
+		if err != nil {
 			return err
 		}
 		w.keys[v.slot] = newKey()

@@ -8,15 +8,14 @@ import (
 	"time"
 )
 
-// A peer is a session store: ours, or one that people use instead. Its rows are numbered slots; seed fills them, each with
-// one live session.
+// A peer is a session store, ours or another one. seed fills numbered slots with one live session each.
 type peer interface {
 	name() string
 	cpu() meter
 	seed(ctx context.Context, rows int) error
 	lookup(ctx context.Context, slot int) error
 	insert(ctx context.Context) error
-	clear(ctx context.Context) error // deletes all sessions
+	clear(ctx context.Context) error // it deletes all sessions
 	close()
 }
 
@@ -26,21 +25,21 @@ type pager interface {
 	page(ctx context.Context, view view) error
 }
 
-// A view is one page view: the session is read and kept alive in any case.
+// A view is one page view, which always reads the session and keeps it alive.
 type view struct {
 	slot  int
-	write bool // the payload is written
-	relog bool // the session is logged out, and another logged in
+	write bool // it writes the payload
+	relog bool // it logs out and in again
 }
 
-// One view in 20 writes. One in 400 logs out and in again, so that one login or logout comes on every 200 views and the
-// number of sessions stays what it is.
+// A relog is a logout and a login, so that the number of sessions stays the same.
 const (
 	viewsPerWrite = 20
 	viewsPerRelog = 400
 )
 
-// view draws the next page view of a caller. Each caller has slots of its own: a user looks at one page at a time.
+// view draws a caller's next page view. Each caller has slots of its own, because a user looks at one page at
+// a time.
 func (c *caller) view(rows int) view {
 	return view{
 		slot:  c.rng.IntN(rows/c.of)*c.of + c.index,
@@ -52,27 +51,26 @@ func (c *caller) view(rows int) view {
 const (
 	idleTimeout = 30 * time.Minute
 
-	// poolSize is the number of connections in a database/sql pool, the same as a Store's: 8 and 16 are where an UNLOGGED
-	// table takes most inserts from 64 callers (2 cores; 64 connections: a sixth less).
+	// poolSize is the size of a database/sql pool. It equals the Store's and suits an UNLOGGED table best.
 	poolSize = 16
 
-	// scsPoolSize is that of scs, which gets a tenth more out of 64 connections than out of 16.
+	// scsPoolSize is the size that suits scs best.
 	scsPoolSize = 64
 )
 
-// payload is what every session holds unless the scenario is about payloads.
+// payload is the payload of every session outside the payload scenario.
 var payload = strings.Repeat(`{"k": "0123456789"} `, 13)[:250]
 
-// jsonPayload is the same for who stores JSON, of the same size.
+// jsonPayload is JSON of the same size.
 var jsonPayload = fmt.Sprintf(`{"payload": %q}`, strings.Repeat("0123456789", 24)[:235])
 
-// newKey makes the key of a new session for the peers that leave that to their caller: 130 random bits.
+// newKey makes a session's key of 130 random bits, for peers that leave it to their caller.
 func newKey() string { return rand.Text() }
 
 // slotKey is the key of a seeded session.
 func slotKey(slot int) string { return fmt.Sprintf("%032d", slot) }
 
-// slotKeySQL is the same for a number g, from 0.
+// slotKeySQL is the same for a number g from 0.
 const slotKeySQL = `lpad(g::text, 32, '0')`
 
 func slotKeys(rows int) []string {

@@ -1,101 +1,80 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
-	"image/color"
 	"math"
 	"slices"
 	"strconv"
-
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
+	"strings"
 )
+
+type point struct{ x, y float64 }
 
 // A line is named at its right end, where the eye is, so that there is no legend to match.
 type line struct {
 	name   string
-	points plotter.XYs
+	points []point
 	dashed bool
 }
 
-// p99Plots are p99 against the number of callers.
-func p99Plots(r *Report) ([]*plot.Plot, error) {
-	var panels []*plot.Plot
-	for _, each := range []struct{ scenario, title string }{{"lookup", "Lookups"}, {"insert", "New sessions"}} {
-		var lines []line
+// A mark is a labelled value of an axis.
+type mark struct {
+	value float64
+	label string
+}
+
+// lines are curves over two axes.
+type lines struct {
+	title, x, y string
+	logarithmic bool
+	curves      []line
+	ticks       []mark // of the horizontal axis
+}
+
+// p99Panels are p99 against the number of callers.
+func p99Panels(r *Report) (panels []panel) {
+	titles := []struct{ scenario, title string }{{"lookup", "Lookups"}, {"insert", "New sessions"}}
+	for _, each := range titles {
+		title := each.title + ": 99 of 100 are faster"
+		p := lines{title: title, x: "callers at the same time", y: "ms", logarithmic: true}
 		for _, one := range r.Races[each.scenario] {
-			i := slices.IndexFunc(lines, func(l line) bool { return l.name == one.Contestant })
-			if i < 0 {
-				lines = append(lines, line{name: one.Contestant})
-				i = len(lines) - 1
-			}
-			lines[i].points = append(lines[i].points, plotter.XY{X: float64(one.Callers), Y: one.Median.P99 / 1000})
+			at := point{float64(one.Callers), one.Median.P99 / 1000}
+			p.add(one.Contestant, at, strconv.Itoa(one.Callers))
 		}
-		lines = slices.DeleteFunc(lines, func(l line) bool { return len(l.points) < 2 })
-		if len(lines) == 0 {
-			continue
-		}
-		p := newPlot(each.title+": 99 of 100 are faster", "callers at the same time", "milliseconds")
-		panels = append(panels, p)
-		if err := addLines(p, lines, true); err != nil {
-			return nil, err
-		}
-		p.X.Tick.Marker = plot.ConstantTicks(callerTicks(r.Races[each.scenario]))
-	}
-	return panels, nil
-}
-
-func callerTicks(results []Result) []plot.Tick {
-	var ticks []plot.Tick
-	for _, each := range results {
-		tick := plot.Tick{Value: float64(each.Callers), Label: strconv.Itoa(each.Callers)}
-		if !slices.Contains(ticks, tick) {
-			ticks = append(ticks, tick)
+		p.curves = slices.DeleteFunc(p.curves, func(l line) bool { return len(l.points) < 2 })
+		if len(p.curves) > 0 {
+			panels = append(panels, p)
 		}
 	}
-	return ticks
+	return panels
 }
 
-// reapPlots are what one call of each way of reaping costs as the table grows: with one row in twenty expired, and with none.
-func reapPlots(r *Report) ([]*plot.Plot, error) {
+// reapPanels show the cost of one call of each way of reaping as the table grows: with one row in twenty
+// expired, and with none.
+func reapPanels(r *Report) (panels []panel) {
 	states := []struct {
 		title string
 		holds func(Reap) bool
 	}{
-		{fmt.Sprintf("Reaping: 1 row in %d is expired", expiredShare), func(one Reap) bool { return one.Expired > 0 }},
+		{
+			fmt.Sprintf("Reaping: 1 row in %d is expired", expiredShare),
+			func(one Reap) bool { return one.Expired > 0 },
+		},
 		{"Reaping: no row is expired", func(one Reap) bool { return one.Expired == 0 }},
 	}
-	var panels []*plot.Plot
 	for _, state := range states {
-		var lines []line
-		var ticks []plot.Tick
+		p := lines{title: state.title, x: "rows in the table", y: "CPU ms a call", logarithmic: true}
 		for _, one := range r.Reap {
-			if !state.holds(one) {
-				continue
-			}
-			i := slices.IndexFunc(lines, func(l line) bool { return l.name == one.Contestant })
-			if i < 0 {
-				lines = append(lines, line{name: one.Contestant})
-				i = len(lines) - 1
-			}
-			lines[i].points = append(lines[i].points, plotter.XY{X: float64(one.Rows), Y: one.CPU / 1000})
-			if tick := (plot.Tick{Value: float64(one.Rows), Label: inWords(one.Rows)}); !slices.Contains(ticks, tick) {
-				ticks = append(ticks, tick)
+			if state.holds(one) {
+				p.add(one.Contestant, point{float64(one.Rows), one.CPU / 1000}, inWords(one.Rows))
 			}
 		}
-		if len(lines) == 0 || len(lines[0].points) < 2 {
-			continue
+		if len(p.curves) > 0 && len(p.curves[0].points) > 1 {
+			panels = append(panels, p)
 		}
-		p := newPlot(state.title, "rows in the table", "CPU milliseconds a call")
-		panels = append(panels, p)
-		if err := addLines(p, lines, true); err != nil {
-			return nil, err
-		}
-		p.X.Tick.Marker = plot.ConstantTicks(ticks)
 	}
-	return panels, nil
+	return panels
 }
 
 func inWords(n int) string {
@@ -108,107 +87,191 @@ func inWords(n int) string {
 	return strconv.Itoa(n)
 }
 
-// steadyPlots are the table's size over time, beside that of the rows that are alive in it.
-func steadyPlots(r *Report) ([]*plot.Plot, error) {
-	var lines []line
+// steadyPanels are the table's size over time, beside that of the rows that are alive in it.
+func steadyPanels(r *Report) []panel {
+	if len(r.Steady) == 0 {
+		return nil
+	}
+	title := fmt.Sprintf("Table size, %s live sessions come and go", inWords(r.Steady[0].Live))
+	p := lines{title: title, x: "minutes", y: "MB"}
 	longest := 0.0
 	for i, variant := range r.Steady {
 		table, live := line{name: variant.Contestant}, line{name: "live rows", dashed: true}
 		for _, s := range variant.Samples {
 			minutes := s.Seconds / 60
 			longest = max(longest, minutes)
-			table.points = append(table.points, plotter.XY{X: minutes, Y: s.TableBytes / 1e6})
-			live.points = append(live.points, plotter.XY{X: minutes, Y: s.LiveBytes / 1e6})
+			table.points = append(table.points, point{minutes, s.TableBytes / 1e6})
+			live.points = append(live.points, point{minutes, s.LiveBytes / 1e6})
 		}
-		lines = append(lines, table)
+		p.curves = append(p.curves, table)
 		if i == len(r.Steady)-1 {
-			lines = append(lines, live) // the same for all
+			p.curves = append(p.curves, live) // the same for all
 		}
 	}
-	if len(lines) == 0 {
-		return nil, nil
+	for _, minutes := range roundSteps(longest) {
+		p.ticks = append(p.ticks, mark{minutes, strconv.FormatFloat(minutes, 'g', 4, 64)})
 	}
-	p := newPlot(fmt.Sprintf("Table size, %s live sessions come and go", inWords(r.Steady[0].Live)), "minutes", "MB")
-	if err := addLines(p, lines, false); err != nil {
-		return nil, err
-	}
-	p.X.Min, p.Y.Min = 0, 0
-	return []*plot.Plot{p}, nil
+	return []panel{p}
 }
 
-// addLines draws lines and names them, in logarithmic scales or linear ones.
-func addLines(p *plot.Plot, lines []line, logarithmic bool) error {
-	peers := 0
-	colors := make([]color.RGBA, len(lines))
-	for i, each := range lines {
-		colors[i] = ourColor
+// add puts a point on the curve of a name, and its place on the axis.
+func (p *lines) add(name string, at point, label string) {
+	i := slices.IndexFunc(p.curves, func(l line) bool { return l.name == name })
+	if i < 0 {
+		p.curves = append(p.curves, line{name: name})
+		i = len(p.curves) - 1
+	}
+	p.curves[i].points = append(p.curves[i].points, at)
+	if place := (mark{at.x, label}); !slices.Contains(p.ticks, place) {
+		p.ticks = append(p.ticks, place)
+	}
+}
+
+// roundSteps are about five round values from 0 to a highest one.
+func roundSteps(highest float64) (steps []float64) {
+	step := math.Pow(10, math.Floor(math.Log10(highest)))
+	for _, divisor := range []float64{5, 2.5, 2} {
+		if highest/step < 4 {
+			step = math.Pow(10, math.Floor(math.Log10(highest))) / divisor
+		}
+	}
+	for i := 0; float64(i)*step <= highest*1.001; i++ {
+		steps = append(steps, float64(i)*step)
+	}
+	return steps
+}
+
+const (
+	axisRoom  = 44  // left of the curves, for numbers
+	nameRoom  = 170 // right of them, for names
+	plotRoom  = panelWidth - axisRoom - nameRoom
+	plotTall  = 200.0
+	nameRow   = 19 // no font is higher
+	belowRoom = 42 // for numbers and what they count
+)
+
+func (p lines) name() string { return p.title }
+
+func (p lines) height() float64 { return titleRoom + textSize + plotTall + belowRoom }
+
+func (p lines) draw(s *svg, left, top float64) {
+	left, top = left+axisRoom, top+titleRoom+textSize
+	across, up := p.axes()
+	atX := func(x float64) float64 { return left + plotRoom*across.share(x) }
+	atY := func(y float64) float64 { return top + plotTall*(1-up.share(y)) }
+
+	s.text(left, top-8, start, "faint", p.y)
+	s.text(left+plotRoom/2, top+plotTall+36, middle, "faint", p.x)
+	for _, each := range up.ticks() {
+		s.add(`<path class="rule" d="M%v,%vh%v"/>`, left, atY(each.value), float64(plotRoom))
+		s.text(left-6, atY(each.value)+4, end, "faint", each.label)
+	}
+	for _, each := range p.ticks {
+		s.add(`<path class="rule" d="M%v,%vv%v"/>`, atX(each.value), top, plotTall)
+		s.text(atX(each.value), top+plotTall+18, middle, "faint", each.label)
+	}
+
+	var ends []float64
+	for _, each := range p.curves {
+		ends = append(ends, atY(each.points[len(each.points)-1].y))
+	}
+	names, peers := spread(ends, top, top+plotTall), 0
+	for i, each := range p.curves {
+		class, color := "line ours", "--ours"
 		if !isOurs(each.name) {
-			colors[i] = peerColor(peers)
+			class, color = "line", fmt.Sprintf("--%d", peers%7)
 			peers++
 		}
-		curve, dots, err := plotter.NewLinePoints(each.points)
-		if err != nil {
-			return err
+		var path strings.Builder
+		for i, at := range each.points {
+			fmt.Fprintf(&path, "%s%.1f,%.1f", choose(i == 0, "M", "L"), atX(at.x), atY(at.y))
 		}
-		curve.Color, curve.Width = colors[i], vg.Points(1.5)
-		dots.Shape, dots.Color, dots.Radius = draw.CircleGlyph{}, colors[i], vg.Points(2.5)
-		if isOurs(each.name) {
-			curve.Width = vg.Points(3)
-		}
-		if each.dashed {
-			curve.Dashes = []vg.Length{vg.Points(4), vg.Points(3)}
-		}
-		p.Add(curve)
+		dashes := choose(each.dashed, ` stroke-dasharray="5 4"`, "")
+		s.add(`<g style="color: var(%v)"><path class="%v" d="%v"%v/>`, color, class, path.String(), dashes)
 		if len(each.points) <= 10 {
-			p.Add(dots)
+			for _, at := range each.points {
+				s.add(`<circle class="dot" cx="%v" cy="%v" r="3"/>`, atX(at.x), atY(at.y))
+			}
 		}
+		edge := atX(each.points[len(each.points)-1].x)
+		s.add(`<path class="lead" d="M%v,%vL%v,%v"/></g>`, edge, ends[i], left+plotRoom+20, names[i])
+		s.text(left+plotRoom+24, names[i]+4, start, "", each.name)
 	}
-	from, to := func(v float64) float64 { return v }, func(v float64) float64 { return v }
-	if logarithmic {
-		from, to = math.Log10, func(v float64) float64 { return math.Pow(10, v) }
-		p.X.Scale, p.Y.Scale = plot.LogScale{}, plot.LogScale{}
-		p.Y.Tick.Marker = plot.LogTicks{Prec: -1}
-		p.Y.Min, p.Y.Max = to(math.Floor(from(p.Y.Min))), to(math.Ceil(from(p.Y.Max)))
-	} else {
-		p.Y.Min, p.Y.Max = 0, p.Y.Max*1.1
-	}
-	for i, y := range spread(lines, from, from(p.Y.Min), from(p.Y.Max)) {
-		end := lines[i].points[len(lines[i].points)-1]
-		label, err := labelAt(end.X, to(y), lines[i].name)
-		if err != nil {
-			return err
-		}
-		label.TextStyle[0].Color = colors[i]
-		p.Add(label)
-	}
-	// Room for the names.
-	p.X.Max = to(from(p.X.Max) + 0.62*(from(p.X.Max)-from(p.X.Min)))
-	return nil
 }
 
-// spread returns where to write each line's name: at its end, but no two on top of each other, within the axis.
-func spread(lines []line, from func(float64) float64, lowest, highest float64) []float64 {
-	const rows = 17 // of text, that fit above one another
-	gap := (highest - lowest) / rows
-	order := make([]int, len(lines))
-	at := make([]float64, len(lines))
-	for i, each := range lines {
-		order[i] = i
-		at[i] = from(each.points[len(each.points)-1].Y)
+// An axis leads from values to shares of its length.
+type axis struct {
+	lowest, highest float64
+	logarithmic     bool
+}
+
+// share is where on the axis a value stands, from 0 to 1.
+func (a axis) share(value float64) float64 {
+	if a.logarithmic {
+		return math.Log(value/a.lowest) / math.Log(a.highest/a.lowest)
 	}
-	slices.SortFunc(order, func(a, b int) int {
-		if at[a] < at[b] {
-			return -1
+	return (value - a.lowest) / (a.highest - a.lowest)
+}
+
+// ticks are the powers of ten of a logarithmic axis, or round steps.
+func (a axis) ticks() (ticks []mark) {
+	values := []float64{a.lowest}
+	if a.logarithmic {
+		for values[len(values)-1] < a.highest*0.999 {
+			values = append(values, values[len(values)-1]*10)
 		}
-		return 1
-	})
-	for k := 1; k < len(order); k++ {
-		at[order[k]] = max(at[order[k]], at[order[k-1]]+gap)
+	} else {
+		values = roundSteps(a.highest)
 	}
-	ceiling := highest
+	for _, value := range values {
+		label := strconv.FormatFloat(value, 'f', -1, 64)
+		if value >= 1000 {
+			label = inWords(int(value))
+		}
+		ticks = append(ticks, mark{value, label})
+	}
+	return ticks
+}
+
+// axes hold all points: logarithmic ones from a power of ten to another upwards, linear ones from 0.
+func (p lines) axes() (across, up axis) {
+	first := p.curves[0].points[0]
+	across = axis{first.x, first.x, p.logarithmic}
+	up = axis{first.y, first.y, p.logarithmic}
+	for _, each := range p.curves {
+		for _, at := range each.points {
+			across.lowest, across.highest = min(across.lowest, at.x), max(across.highest, at.x)
+			up.lowest, up.highest = min(up.lowest, at.y), max(up.highest, at.y)
+		}
+	}
+	if p.logarithmic {
+		up.lowest = math.Pow(10, math.Floor(math.Log10(up.lowest)))
+		up.highest = math.Pow(10, math.Ceil(math.Log10(up.highest)))
+	} else {
+		across.lowest, up.lowest = 0, 0
+		up.highest *= 1.1
+	}
+	return across, up
+}
+
+// spread returns where to write each line's name: at its end, but no two on top of each other, and between
+// top and bottom.
+func spread(ends []float64, top, bottom float64) []float64 {
+	order := make([]int, len(ends))
+	for i := range ends {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(ends[a], ends[b]) })
+	at := slices.Clone(ends)
+	free := top
+	for _, i := range order {
+		at[i] = max(at[i], free)
+		free = at[i] + nameRow
+	}
+	free = bottom
 	for _, i := range slices.Backward(order) {
-		at[i] = min(at[i], ceiling)
-		ceiling = at[i] - gap
+		at[i] = min(at[i], free)
+		free = at[i] - nameRow
 	}
 	return at
 }

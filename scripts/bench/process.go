@@ -14,15 +14,15 @@ import (
 	"time"
 )
 
-// A process is a peer's server on a port of its own on the loopback interface, in a folder that ends with it. It runs below a
-// shell that ends both when this program closes its standard input or is gone, however it went.
+// A process is a peer's server on a free loopback port, with a temporary folder. A shell above it ends the
+// server and removes the folder when this program closes the shell's standard input or ends in any way.
 type process struct {
 	address  string
 	shell    *exec.Cmd
 	lifeline io.Closer
 }
 
-// The shell outlives the signals that a service manager or a container sends to everybody at once: somebody has to clean up.
+// The shell ignores the signals that a service manager sends to all processes, because it has to clean up.
 const watch = `
 trap '' HUP INT TERM
 folder=$1
@@ -43,7 +43,7 @@ func startRedis(ctx context.Context) (*process, error) {
 	})
 }
 
-// startMemcached starts a memcached with more room than any scenario fills.
+// startMemcached starts a memcached with more memory than any scenario fills.
 func startMemcached(ctx context.Context) (*process, error) {
 	return startProcess(ctx, func(port, _ string) []string {
 		args := []string{
@@ -59,7 +59,7 @@ func startMemcached(ctx context.Context) (*process, error) {
 
 const loopback = "127.0.0.1"
 
-// startProcess starts a server on a free port, on another when somebody else took that meanwhile.
+// startProcess starts a server on a free port, and tries others if another program takes the port meanwhile.
 func startProcess(ctx context.Context, commandLine func(port, folder string) []string) (*process, error) {
 	var err error
 	for range 3 {
@@ -83,7 +83,7 @@ func startProcessOnce(ctx context.Context, commandLine func(port, folder string)
 	args := commandLine(port, folder)
 	p := &process{address: net.JoinHostPort(loopback, port)}
 	p.shell = exec.Command("/bin/sh", append([]string{"-c", watch, "bench-watch", folder}, args...)...)
-	// A session of its own, so that Ctrl-C in a terminal reaches this program alone, which then ends the server.
+	// The shell has its own session, so that Ctrl-C reaches this program alone, which then ends the server.
 	p.shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if p.lifeline, err = p.shell.StdinPipe(); err == nil {
 		err = p.shell.Start()
@@ -117,7 +117,7 @@ func (p *process) waitReady(ctx context.Context) error {
 	}
 }
 
-// meter counts the shell, which waits, and the server below it.
+// meter counts the shell and the server below it.
 func (p *process) meter() meter { return meter{pids: []int{p.shell.Process.Pid}} }
 
 func (p *process) close() {
@@ -125,7 +125,7 @@ func (p *process) close() {
 	_ = p.shell.Wait()
 }
 
-// serverVersion returns the version that a server program names.
+// serverVersion returns the version that a server program prints.
 func serverVersion(name, flag string) string {
 	out, err := exec.Command(name, flag).Output()
 	if err != nil {

@@ -14,14 +14,15 @@ import (
 	"strings"
 )
 
-// A Report is all that a run found out: the JSON on the last line, and what plots are drawn from.
+// A Report is the result of a run. The last line of the output holds it as JSON, and the plots are drawn from
+// it.
 type Report struct {
 	Mode      string              `json:"mode"`
 	Rounds    int                 `json:"rounds"`
 	Scenarios []string            `json:"scenarios"`
 	Machine   map[string]string   `json:"machine"`
 	Versions  map[string]string   `json:"versions"`
-	Settings  map[string]string   `json:"settings"` // of PostgreSQL, where they are not the defaults, and some that are
+	Settings  map[string]string   `json:"settings"` // of PostgreSQL, the changed ones and a few more
 	Ratios    map[string]float64  `json:"ratios"`
 	Races     map[string][]Result `json:"races"` // by scenario
 	Keepalive []Keepalive         `json:"keepalive,omitempty"`
@@ -77,10 +78,10 @@ func procField(path, name string) string {
 	return "unknown"
 }
 
-// A goal is what a ratio is to reach.
+// A goal is a bound that a ratio should reach.
 type goal struct {
 	key     string
-	least   bool // at least, else at most
+	least   bool // the bound is a minimum, else a maximum
 	bound   float64
 	meaning string
 }
@@ -93,7 +94,10 @@ var goals = []goal{
 	{"lookup1_p50_vs_select1", false, 1.15, "p50 of a lookup, one caller, to SELECT 1"},
 	{"insert_vs_unlogged", true, 3.0, "throughput of inserts, 64 callers, to an UNLOGGED table one by one"},
 	{"insert_vs_goredis", true, 1.0, "throughput of inserts, 64 callers, to go-redis SET EX"},
-	{"insert_cpu_vs_goredis", false, 1.0, "CPU of an insert, client and server, 64 callers, to go-redis SET EX"},
+	{
+		"insert_cpu_vs_goredis", false, 1.0,
+		"CPU of an insert, client and server, 64 callers, to go-redis SET EX",
+	},
 	{"insert1_vs_unlogged", false, 1.10, "p50 of an insert, one caller, to an UNLOGGED table"},
 	{"page_vs_web_advice", true, 5.0, "throughput of page views to the advice of the web"},
 	{"page_vs_scs_pgxstore", true, 3.0, "throughput of page views to scs pgxstore with an idle timeout"},
@@ -101,14 +105,17 @@ var goals = []goal{
 	{"keepalive_hot", true, 0.999, "share of keepalive updates that are HOT"},
 	{"keepalive_cpu_us", false, 10, "CPU microseconds of a keepalive, client and server"},
 	{"keepalive_wal_bytes", false, 300, "WAL bytes of a keepalive, full-page images included"},
-	{"reap_cpu_large_vs_small", false, 1.2, "CPU of a reap call on the largest table to that on the smallest"},
+	{
+		"reap_cpu_large_vs_small", false, 1.2,
+		"CPU of a reap call on the largest table to that on the smallest",
+	},
 	{"reap_lookup_p99_vs_idle", false, 1.3, "p99 of lookups while the loop reaps to idle"},
 	{"steady_size_vs_live", false, 1.7, "bytes of the table to those of its live rows, last third"},
 	{"steady_growth", false, 1.05, "size of the table in the last third to the middle third"},
 	{"touch_buffer_mib", false, 64, "MiB of pending touches"},
 }
 
-// met says whether a value reaches the goal.
+// met reports whether a value reaches the goal.
 func (g goal) met(value float64) bool {
 	if g.least {
 		return value >= g.bound
@@ -116,7 +123,7 @@ func (g goal) met(value float64) bool {
 	return value <= g.bound
 }
 
-// validate says what is wrong with a report: after its scenarios it must hold exactly their ratios, each a positive number.
+// validate checks that a report holds exactly the ratios of its scenarios, each a positive number.
 func (r *Report) validate() error {
 	var wanted []string
 	for _, each := range scenarios {
@@ -146,7 +153,7 @@ func (r *Report) writeJSON(w io.Writer) error {
 	return err
 }
 
-// lastJSON reads a report from the last line of what a run printed.
+// lastJSON reads a report from the last line of a run's output.
 func lastJSON(text []byte) (*Report, error) {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	r := &Report{}

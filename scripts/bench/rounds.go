@@ -13,43 +13,43 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// A contestant is one way of doing what a scenario is about.
+// A contestant is one way to answer a scenario's question.
 type contestant struct {
 	name string
 	cpu  meter
 
 	op     func(ctx context.Context, c *caller) error // one operation
-	finish func(ctx context.Context) error            // what is left to do at a turn's end; measured. May be nil.
-	reset  func(ctx context.Context) error            // makes the next turn's start the same as this one's. May be nil.
+	finish func(ctx context.Context) error            // the measured work at a turn's end; may be nil
+	reset  func(ctx context.Context) error            // makes all turns start alike; may be nil
 }
 
-// A caller is one of the goroutines that call a contestant at the same time.
+// A caller is one of the goroutines that call a contestant at once.
 type caller struct {
 	index int
 	of    int
 	rng   *rand.Rand
 }
 
-// A turn bounds what one contestant does in one round: by time, and by operations where ops is not 0.
+// A turn bounds one contestant's work in a round by time, and by operations if ops is not 0.
 type turn struct {
 	callers int
 	slice   time.Duration
 	ops     int
-	parts   int // that it is played in, one contestant's after another's; 0 is 1
+	parts   int // the parts that alternate with other contestants' parts; 0 means 1
 }
 
-// part is one part of the turn.
+// part returns one part of the turn.
 func (t turn) part() turn {
 	parts := max(t.parts, 1)
 	t.slice /= time.Duration(parts)
 	if t.ops > 0 {
-		t.ops = max(t.ops/parts, 1) // because 0 would be as many as there is time for
+		t.ops = max(t.ops/parts, 1) // because 0 means no bound
 	}
 	return t
 }
 
-// interleaved is the turn in as many parts as are good for a comparison: what disturbs a machine comes and goes within tenths
-// of a second, and one caller's latency feels it most. Below shortestPart the start and the end of a part would weigh too much.
+// interleaved splits the turn into parts, because a disturbance of the machine is short and one caller's
+// latency feels it most. A part is no shorter than shortestPart, or its start and end would weigh too much.
 func (t turn) interleaved() turn {
 	const shortestPart = 25 * time.Millisecond
 	t.parts = 8
@@ -60,20 +60,20 @@ func (t turn) interleaved() turn {
 	return t
 }
 
-// A Sample is what one turn measured.
+// A Sample is the measurement of one turn.
 type Sample struct {
 	Ops       int64   `json:"ops"`
 	OpsPerS   float64 `json:"ops_per_s"`
 	P50       float64 `json:"p50_us"`
 	P99       float64 `json:"p99_us"`
-	ClientCPU float64 `json:"client_cpu_us"` // an operation
-	ServerCPU float64 `json:"server_cpu_us"` // an operation
+	ClientCPU float64 `json:"client_cpu_us"` // of an operation
+	ServerCPU float64 `json:"server_cpu_us"` // of an operation
 }
 
-// CPU is what an operation costs, client and server together, in microseconds.
+// CPU is an operation's cost for client and server in microseconds.
 func (s Sample) CPU() float64 { return s.ClientCPU + s.ServerCPU }
 
-// A Result is one contestant's turns, one a round.
+// A Result is one contestant's turns, one for each round.
 type Result struct {
 	Contestant string   `json:"contestant"`
 	Callers    int      `json:"callers"`
@@ -81,11 +81,14 @@ type Result struct {
 	Rounds     []Sample `json:"rounds"`
 }
 
-// race lets the contestants take turns after one short turn each that is not counted: connections are then open and plans
-// cached. Within a round they take turns part by part, A B C A B C, so that a disturbance meets them all.
+// race lets the contestants take turns. A short turn before each counts for nothing, because it opens
+// connections and caches plans. Within a round the contestants alternate part by part, so that a disturbance
+// meets all of them.
 //
-// It ends after a round when late says so.
-func race(ctx context.Context, rounds int, late func() bool, t turn, contestants []contestant) ([]Result, error) {
+// race ends early after a round if late returns true.
+func race(
+	ctx context.Context, rounds int, late func() bool, t turn, contestants []contestant,
+) ([]Result, error) {
 	results := make([]Result, len(contestants))
 	tallies := make([]*tally, len(contestants))
 	for i, each := range contestants {
@@ -123,7 +126,7 @@ func race(ctx context.Context, rounds int, late func() bool, t turn, contestants
 	return results, nil
 }
 
-// run is one contestant's turn, in one part.
+// run plays one contestant's turn in one part.
 func run(ctx context.Context, c contestant, t turn) (Sample, error) {
 	alone := newTally()
 	if err := alone.play(ctx, c, t); err != nil {
@@ -140,10 +143,10 @@ type tally struct {
 
 func newTally() *tally { return &tally{latencies: newHistogram()} }
 
-// play is one part of a turn.
+// play plays one part of a turn.
 func (t *tally) play(ctx context.Context, c contestant, part turn) error {
 	histograms := histogramsFor(part.callers)
-	runtime.GC() // no contestant pays for another's garbage
+	runtime.GC() // because no contestant should pay for another's garbage
 	if err := t.measure(c, func() error { return call(ctx, c.op, part, histograms) }); err != nil {
 		return fmt.Errorf("%s, %d callers: %w", c.name, part.callers, err)
 	}
@@ -153,7 +156,7 @@ func (t *tally) play(ctx context.Context, c contestant, part turn) error {
 	return nil
 }
 
-// end is what follows the last part. It returns what the turn measured, and leaves the tally empty for the next.
+// end finishes a turn, returns its measurement, and empties the tally.
 func (t *tally) end(ctx context.Context, c contestant) (Sample, error) {
 	if c.finish != nil {
 		if err := t.measure(c, func() error { return c.finish(ctx) }); err != nil {
@@ -180,13 +183,13 @@ func (t *tally) end(ctx context.Context, c contestant) (Sample, error) {
 	return sample, nil
 }
 
-// measure adds the time and the CPU time that something takes.
+// measure adds the time and the CPU time of a function.
 func (t *tally) measure(c contestant, something func() error) error {
 	serverBefore, err := c.cpu.used()
 	if err != nil {
 		return err
 	}
-	clientBefore, err := clientUsed() // last, because looking at the servers takes time too
+	clientBefore, err := clientUsed() // last, because reading the servers' time takes time too
 	if err != nil {
 		return err
 	}
@@ -208,8 +211,12 @@ func (t *tally) measure(c contestant, something func() error) error {
 	return nil
 }
 
-// call runs an operation from all callers at once until the part is over, and records each caller's latencies.
-func call(ctx context.Context, op func(context.Context, *caller) error, part turn, latencies []*hdrhistogram.Histogram) error {
+// call runs an operation from all callers at once until the part is over, and records each caller's
+// latencies.
+func call(
+	ctx context.Context, op func(context.Context, *caller) error, part turn,
+	latencies []*hdrhistogram.Histogram,
+) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var done atomic.Int64
@@ -236,7 +243,7 @@ func call(ctx context.Context, op func(context.Context, *caller) error, part tur
 	return context.Cause(ctx)
 }
 
-// Latencies are kept in tenths of a microsecond up to a minute, to three digits.
+// newHistogram keeps latencies in tenths of a microsecond up to a minute, to three digits.
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, 600_000_000, 3) }
 
 func record(h *hdrhistogram.Histogram, latency time.Duration) {
@@ -247,7 +254,7 @@ func microseconds(h *hdrhistogram.Histogram, percentile float64) float64 {
 	return float64(h.ValueAtPercentile(percentile)) / 10
 }
 
-// histograms are used again by the next part: at 256 callers they are too large to be another contestant's garbage.
+// histograms serve every part, because at 256 callers they would be too much garbage.
 var histograms []*hdrhistogram.Histogram
 
 func histogramsFor(callers int) []*hdrhistogram.Histogram {
@@ -292,7 +299,7 @@ func median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// ratio is the median over the rounds of what one contestant measured to what another did in the same round.
+// ratio returns the median over the rounds of one contestant's figure divided by another's in the same round.
 func ratio(a, b Result, pick func(Sample) float64) float64 {
 	var ratios []float64
 	for i := range min(len(a.Rounds), len(b.Rounds)) {

@@ -15,33 +15,45 @@ type bench struct {
 	servers  *servers
 	report   *Report
 	progress io.Writer
-	due      time.Time // when a quick run should be through with the scenario under way; zero: whenever it is
+	due      time.Time // when a quick run should finish the current scenario; zero means never
 }
 
 // A scenario is one question.
 type scenario struct {
 	name   string
-	share  time.Duration // of the time that a quick run has
-	ratios []string      // what it adds to the report
+	share  time.Duration // its time in a quick run
+	ratios []string      // the ratios that it adds to the report
 	run    func(*bench, context.Context) error
 }
 
-// scenarios in the order in which they are run and printed.
+// scenarios are in the order of running and printing.
 var scenarios = []scenario{
 	{"insert-latency", 2500 * time.Millisecond, []string{"insert1_vs_unlogged"}, (*bench).insertLatency},
-	{"insert", 3 * time.Second, []string{"insert_vs_unlogged", "insert_vs_goredis", "insert_cpu_vs_goredis"}, (*bench).insert},
+	{
+		"insert", 3 * time.Second,
+		[]string{"insert_vs_unlogged", "insert_vs_goredis", "insert_cpu_vs_goredis"},
+		(*bench).insert,
+	},
 	{"lookup", 8 * time.Second, []string{
 		"lookup_vs_rueidis", "lookup_cpu_vs_rueidis", "lookup_vs_goredis", "lookup_vs_scs_pgxstore",
 		"lookup1_p50_vs_select1", "touch_buffer_mib",
 	}, (*bench).lookup},
-	{"page-load", 4 * time.Second, []string{"page_vs_web_advice", "page_vs_scs_pgxstore", "page_vs_goredis"}, (*bench).pageLoad},
-	{"keepalive", 5 * time.Second, []string{"keepalive_hot", "keepalive_cpu_us", "keepalive_wal_bytes"}, (*bench).keepalive},
+	{
+		"page-load", 4 * time.Second,
+		[]string{"page_vs_web_advice", "page_vs_scs_pgxstore", "page_vs_goredis"},
+		(*bench).pageLoad,
+	},
+	{
+		"keepalive", 5 * time.Second,
+		[]string{"keepalive_hot", "keepalive_cpu_us", "keepalive_wal_bytes"},
+		(*bench).keepalive,
+	},
 	{"reap", 9 * time.Second, []string{"reap_cpu_large_vs_small", "reap_lookup_p99_vs_idle"}, (*bench).reap},
 	{"steady", 4 * time.Second, []string{"steady_size_vs_live", "steady_growth"}, (*bench).steadyChurn},
 	{"payload", 2 * time.Second, nil, (*bench).payloads},
 }
 
-// chooseScenarios returns those named, all when none is, in the order of the list.
+// chooseScenarios returns the named scenarios in the order of the list, and all of them without a name.
 func chooseScenarios(names []string) ([]scenario, error) {
 	var chosen []scenario
 	for _, each := range scenarios {
@@ -65,15 +77,17 @@ func scenarioNames() []string {
 	return names
 }
 
-// late says that a quick run has no time for more than it has already measured: on a slow machine it makes do with fewer rounds.
+// late reports whether a quick run has no time for another round, as on a slow machine.
 func (b *bench) late() bool { return !b.due.IsZero() && time.Now().After(b.due) }
 
 func (b *bench) say(format string, args ...any) {
 	fmt.Fprintf(b.progress, "bench: "+format+"\n", args...)
 }
 
-// race runs a race, its turns interleaved, and adds it to the report.
-func (b *bench) race(ctx context.Context, scenario string, t turn, contestants []contestant) ([]Result, error) {
+// race runs a race with interleaved turns and adds it to the report.
+func (b *bench) race(
+	ctx context.Context, scenario string, t turn, contestants []contestant,
+) ([]Result, error) {
 	b.say("%s: %d contestants, %d callers", scenario, len(contestants), t.callers)
 	results, err := race(ctx, b.rounds, b.late, t.interleaved(), contestants)
 	if err != nil {
@@ -93,7 +107,7 @@ func byName(results []Result, name string) Result {
 	return Result{}
 }
 
-// closeAll closes peers, last first.
+// closeAll closes peers, the last one first.
 func closeAll[P peer](peers []P) {
 	for _, each := range slices.Backward(peers) {
 		each.close()

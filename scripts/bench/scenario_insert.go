@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// ratioCallers is the number of callers at which throughput is compared.
+// ratioCallers is the number of callers for ratios of throughput.
 const ratioCallers = 64
 
 // openPeers opens every peer on one database, ours first.
@@ -25,7 +25,8 @@ func (b *bench) openPeers(ctx context.Context, d *database) (peers []peer, err e
 	if err != nil {
 		return peers, err
 	}
-	peers = append(peers, rueidis, openGoRedis(b.servers.redis, callers), openMemcached(b.servers.memcached, callers))
+	peers = append(peers, rueidis, openGoRedis(b.servers.redis, callers),
+		openMemcached(b.servers.memcached, callers))
 	unlogged, err := openPlain(ctx, d)
 	if err != nil {
 		return peers, err
@@ -37,7 +38,7 @@ func (b *bench) openPeers(ctx context.Context, d *database) (peers []peer, err e
 	return append(peers, unlogged, pgx, postgres), nil
 }
 
-// insert is how many new sessions a second many callers get.
+// insert measures how many new sessions a second many callers get.
 func (b *bench) insert(ctx context.Context) error {
 	d, err := b.servers.database(ctx, "insert")
 	if err != nil {
@@ -51,7 +52,8 @@ func (b *bench) insert(ctx context.Context) error {
 	defer closeAll(peers)
 	var contestants []contestant
 	for _, each := range peers {
-		contestants = append(contestants, contestant{name: each.name(), cpu: each.cpu(), op: insertOp(each), reset: each.clear})
+		contestants = append(contestants,
+			contestant{name: each.name(), cpu: each.cpu(), op: insertOp(each), reset: each.clear})
 	}
 	for _, callers := range b.insertCallers {
 		results, err := b.race(ctx, "insert", turn{callers: callers, slice: b.slice}, contestants)
@@ -60,7 +62,8 @@ func (b *bench) insert(ctx context.Context) error {
 		}
 		if callers == ratioCallers {
 			ours := byName(results, "sessionsql")
-			b.report.Ratios["insert_vs_unlogged"] = ratio(ours, byName(results, "database/sql, UNLOGGED"), throughput)
+			b.report.Ratios["insert_vs_unlogged"] = ratio(ours, byName(results, "database/sql, UNLOGGED"),
+				throughput)
 			b.report.Ratios["insert_vs_goredis"] = ratio(ours, byName(results, "go-redis"), throughput)
 			b.report.Ratios["insert_cpu_vs_goredis"] = ratio(ours, byName(results, "go-redis"), cpu)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// insertLatency is one caller who inserts row after row: what the ways to make a commit cheap are worth.
+// insertLatency measures one caller's inserts under each way to make a commit cheap.
 func (b *bench) insertLatency(ctx context.Context) error {
 	d, err := b.servers.database(ctx, "insert_latency")
 	if err != nil {
@@ -35,7 +35,8 @@ func (b *bench) insertLatency(ctx context.Context) error {
 	}
 	defer store.close()
 
-	const insertLogged = "INSERT INTO logged_session (expires_at, payload) VALUES (now() + interval '30 minutes', $1) RETURNING id"
+	const insertLogged = `INSERT INTO logged_session (expires_at, payload)
+		VALUES (now() + interval '30 minutes', $1) RETURNING id`
 	var id int64
 	logged := func(ctx context.Context, _ *caller) error {
 		return d.pool.QueryRowContext(ctx, insertLogged, payload).Scan(&id)
@@ -45,7 +46,7 @@ func (b *bench) insertLatency(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer func() { _ = tx.Rollback() }() // after Commit this does nothing
+		defer func() { _ = tx.Rollback() }() // it does nothing after Commit
 		if _, err := tx.ExecContext(ctx, "SET LOCAL synchronous_commit = off"); err != nil {
 			return err
 		}
@@ -63,7 +64,10 @@ func (b *bench) insertLatency(ctx context.Context) error {
 		[]contestant{
 			{name: "UNLOGGED", cpu: postgres, op: insertOp(unlogged), reset: unlogged.clear},
 			{name: "logged", cpu: postgres, op: logged, reset: clearLogged},
-			{name: "logged, SET LOCAL synchronous_commit = off", cpu: postgres, op: asynchronous, reset: clearLogged},
+			{
+				name: "logged, SET LOCAL synchronous_commit = off", cpu: postgres, op: asynchronous,
+				reset: clearLogged,
+			},
 			{name: "sessionsql.insert()", cpu: postgres, op: insertByFunction(d.pool), reset: store.clear},
 			{name: ourName, cpu: postgres, op: insertOp(store), reset: store.clear},
 		})
@@ -74,7 +78,7 @@ func (b *bench) insertLatency(ctx context.Context) error {
 	return nil
 }
 
-// insertByFunction calls the function that Store.Insert calls, on a bare pool.
+// insertByFunction calls the function behind Store.Insert on a bare pool.
 func insertByFunction(pool *sql.DB) func(context.Context, *caller) error {
 	queries := db.New()
 	return func(ctx context.Context, _ *caller) error {

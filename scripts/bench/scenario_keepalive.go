@@ -13,29 +13,28 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// A Keepalive is what moving the expiry of sessions costs one way.
+// A Keepalive is the cost of one way to extend sessions.
 type Keepalive struct {
 	Contestant string  `json:"contestant"`
 	Rows       int     `json:"rows"`           // rows written
-	CPU        float64 `json:"cpu_us"`         // a row: client and server, median over the chunks
-	Time       float64 `json:"time_us"`        // a row, median over the chunks
+	CPU        float64 `json:"cpu_us"`         // a row, client and server; the median over the chunks
+	Time       float64 `json:"time_us"`        // a row; the median over the chunks
 	WAL        float64 `json:"wal_bytes"`      // a row, over all passes
-	FirstPass  float64 `json:"wal_first_pass"` // a row, where it pays for the full-page image of each page; 0: not measured
-	LastPass   float64 `json:"wal_last_pass"`  // a row, where each page has had its image; 0: not measured
-	HOT        float64 `json:"hot"`            // share of updates
+	FirstPass  float64 `json:"wal_first_pass"` // a row, full-page images included; 0 if not measured
+	LastPass   float64 `json:"wal_last_pass"`  // a row, after each page had its image; 0 if not measured
+	HOT        float64 `json:"hot"`            // share of the updates
 }
 
-// keepalive touches every row of a table several times between two checkpoints, as an application does: pass after pass over all
-// rows, all of them due, in chunks of random ids. The full-page images that the first write to each page after a
-// checkpoint costs are all in the first pass. Beside it, in turns, the same on a table with a btree on expires_at, and
-// after them one UPDATE a request.
+// keepalive touches all rows several times between two checkpoints, in chunks of random ids that are all due.
+// The first pass pays for the full-page images that follow a checkpoint. A table with a btree on expires_at
+// takes turns with ours, and one UPDATE for each request follows.
 func (b *bench) keepalive(ctx context.Context) (err error) {
 	d, err := b.servers.database(ctx, "keepalive")
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	// Longer than the scenario takes, and more than it writes: a checkpoint in between would have every image written again.
+	// No checkpoint may come in between, because the server would then write every image again.
 	undo, err := d.alterSystem(ctx, map[string]string{"checkpoint_timeout": "1h", "max_wal_size": "64GB"})
 	if err != nil {
 		return err
@@ -46,15 +45,17 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 		return err
 	}
 	if err := d.exec(ctx,
-		// Vacuumed between the passes instead: autovacuum would have its WAL counted with whatever chunk it runs beside.
-		"CREATE TABLE indexed_session (LIKE sessionsql.session INCLUDING ALL) WITH (fillfactor = 70, autovacuum_enabled = off)",
+		// The scenario vacuums between the passes instead, because autovacuum's WAL would count with some
+		// chunk.
+		`CREATE TABLE indexed_session (LIKE sessionsql.session INCLUDING ALL)
+			WITH (fillfactor = 70, autovacuum_enabled = off)`,
 		"INSERT INTO indexed_session OVERRIDING SYSTEM VALUE SELECT * FROM sessionsql.session",
 		"CREATE INDEX ON indexed_session (expires_at)",
 		"VACUUM (ANALYZE) indexed_session",
 		"CHECKPOINT"); err != nil {
 		return err
 	}
-	conn, err := d.pool.Conn(ctx) // one connection, whose statistics can be asked for at once
+	conn, err := d.pool.Conn(ctx) // the statistics of one connection are available at once
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,9 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 	queries := db.New()
 	ours := &toucher{
 		bench: b, conn: conn, table: "sessionsql.session", name: "touch_batch",
-		touch: func(ctx context.Context, ids pgtext.IDs) (int64, error) { return queries.TouchBatch(ctx, conn, ids) },
+		touch: func(ctx context.Context, ids pgtext.IDs) (int64, error) {
+			return queries.TouchBatch(ctx, conn, ids)
+		},
 	}
 	indexed := &toucher{
 		bench: b, conn: conn, table: "indexed_session", name: "btree on expires_at",
@@ -88,7 +91,8 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 				return fmt.Errorf("keepalive: %w", err)
 			}
 			if b.late() {
-				touchers = touchers[:1] // ours goes on, because its WAL is the mean over all passes, however slow the machine
+				// Ours goes on, because its WAL is the mean over all passes.
+				touchers = touchers[:1]
 			}
 		}
 		b.say("keepalive: pass %d of %d, in chunks of %d", number+1, b.keepalivePasses, b.keepaliveChunk)
@@ -105,7 +109,8 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 		between = "a checkpoint came, after which pages had their images again,"
 	}
 	b.report.Notes = append(b.report.Notes, fmt.Sprintf(
-		"keepalive: %s between its %d passes, for which checkpoint_timeout and max_wal_size were raised", between, b.keepalivePasses))
+		"keepalive: %s between its %d passes, for which checkpoint_timeout and max_wal_size were raised",
+		between, b.keepalivePasses))
 	batch := ours.result()
 	single, err := b.updatePerRequest(ctx, d, conn)
 	if err != nil {
@@ -118,14 +123,15 @@ func (b *bench) keepalive(ctx context.Context) (err error) {
 	return nil
 }
 
-// lastCheckpoint returns the position in the WAL where the last checkpoint began.
+// lastCheckpoint returns the WAL position where the last checkpoint began.
 func lastCheckpoint(ctx context.Context, conn *sql.Conn) (position string, err error) {
 	err = conn.QueryRowContext(ctx, "SELECT redo_lsn::text FROM pg_control_checkpoint()").Scan(&position)
 	return position, err
 }
 
-// ageSessions makes all sessions due again. Not measured: each page has had its image by then, so that the next pass is spared
-// nothing. In chunks as well: one statement over all rows finds no room on their pages, and would spread the table out.
+// ageSessions makes all sessions due again without measuring, because each page has had its image by then. It
+// works in chunks too, because one statement over all rows would find no room on their pages and spread the
+// table out.
 func (b *bench) ageSessions(ctx context.Context, d *database) error {
 	for chunk := range slices.Chunk(randomIDs(b.keepaliveRows), b.keepaliveChunk) {
 		_, err := d.pool.ExecContext(ctx,
@@ -152,7 +158,7 @@ func (b *bench) keepalivePass(ctx context.Context, touchers []*toucher) error {
 	return nil
 }
 
-// A toucher touches one table chunk by chunk and adds up what that took.
+// A toucher touches one table in chunks and adds up the cost.
 type toucher struct {
 	*bench
 	conn  *sql.Conn
@@ -160,11 +166,11 @@ type toucher struct {
 	name  string
 	touch func(context.Context, pgtext.IDs) (int64, error)
 
-	cpu, time []float64 // a row, of each chunk
+	cpu, time []float64 // for a row, by chunk
 	passes    []passCost
 }
 
-// A passCost is what a pass has taken so far.
+// A passCost is the cost of a pass so far.
 type passCost struct {
 	rows  int
 	spent tableCost
@@ -225,8 +231,8 @@ func (t *toucher) result() Keepalive {
 	return result
 }
 
-// updatePerRequest is one UPDATE, with its own commit, at every request. There is no checkpoint before it: it writes to pages that
-// have had their image, as in the last pass, because it touches too few rows to spread the images over.
+// updatePerRequest runs one UPDATE with its own commit for each request. No checkpoint precedes it, because
+// it touches too few rows to spread the images over.
 func (b *bench) updatePerRequest(ctx context.Context, d *database, conn *sql.Conn) (Keepalive, error) {
 	update := contestant{
 		name: "UPDATE at every request",
@@ -266,7 +272,8 @@ func (b *bench) updatePerRequest(ctx context.Context, d *database, conn *sql.Con
 	}, nil
 }
 
-// reportStatistics makes all idle connections of a pool report what they did, which they would do in their own time.
+// reportStatistics makes all idle connections of a pool report their statistics, which they would otherwise
+// do later.
 func reportStatistics(ctx context.Context, pool *sql.DB) error {
 	var conns []*sql.Conn
 	defer func() {
@@ -287,7 +294,7 @@ func reportStatistics(ctx context.Context, pool *sql.DB) error {
 	return nil
 }
 
-// A tableCost is what has been spent on a table so far.
+// A tableCost is the cost on a table so far.
 type tableCost struct {
 	cpu          time.Duration
 	wal          float64 // bytes
@@ -308,7 +315,8 @@ func readTableCost(ctx context.Context, conn *sql.Conn, table string, m meter) (
 		return cost, err
 	}
 	err := conn.QueryRowContext(ctx, `
-		SELECT pg_current_wal_insert_lsn() - '0/0', pg_stat_get_tuples_updated($1::regclass), pg_stat_get_tuples_hot_updated($1::regclass)`,
+		SELECT pg_current_wal_insert_lsn() - '0/0', pg_stat_get_tuples_updated($1::regclass),
+			pg_stat_get_tuples_hot_updated($1::regclass)`,
 		table).Scan(&cost.wal, &cost.updates, &cost.hot)
 	if err != nil {
 		return cost, err

@@ -6,7 +6,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// lookup is how many sessions a second many callers read, each a random one of the live ones.
+// lookup measures how many random live sessions a second many callers read.
 func (b *bench) lookup(ctx context.Context) error {
 	mib, err := touchBufferMiB(ctx, b.pendingTouches)
 	if err != nil {
@@ -32,9 +32,11 @@ func (b *bench) lookup(ctx context.Context) error {
 		if err := each.seed(ctx, b.lookupRows); err != nil {
 			return err
 		}
-		contestants = append(contestants, contestant{name: each.name(), cpu: each.cpu(), op: b.lookupOp(each)})
+		contestants = append(contestants,
+			contestant{name: each.name(), cpu: each.cpu(), op: b.lookupOp(each)})
 	}
-	// Keeping alive is measured by page-load and keepalive; here the buffer only starts each turn empty.
+	// page-load and keepalive measure the touches. Here the buffer only has to be empty at the start of each
+	// turn.
 	contestants[0].reset = peers[0].(*ours).store.Flush
 
 	const selectOne = "SELECT 1"
@@ -55,7 +57,8 @@ func (b *bench) lookup(ctx context.Context) error {
 			b.report.Ratios["lookup_vs_rueidis"] = ratio(ours, byName(results, "rueidis"), throughput)
 			b.report.Ratios["lookup_cpu_vs_rueidis"] = ratio(ours, byName(results, "rueidis"), cpu)
 			b.report.Ratios["lookup_vs_goredis"] = ratio(ours, byName(results, "go-redis"), throughput)
-			b.report.Ratios["lookup_vs_scs_pgxstore"] = ratio(ours, byName(results, "scs pgxstore"), throughput)
+			b.report.Ratios["lookup_vs_scs_pgxstore"] = ratio(ours, byName(results, "scs pgxstore"),
+				throughput)
 		}
 	}
 	return clearRedis(ctx, peers)
@@ -65,7 +68,7 @@ func (b *bench) lookupOp(p peer) func(context.Context, *caller) error {
 	return func(ctx context.Context, c *caller) error { return p.lookup(ctx, c.rng.IntN(b.lookupRows)) }
 }
 
-// selectOneOp is the cheapest round trip there is on a pool of the kind that Store opens.
+// selectOneOp makes the cheapest round trip on a pool like the Store's.
 func selectOneOp(d *database) func(context.Context, *caller) error {
 	return func(ctx context.Context, _ *caller) error {
 		var one int
@@ -73,7 +76,7 @@ func selectOneOp(d *database) func(context.Context, *caller) error {
 	}
 }
 
-// clearRedis takes a scenario's keys out of the servers that outlive its database.
+// clearRedis removes a scenario's keys from the servers that outlive its database.
 func clearRedis[P peer](ctx context.Context, peers []P) error {
 	for _, each := range peers {
 		switch p := peer(each).(type) {
@@ -86,5 +89,5 @@ func clearRedis[P peer](ctx context.Context, peers []P) error {
 	return nil
 }
 
-// quiet is a Store whose loops do not run.
+// quiet turns a Store's loops off.
 var quiet = &sessionsql.Options{FlushInterval: -1, ReapInterval: -1}

@@ -2,17 +2,17 @@ package main
 
 import "context"
 
-// pageLoad is what one page view costs from end to end: the session is read and kept alive, one view in 20 writes the payload,
-// one in 200 logs in or out.
+// pageLoad measures whole page views, each of which reads the session and keeps it alive. Some write the
+// payload, and a few log in or out.
 func (b *bench) pageLoad(ctx context.Context) error {
 	d, err := b.servers.database(ctx, "page_load")
 	if err != nil {
 		return err
 	}
 	defer d.close()
-	// What was looked up is kept alive at the end of each turn, measured. Not in the background, where it would fall into another
-	// contestant's turn. In a full run turns are as long as the flush interval of a Store; in shorter ones keepalive costs more
-	// than in use, because a session that is looked up in several of them is sent in each.
+	// Each turn ends with a measured flush, because a flush in the background would fall into another
+	// contestant's turn. In a full run a turn is as long as a Store's flush interval. In a shorter turn
+	// keepalive costs more than in use, because each turn sends a session again.
 	store, err := openOurs(ctx, d, quiet)
 	if err != nil {
 		return err
@@ -23,7 +23,7 @@ func (b *bench) pageLoad(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pgx, _, err := openSCS(ctx, d) // postgresstore sends the same statements, a little slower
+	pgx, _, err := openSCS(ctx, d) // postgresstore sends the same statements and is slower
 	if err != nil {
 		return err
 	}
@@ -35,7 +35,8 @@ func (b *bench) pageLoad(ctx context.Context) error {
 			return err
 		}
 	}
-	// From here on each page's first write costs a full-page image, which the UNLOGGED table and Redis are spared.
+	// From here on each page's first write costs a full-page image, except in Redis and on the UNLOGGED
+	// table.
 	if err := d.exec(ctx, "CHECKPOINT"); err != nil {
 		return err
 	}

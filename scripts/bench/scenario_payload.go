@@ -15,17 +15,17 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A Payload is what payloads of one size and kind cost under one compression.
+// A Payload is the cost of payloads of one size and kind under one compression.
 type Payload struct {
 	Compression string  `json:"compression"`
 	Kind        string  `json:"kind"` // "json" or "incompressible"
 	Size        int     `json:"size"`
-	Insert      Sample  `json:"insert"` // medians
+	Insert      Sample  `json:"insert"` // the median
 	Lookup      Sample  `json:"lookup"`
-	Bytes       float64 `json:"bytes"` // a row, TOAST and free space included
+	Bytes       float64 `json:"bytes"` // for a row, TOAST and free space included
 }
 
-// payloadCallers is enough to keep batches full.
+// payloadCallers keep batches full.
 const payloadCallers = 16
 
 // payloads compares the server's default compression of long values with lz4.
@@ -61,7 +61,7 @@ func (b *bench) payloads(ctx context.Context) error {
 	return nil
 }
 
-// A payloadTable is the session table of a database of its own, under one compression.
+// A payloadTable is the session table of its own database, under one compression.
 type payloadTable struct {
 	compression string
 	db          *database
@@ -71,7 +71,7 @@ type payloadTable struct {
 	tokens []sessionsql.Token
 }
 
-// openPayloadTable returns nil where the server does not know the compression.
+// openPayloadTable returns nil if the server does not know the compression.
 func (b *bench) openPayloadTable(ctx context.Context, compression string) (*payloadTable, error) {
 	d, err := b.servers.database(ctx, "payload_"+compression)
 	if err != nil {
@@ -94,7 +94,9 @@ func (b *bench) openPayloadTable(ctx context.Context, compression string) (*payl
 	return nil, err
 }
 
-func (b *bench) racePayload(ctx context.Context, tables []*payloadTable, kind string, size int) ([]Payload, error) {
+func (b *bench) racePayload(
+	ctx context.Context, tables []*payloadTable, kind string, size int,
+) ([]Payload, error) {
 	samples := payloadSamples(kind, size)
 	var inserts, lookups []contestant
 	for _, table := range tables {
@@ -132,9 +134,13 @@ func (b *bench) racePayload(ctx context.Context, tables []*payloadTable, kind st
 	}
 	var results []Payload
 	for i, table := range tables {
-		result := Payload{Compression: table.compression, Kind: kind, Size: size, Insert: inserted[i].Median, Lookup: looked[i].Median}
+		result := Payload{
+			Compression: table.compression, Kind: kind, Size: size,
+			Insert: inserted[i].Median, Lookup: looked[i].Median,
+		}
 		err := table.db.pool.QueryRowContext(ctx, `
-			SELECT pg_table_size('sessionsql.session')::float8 / count(*) FROM sessionsql.session`).Scan(&result.Bytes)
+			SELECT pg_table_size('sessionsql.session')::float8 / count(*)
+			FROM sessionsql.session`).Scan(&result.Bytes)
 		if err != nil {
 			return nil, err
 		}
@@ -156,19 +162,21 @@ func payloadSamples(kind string, size int) []string {
 	return samples
 }
 
-// jsonSample is what a shop keeps in a session: keys that repeat, values that differ.
+// jsonSample returns a shop's session, in which keys repeat and values differ.
 func jsonSample(size int) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, `{"user_id": %d, "csrf": %q, "locale": "en-GB", "cart": [`, mathrand.IntN(1e9), randomText(22))
+	fmt.Fprintf(&text, `{"user_id": %d, "csrf": %q, "locale": "en-GB", "cart": [`,
+		mathrand.IntN(1e9), randomText(22))
 	for text.Len() < size {
-		fmt.Fprintf(&text, `{"sku": "A-%06d", "quantity": %d, "price": "%d.%02d EUR", "added_at": "2026-03-%02dT%02d:%02d:00Z"}, `,
+		fmt.Fprintf(&text, `{"sku": "A-%06d", "quantity": %d, "price": "%d.%02d EUR", `+
+			`"added_at": "2026-03-%02dT%02d:%02d:00Z"}, `,
 			mathrand.IntN(1e6), 1+mathrand.IntN(5), mathrand.IntN(200), mathrand.IntN(100),
 			1+mathrand.IntN(28), mathrand.IntN(24), mathrand.IntN(60))
 	}
 	return text.String()[:size]
 }
 
-// randomText is what no compression makes shorter.
+// randomText returns text that no compression shortens.
 func randomText(size int) string {
 	raw := make([]byte, size)
 	_, _ = rand.Read(raw)

@@ -9,19 +9,19 @@ import (
 	"github.com/sessionsql/postgres/db"
 )
 
-// A Reap is what one call of one way of reaping costs on a table of one size.
+// A Reap is the cost of one call of one way of reaping on a table of one size.
 type Reap struct {
 	Contestant string  `json:"contestant"`
-	Rows       int     `json:"rows"`    // of the table
-	Expired    int     `json:"expired"` // of those
-	Reaped     float64 `json:"reaped"`  // rows a call
-	Pages      float64 `json:"pages"`   // times a call that a page of the table was read, or read again to write it
-	CPU        float64 `json:"cpu_us"`  // a call, server only; median over the rounds
-	Time       float64 `json:"time_us"` // a call, median over the rounds
+	Rows       int     `json:"rows"`    // rows of the table
+	Expired    int     `json:"expired"` // expired rows among them
+	Reaped     float64 `json:"reaped"`  // rows reaped by a call
+	Pages      float64 `json:"pages"`   // page reads a call, those before a write included
+	CPU        float64 `json:"cpu_us"`  // a call, server only; the median over the rounds
+	Time       float64 `json:"time_us"` // a call; the median over the rounds
 }
 
 const (
-	expiredShare = 20 // one row in so many is expired, evenly over the table
+	expiredShare = 20 // one row in this many has expired, evenly over the table
 
 	limitedName   = "DELETE ... LIMIT 1000"
 	limitedDelete = `
@@ -31,7 +31,7 @@ const (
 	unboundedDelete = "DELETE FROM sessionsql.session WHERE expires_at <= now()"
 )
 
-// reap is what deleting expired rows costs as the table grows, and what lookups beside it notice.
+// reap measures the cost of deleting expired rows as the table grows, and its effect on lookups.
 func (b *bench) reap(ctx context.Context) error {
 	if err := b.reapCost(ctx); err != nil {
 		return fmt.Errorf("reap: %w", err)
@@ -42,8 +42,8 @@ func (b *bench) reap(ctx context.Context) error {
 	return nil
 }
 
-// reapCost runs every way of reaping on tables of every size, in turns: first with one row in twenty expired, then with none.
-// Each turn is a transaction that is rolled back, so that all turns meet the same table.
+// reapCost runs every way of reaping on tables of every size, first with expired rows and then without any.
+// Each turn is a transaction that rolls back, so that all turns meet the same table.
 func (b *bench) reapCost(ctx context.Context) error {
 	var tables []*reapTable
 	defer func() {
@@ -84,7 +84,7 @@ func (b *bench) reapCost(ctx context.Context) error {
 	return err
 }
 
-// reapRounds adds the medians to the report, and returns the rounds of ours on each table.
+// reapRounds adds the medians to the report, and returns our rounds on each table.
 func (b *bench) reapRounds(ctx context.Context, tables []*reapTable) (ours [][]Reap, err error) {
 	reaper := db.New()
 	ways := []reapWay{
@@ -99,7 +99,7 @@ func (b *bench) reapRounds(ctx context.Context, tables []*reapTable) (ours [][]R
 	for i := range ways {
 		measured[i] = make([][]Reap, len(tables))
 	}
-	for round := range b.rounds + 1 { // the first warms up
+	for round := range b.rounds + 1 { // the first one warms up
 		if round > 1 && b.late() {
 			break
 		}
@@ -127,7 +127,7 @@ func (b *bench) reapRounds(ctx context.Context, tables []*reapTable) (ours [][]R
 	return measured[0], nil
 }
 
-// A reapTable is the session table of a database of its own.
+// A reapTable is the session table of its own database.
 type reapTable struct {
 	db      *database
 	rows    int
@@ -139,7 +139,8 @@ func (b *bench) loadReapTable(ctx context.Context, rows int) (*reapTable, error)
 	if err != nil {
 		return nil, err
 	}
-	expiry := fmt.Sprintf("now() + CASE WHEN g %% %d = 0 THEN interval '-1 hour' ELSE interval '1 day' END", expiredShare)
+	expiry := fmt.Sprintf("now() + CASE WHEN g %% %d = 0 THEN interval '-1 hour' ELSE interval '1 day' END",
+		expiredShare)
 	if err := d.seedSessions(ctx, rows, expiry); err != nil {
 		d.close()
 		return nil, err
@@ -147,10 +148,10 @@ func (b *bench) loadReapTable(ctx context.Context, rows int) (*reapTable, error)
 	return &reapTable{db: d, rows: rows, expired: rows / expiredShare}, nil
 }
 
-// A reapWay is a way to reap; call returns the rows deleted.
+// A reapWay is a way to reap. Its call returns the number of deleted rows.
 type reapWay struct {
 	name  string
-	calls int // in one turn
+	calls int // calls in one turn
 	call  func(context.Context, *sql.Tx) (reaped int64, err error)
 }
 
@@ -199,8 +200,10 @@ func (w reapWay) turn(ctx context.Context, table *reapTable, m meter) (Reap, err
 	return result, err
 }
 
-// pagesRead is how often this connection has read a page of the table, since it last reported that to the server.
+// pagesRead returns the number of page reads of the table that this connection has not reported to the server
+// yet.
 func pagesRead(ctx context.Context, tx *sql.Tx) (pages float64, err error) {
-	err = tx.QueryRowContext(ctx, "SELECT pg_stat_get_xact_blocks_fetched('sessionsql.session'::regclass)").Scan(&pages)
+	err = tx.QueryRowContext(ctx,
+		"SELECT pg_stat_get_xact_blocks_fetched('sessionsql.session'::regclass)").Scan(&pages)
 	return pages, err
 }

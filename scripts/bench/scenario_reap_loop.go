@@ -10,21 +10,21 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A ReapLoop is what lookups notice of a reaper at work beside them.
+// A ReapLoop is the effect of one reaper on concurrent lookups.
 type ReapLoop struct {
 	Contestant string  `json:"contestant"`
-	P50        float64 `json:"p50_us"` // of lookups; median over the rounds
+	P50        float64 `json:"p50_us"` // of lookups; the median over the rounds
 	P99        float64 `json:"p99_us"`
-	Backlog    float64 `json:"backlog"` // expired rows left at the end of a round: the most
+	Backlog    float64 `json:"backlog"` // the most expired rows left at the end of a round
 }
 
 const (
-	offeredLookups = 2000 // a second: moderate, so that latency is not queueing
+	offeredLookups = 2000 // a second, few enough that no lookup queues
 	expiries       = 2000 // a second
 )
 
-// reapBesideLookups offers lookups at a fixed rate while 2,000 sessions a second expire, in turns with nobody reaping, with
-// the loop of a Store, and with the other ways of reaping at the same interval.
+// reapBesideLookups offers lookups at a fixed rate while sessions expire, in turns without a reaper, with a
+// Store's loop, and with the other ways of reaping at the same interval.
 func (b *bench) reapBesideLookups(ctx context.Context) error {
 	d, err := b.servers.database(ctx, "reap_loop")
 	if err != nil {
@@ -47,10 +47,16 @@ func (b *bench) reapBesideLookups(ctx context.Context) error {
 	}
 	if b.reapLoopPeers {
 		phases = append(phases,
-			reapPhase{limitedName, func(ctx context.Context) error { return b.deleteLoop(ctx, d, limitedDelete) }},
-			reapPhase{unboundedName, func(ctx context.Context) error { return b.deleteLoop(ctx, d, unboundedDelete) }})
+			reapPhase{
+				limitedName,
+				func(ctx context.Context) error { return b.deleteLoop(ctx, d, limitedDelete) },
+			},
+			reapPhase{
+				unboundedName,
+				func(ctx context.Context) error { return b.deleteLoop(ctx, d, unboundedDelete) },
+			})
 	}
-	// Even ids expire, odd ones are looked up.
+	// Sessions with even ids expire, and the others are looked up.
 	victims := randomIDs(b.reapLoopRows / 2)
 	for i := range victims {
 		victims[i] *= 2
@@ -95,7 +101,7 @@ type reapPhase struct {
 	reap func(context.Context) error
 }
 
-// runReapPhase returns what lookups took beside a reaper, and the victims that are left.
+// runReapPhase returns the lookups' latencies beside a reaper, and the victims that are left.
 func (b *bench) runReapPhase(
 	ctx context.Context, d *database, store *sessionsql.Store, phase reapPhase, victims pgtext.IDs,
 ) (result ReapLoop, left pgtext.IDs, err error) {
@@ -118,14 +124,15 @@ func (b *bench) runReapPhase(
 		}
 	}
 	result.P50, result.P99 = microseconds(latencies, 50), microseconds(latencies, 99)
-	err = d.pool.QueryRowContext(ctx, "SELECT count(*) FROM sessionsql.session WHERE expires_at <= now()").Scan(&result.Backlog)
+	err = d.pool.QueryRowContext(ctx,
+		"SELECT count(*) FROM sessionsql.session WHERE expires_at <= now()").Scan(&result.Backlog)
 	if err == nil {
-		err = d.exec(ctx, unboundedDelete) // the next phase starts without a backlog
+		err = d.exec(ctx, unboundedDelete) // because the next phase starts without a backlog
 	}
 	return result, left, err
 }
 
-// storeLoop lets a Store of its own reap.
+// storeLoop lets a new Store reap.
 func (b *bench) storeLoop(ctx context.Context, d *database) error {
 	store, err := d.openStore(ctx, &sessionsql.Options{FlushInterval: -1, ReapInterval: b.reapLoopPause})
 	if err != nil {
@@ -151,7 +158,7 @@ func (b *bench) deleteLoop(ctx context.Context, d *database, statement string) e
 	}
 }
 
-// expireSteadily makes sessions expire until the context ends, and returns those that it did not come to.
+// expireSteadily makes sessions expire until the context ends, and returns the rest of them.
 func expireSteadily(ctx context.Context, d *database, victims pgtext.IDs) (pgtext.IDs, error) {
 	const step = 50 * time.Millisecond
 	const batch = expiries * int(step) / int(time.Second)

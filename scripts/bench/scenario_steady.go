@@ -11,39 +11,38 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A Steady is one variant's churn over time.
+// A Steady is the table of one variant over time.
 type Steady struct {
 	Contestant string        `json:"contestant"`
 	Live       int           `json:"live"`           // sessions aimed at
-	Lost       int64         `json:"expired_in_use"` // lookups of sessions in use that found none: a machine that stalled
+	Lost       int64         `json:"expired_in_use"` // failed lookups of used sessions; the machine stalled
 	Samples    []SteadyState `json:"samples"`
 }
 
-// A SteadyState is how the table stood at one moment.
+// A SteadyState is the state of the table at one moment.
 type SteadyState struct {
 	Seconds    float64 `json:"seconds"`
 	TableBytes float64 `json:"table_bytes"`
 	IndexBytes float64 `json:"index_bytes"`
-	LiveBytes  float64 `json:"live_bytes"` // of the live rows: their tuples and line pointers
+	LiveBytes  float64 `json:"live_bytes"` // of the live rows, their tuples and line pointers
 	LiveRows   float64 `json:"live_rows"`
-	Backlog    float64 `json:"backlog"` // expired rows that are not reaped yet
+	Backlog    float64 `json:"backlog"` // expired rows that the reaper has not found yet
 	DeadTuples float64 `json:"dead_tuples"`
 	HOT        float64 `json:"hot"`           // share of all updates so far
-	P99        float64 `json:"lookup_p99_us"` // since the sample before
+	P99        float64 `json:"lookup_p99_us"` // since the previous sample
 }
 
-// The life of a session, in shares of the time from its insert to its end: for three tenths it is used, three tenths of that
-// life before it would otherwise die, and then it is left alone until its idle timeout and the slack of up to a third
-// have passed. With 2,000 new sessions a second and a life of 100 seconds, 200,000 are alive.
+// A session is used for usedShare of its life. It lives for idleShare more by its idle timeout, and for the
+// slack of up to a third of that.
 const (
 	longestLife = 100 * time.Second
 	usedShare   = 0.3
 	idleShare   = 0.6
 )
 
-// steadyChurn looks at the table while sessions come and go. It is life in time-lapse: timeouts are about thirty times
-// shorter than usual, so autovacuum looks thirty times as often (autovacuum_naptime, 1 minute by default). Everything
-// else is the server's default. Variants run one after the other: each has the machine for itself.
+// steadyChurn measures the table while sessions come and go. Timeouts are about thirty times shorter than
+// usual, and autovacuum_naptime with them; all other settings are the server's defaults. The variants run one
+// after the other, so that each has the machine for itself.
 func (b *bench) steadyChurn(ctx context.Context) error {
 	variants := []struct {
 		name   string
@@ -55,7 +54,8 @@ func (b *bench) steadyChurn(ctx context.Context) error {
 				fillfactor, vacuum_truncate,
 				autovacuum_vacuum_threshold, autovacuum_vacuum_scale_factor, autovacuum_vacuum_cost_delay,
 				toast.vacuum_truncate,
-				toast.autovacuum_vacuum_threshold, toast.autovacuum_vacuum_scale_factor, toast.autovacuum_vacuum_cost_delay
+				toast.autovacuum_vacuum_threshold, toast.autovacuum_vacuum_scale_factor,
+				toast.autovacuum_vacuum_cost_delay
 			)`},
 	}
 	for i, variant := range variants {
@@ -67,17 +67,19 @@ func (b *bench) steadyChurn(ctx context.Context) error {
 		result.Contestant = variant.name
 		b.report.Steady = append(b.report.Steady, result)
 	}
-	b.report.Notes = append(b.report.Notes, "steady: autovacuum_naptime was "+b.steadyNaptime+" there, shortened as the timeouts are")
+	b.report.Notes = append(b.report.Notes,
+		"steady: autovacuum_naptime was "+b.steadyNaptime+" there, shortened as the timeouts are")
 	if enough := 2 * time.Minute; b.steady < enough {
 		b.report.Notes = append(b.report.Notes, fmt.Sprintf(
-			"steady: %v is too short for autovacuum, which looks once a second at most, to keep up: its sizes mean little below %v",
-			b.steady, enough))
+			"steady: %v is too short for autovacuum to keep up, because it looks once a second at most; "+
+				"sizes mean little below %v", b.steady, enough))
 	}
 	shipped := b.report.Steady[0].Samples
 	middle, last := shipped[len(shipped)/3:len(shipped)*2/3], shipped[len(shipped)*2/3:]
 	tableBytes := func(s SteadyState) float64 { return s.TableBytes }
 	b.report.Ratios["steady_growth"] = mean(last, tableBytes) / mean(middle, tableBytes)
-	b.report.Ratios["steady_size_vs_live"] = medianOf(last, func(s SteadyState) float64 { return s.TableBytes / s.LiveBytes })
+	b.report.Ratios["steady_size_vs_live"] = medianOf(last,
+		func(s SteadyState) float64 { return s.TableBytes / s.LiveBytes })
 	return nil
 }
 
@@ -99,13 +101,13 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 	life := min(longestLife, b.steady/3)
 	idle := time.Duration(idleShare * float64(life))
 	result.Live = int(life.Seconds() * float64(b.steadySession))
-	// The table starts with as many sessions as it will hold, which die as evenly as those to come.
+	// The table starts with its final number of sessions, which expire as evenly as the later ones.
 	expiry := fmt.Sprintf("now() + make_interval(secs => %f * random())", life.Seconds())
 	if err := d.seedSessions(ctx, result.Live, expiry); err != nil {
 		return result, err
 	}
-	// The default, every 10 s at 30 minutes, as much shorter as the timeouts are, but every second at most: in the full run
-	// that is still three times rarer than in life. Shorter runs reap ten times in a session's life.
+	// The interval is shortened like the timeouts, but to no less than a second. Shorter runs reap ten times
+	// in a session's life.
 	reap := min(max(idle/180, time.Second), life/10)
 	store, err := d.openStore(ctx, &sessionsql.Options{IdleTimeout: idle, ReapInterval: reap})
 	if err != nil {
@@ -126,25 +128,27 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 			}
 		})
 	}
-	offer(pacing{rate: b.steadySession, workers: 16, duration: b.steady}, func(ctx context.Context, _ *caller) error {
-		token, err := store.Insert(ctx, payload, nil)
-		if err == nil {
-			used.add(token)
-		}
-		return err
-	})
-	offer(pacing{rate: 3 * b.steadySession, workers: 32, duration: b.steady, log: latencies}, func(ctx context.Context, c *caller) error {
-		token, ok := used.pick(c.rng.IntN)
-		if !ok {
-			return nil
-		}
-		_, err := store.Lookup(ctx, token)
-		if errors.Is(err, sessionsql.ErrNoSession) {
-			lost.Add(1)
-			return nil
-		}
-		return err
-	})
+	offer(pacing{rate: b.steadySession, workers: 16, duration: b.steady},
+		func(ctx context.Context, _ *caller) error {
+			token, err := store.Insert(ctx, payload, nil)
+			if err == nil {
+				used.add(token)
+			}
+			return err
+		})
+	offer(pacing{rate: 3 * b.steadySession, workers: 32, duration: b.steady, log: latencies},
+		func(ctx context.Context, c *caller) error {
+			token, ok := used.pick(c.rng.IntN)
+			if !ok {
+				return nil
+			}
+			_, err := store.Lookup(ctx, token)
+			if errors.Is(err, sessionsql.ErrNoSession) {
+				lost.Add(1)
+				return nil
+			}
+			return err
+		})
 	result.Samples, err = b.watch(ctx, d, latencies)
 	if err != nil {
 		cancel(err)
@@ -171,17 +175,19 @@ func (b *bench) watch(ctx context.Context, d *database, latencies *latencyLog) (
 		case <-ticker.C:
 		}
 		s := SteadyState{Seconds: time.Since(begin).Seconds(), P99: microseconds(latencies.take(), 99)}
-		// A tuple takes its length rounded up to 8 bytes, and a line pointer of 4.
+		// A tuple takes its length rounded up to 8 bytes, and a line pointer takes 4.
 		err := d.pool.QueryRowContext(ctx, `
 			SELECT
 				pg_table_size(t.oid), pg_indexes_size(t.oid),
 				r.live_bytes, r.live_rows, r.backlog,
 				pg_stat_get_dead_tuples(t.oid),
-				COALESCE(pg_stat_get_tuples_hot_updated(t.oid)::float8 / NULLIF(pg_stat_get_tuples_updated(t.oid), 0), 1)
+				COALESCE(pg_stat_get_tuples_hot_updated(t.oid)::float8
+					/ NULLIF(pg_stat_get_tuples_updated(t.oid), 0), 1)
 			FROM (SELECT 'sessionsql.session'::regclass AS oid) AS t
 			CROSS JOIN (
 				SELECT
-					COALESCE(sum((pg_column_size(s.*) + 7) / 8 * 8 + 4) FILTER (WHERE s.expires_at > now()), 0)::float8 AS live_bytes,
+					COALESCE(sum((pg_column_size(s.*) + 7) / 8 * 8 + 4)
+						FILTER (WHERE s.expires_at > now()), 0)::float8 AS live_bytes,
 					count(*) FILTER (WHERE s.expires_at > now()) AS live_rows,
 					count(*) FILTER (WHERE s.expires_at <= now()) AS backlog
 				FROM sessionsql.session AS s
@@ -195,7 +201,7 @@ func (b *bench) watch(ctx context.Context, d *database, latencies *latencyLog) (
 	return samples, nil
 }
 
-// A ring holds the sessions that are in use: the last so many that were inserted.
+// A ring holds the sessions in use, which are the ones inserted last.
 type ring struct {
 	mu     sync.RWMutex
 	tokens []sessionsql.Token

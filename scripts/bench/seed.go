@@ -11,21 +11,23 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// What seed gives as expiry: an expression over g, the row's number.
+// These expressions for the expiry use g, the number of the row.
 const (
-	// freshExpiry is where the expiries of sessions in use stand: between T and T + T/3 from now.
+	// freshExpiry spreads the expiries of sessions in use between T and T + T/3 from now.
 	freshExpiry = `now() + make_interval(secs => 1800 + 600 * random())`
 
-	// dueExpiry is that of sessions which the next touch writes.
+	// dueExpiry makes the next touch write the row.
 	dueExpiry = `now() + make_interval(secs => 900)`
 )
 
-// seedSessions fills the bundle's table with rows 1 to n, whose tokens seededToken knows. It leaves the table as vacuum does, so
-// that the first contestant does not pay for that.
+// seedSessions fills the bundle's table with rows 1 to n, whose tokens seededToken knows. It vacuums the
+// table, so that the first contestant does not pay for that.
 func (d *database) seedSessions(ctx context.Context, rows int, expiry string) error {
 	load := func(first, last int) error {
 		return d.exec(ctx, fmt.Sprintf(`
-			INSERT INTO sessionsql.session (id, expires_at, created_at, idle_seconds, version, secret_hash, payload)
+			INSERT INTO sessionsql.session (
+			  id, expires_at, created_at, idle_seconds, version, secret_hash, payload
+			)
 			OVERRIDING SYSTEM VALUE
 			SELECT g, %s, now(), %v, 1, sha256(int8send(g) || int8send(g)), '%s'
 			FROM generate_series(%d::bigint, %d) AS g`, expiry, idleTimeout.Seconds(), payload, first, last))
@@ -44,7 +46,7 @@ func (d *database) seedSessions(ctx context.Context, rows int, expiry string) er
 	)
 }
 
-// seededToken is the token of a seeded row: its secret is the id twice.
+// seededToken is the token of a seeded row. Its secret is the id, twice.
 func seededToken(id int64) sessionsql.Token {
 	var raw [24]byte
 	for i := range 3 {

@@ -17,7 +17,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// servers are all that a run needs, on this machine, each reached over loopback TCP.
+// servers are all servers of a run. Each listens on the loopback interface of this machine.
 type servers struct {
 	cluster   *pgcluster.Cluster
 	redis     *process
@@ -26,8 +26,8 @@ type servers struct {
 	keepDatabases bool
 }
 
-// postgresSettings are the server's defaults but for what a server of this size would be given by anybody, and for enough
-// connections that all contestants keep theirs open side by side. Durability is the default: fsync on.
+// postgresSettings are the usual settings for a server of this size, with enough connections for all
+// contestants at once. fsync stays on.
 var postgresSettings = map[string]string{
 	"fsync":           "on",
 	"shared_buffers":  "1GB",
@@ -52,7 +52,8 @@ func startServers(ctx context.Context, c config, replicas int, progress io.Write
 	if c.mode == "smoke" {
 		settings["fsync"] = "off"
 	}
-	s.cluster, err = pgcluster.Start(ctx, &pgcluster.Options{Replicas: replicas, Settings: settings, Log: progress})
+	s.cluster, err = pgcluster.Start(ctx,
+		&pgcluster.Options{Replicas: replicas, Settings: settings, Log: progress})
 	return s, err
 }
 
@@ -67,7 +68,7 @@ func (s *servers) close() {
 	}
 }
 
-// postgresMeter counts the primary and its replicas: what is replicated is paid for twice.
+// postgresMeter counts the replicas too, because replication is part of the cost.
 func (s *servers) postgresMeter() meter {
 	m := meter{pids: []int{s.cluster.Primary.PID()}}
 	for _, replica := range s.cluster.Replicas {
@@ -76,8 +77,8 @@ func (s *servers) postgresMeter() meter {
 	return m
 }
 
-// A database holds the bundle and whatever tables a scenario adds, and is dropped with it, so that no scenario meets the dead
-// rows and the autovacuum of another.
+// A database holds the bundle and a scenario's tables. It is dropped after the scenario, so that no scenario
+// meets another's dead rows and autovacuum.
 type database struct {
 	name    string
 	dsn     string
@@ -106,7 +107,7 @@ func (s *servers) database(ctx context.Context, name string) (*database, error) 
 	return d, nil
 }
 
-// close drops the database. It has a context of its own, because that of the run may have ended.
+// close drops the database. It uses its own context, because the run's context may have ended.
 func (d *database) close() {
 	d.pool.Close()
 	if d.servers.keepDatabases {
@@ -132,8 +133,10 @@ func (d *database) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
-// alterSystem changes settings of the whole server, until undo; that works after the run's context has ended too.
-func (d *database) alterSystem(ctx context.Context, settings map[string]string) (undo func() error, err error) {
+// alterSystem changes settings of the whole server until undo, which works after the end of ctx too.
+func (d *database) alterSystem(
+	ctx context.Context, settings map[string]string,
+) (undo func() error, err error) {
 	const apply = "SELECT pg_reload_conf()"
 	undo = func() error {
 		for name := range settings {
@@ -154,7 +157,7 @@ func (d *database) alterSystem(ctx context.Context, settings map[string]string) 
 	return undo, nil
 }
 
-// openStore opens a Store as an application does, by DSN.
+// openStore opens a Store by DSN, as an application does.
 func (d *database) openStore(ctx context.Context, options *sessionsql.Options) (*sessionsql.Store, error) {
 	var replicas []string
 	for _, replica := range d.servers.cluster.Replicas {
@@ -163,7 +166,7 @@ func (d *database) openStore(ctx context.Context, options *sessionsql.Options) (
 	return sessionsql.Open(ctx, d.dsn, replicas, options)
 }
 
-// openPool opens a pool of the kind that Store opens: database/sql over pgx.
+// openPool opens a pool like the Store's, with database/sql over pgx.
 func openPool(dsn string, connections int) (*sql.DB, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
@@ -175,7 +178,7 @@ func openPool(dsn string, connections int) (*sql.DB, error) {
 	return pool, nil
 }
 
-// changedSettings returns what differs from the server's defaults, but for names and places.
+// changedSettings returns the settings that differ from the server's defaults, without names and places.
 func (s *servers) changedSettings(ctx context.Context) (map[string]string, error) {
 	pool, err := openPool(s.cluster.Primary.DSN("postgres"), 1)
 	if err != nil {
@@ -188,7 +191,9 @@ func (s *servers) changedSettings(ctx context.Context) (map[string]string, error
 		WHERE s.source = 'configuration file'
 		  AND s.setting IS DISTINCT FROM s.boot_val
 		  AND s.category NOT LIKE 'Client Connection Defaults%'
-		  AND s.name NOT IN ('port', 'listen_addresses', 'unix_socket_directories', 'cluster_name', 'log_timezone')
+		  AND s.name NOT IN (
+		    'port', 'listen_addresses', 'unix_socket_directories', 'cluster_name', 'log_timezone'
+		  )
 		UNION ALL
 		SELECT s.name, current_setting(s.name)
 		FROM pg_settings AS s

@@ -12,24 +12,27 @@ import (
 // writeTable prints a report for a person.
 func (r *Report) writeTable(out io.Writer) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(w, "%s run, medians of %d rounds, contestants in turns, all over loopback TCP on one machine\n", r.Mode, r.Rounds)
+	fmt.Fprintf(w, "%s run, medians of %d rounds, contestants in turns, "+
+		"all over loopback TCP on one machine\n", r.Mode, r.Rounds)
 	fmt.Fprintf(w, "machine: %s\n", pairs(r.Machine))
 	fmt.Fprintf(w, "versions: %s\n", pairs(r.Versions))
 	fmt.Fprintf(w, "PostgreSQL settings: %s\n", pairs(r.Settings))
 	for _, each := range scenarios {
 		if results := r.Races[each.name]; len(results) > 0 {
-			fmt.Fprintf(w, "\n%s\tcallers\top/s\tp50 us\tp99 us\tCPU us/op\tclient\tserver\tours to it: op/s\tp50\tp99\tCPU\n", each.name)
+			header(w, each.name, "callers", "op/s", "p50 us", "p99 us", "CPU us/op", "client", "server",
+				"ours to it: op/s", "p50", "p99", "CPU")
 			for _, one := range results {
 				m, ours := one.Median, oursBeside(results, one.Callers)
 				fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n",
 					one.Contestant, one.Callers, m.OpsPerS, m.P50, m.P99, m.CPU(), m.ClientCPU, m.ServerCPU,
-					ratio(ours, one, throughput), ratio(ours, one, p50), ratio(ours, one, p99), ratio(ours, one, cpu))
+					ratio(ours, one, throughput), ratio(ours, one, p50), ratio(ours, one, p99),
+					ratio(ours, one, cpu))
 			}
 		}
 	}
 	r.writeUpkeep(w)
 	if len(r.Ratios) > 0 {
-		fmt.Fprintf(w, "\nratio\tvalue\tgoal\t\tmeaning\n")
+		header(w, "ratio", "value", "goal", "", "meaning")
 	}
 	for _, g := range goals {
 		value, measured := r.Ratios[g.key]
@@ -45,8 +48,8 @@ func (r *Report) writeTable(out io.Writer) error {
 	return w.Flush()
 }
 
-// oursBeside returns what the Store measured in the race with so many callers: the last that is ours, where the function that
-// the Store calls takes part as well.
+// oursBeside returns the Store's result in the race with this many callers. It is our last one, because the
+// function behind the Store may take part too.
 func oursBeside(results []Result, callers int) (ours Result) {
 	for _, each := range results {
 		if each.Callers == callers && isOurs(each.Contestant) {
@@ -56,30 +59,33 @@ func oursBeside(results []Result, callers int) (ours Result) {
 	return ours
 }
 
-// writeUpkeep prints what is no race.
+// writeUpkeep prints the scenarios without a race.
 func (r *Report) writeUpkeep(w io.Writer) {
 	if len(r.Keepalive) > 0 {
-		fmt.Fprintf(w, "\nkeepalive, per row\trows\tCPU us\ttime us\tWAL bytes\tfirst pass after a checkpoint\tlast pass\tHOT\n")
+		header(w, "keepalive, per row", "rows", "CPU us", "time us", "WAL bytes",
+			"first pass after a checkpoint", "last pass", "HOT")
 	}
 	for _, k := range r.Keepalive {
 		fmt.Fprintf(w, "  %s\t%d\t%.1f\t%.1f\t%.0f\t%s\t%s\t%.2f %%\n",
 			k.Contestant, k.Rows, k.CPU, k.Time, k.WAL, orDash(k.FirstPass), orDash(k.LastPass), 100*k.HOT)
 	}
 	if len(r.Reap) > 0 {
-		fmt.Fprintf(w, "\nreap, per call\ttable rows\texpired\treaped\tpage reads\tCPU us\ttime us\n")
+		header(w, "reap, per call", "table rows", "expired", "reaped", "page reads", "CPU us", "time us")
 	}
 	for _, each := range r.Reap {
 		fmt.Fprintf(w, "  %s\t%d\t%d\t%.0f\t%.0f\t%.0f\t%.0f\n",
 			each.Contestant, each.Rows, each.Expired, each.Reaped, each.Pages, each.CPU, each.Time)
 	}
 	if len(r.ReapLoop) > 0 {
-		fmt.Fprintf(w, "\nlookups at %d/s beside %d expiries/s\tp50 us\tp99 us\tbacklog at most\n", offeredLookups, expiries)
+		title := fmt.Sprintf("lookups at %d/s beside %d expiries/s", offeredLookups, expiries)
+		header(w, title, "p50 us", "p99 us", "backlog at most")
 	}
 	for _, each := range r.ReapLoop {
 		fmt.Fprintf(w, "  %s\t%.0f\t%.0f\t%.0f\n", each.Contestant, each.P50, each.P99, each.Backlog)
 	}
 	if len(r.Steady) > 0 {
-		fmt.Fprintf(w, "\nsteady, last third\tlive rows\ttable MB\tindex MB\tx live bytes\tdead tuples\tHOT\tbacklog\tlookup p99 us\n")
+		header(w, "steady, last third", "live rows", "table MB", "index MB", "x live bytes", "dead tuples",
+			"HOT", "backlog", "lookup p99 us")
 	}
 	for _, each := range r.Steady {
 		last := each.Samples[len(each.Samples)*2/3:]
@@ -95,13 +101,17 @@ func (r *Report) writeUpkeep(w io.Writer) {
 			of(func(s SteadyState) float64 { return s.P99 }))
 	}
 	if len(r.Payload) > 0 {
-		fmt.Fprintf(w, "\npayload, %d callers\tbytes\tcompression\tinsert/s\tCPU us\tlookup/s\tCPU us\tbytes a row\n", payloadCallers)
+		header(w, fmt.Sprintf("payload, %d callers", payloadCallers), "bytes", "compression", "insert/s",
+			"CPU us", "lookup/s", "CPU us", "bytes a row")
 	}
 	for _, each := range r.Payload {
 		fmt.Fprintf(w, "  %s\t%d\t%s\t%.0f\t%.1f\t%.0f\t%.1f\t%.0f\n", each.Kind, each.Size, each.Compression,
 			each.Insert.OpsPerS, each.Insert.CPU(), each.Lookup.OpsPerS, each.Lookup.CPU(), each.Bytes)
 	}
 }
+
+// header begins a table with the names of its columns.
+func header(w io.Writer, columns ...string) { fmt.Fprintf(w, "\n%s\n", strings.Join(columns, "\t")) }
 
 func pairs[V any](m map[string]V) string {
 	var all []string
@@ -111,7 +121,7 @@ func pairs[V any](m map[string]V) string {
 	return strings.Join(all, ", ")
 }
 
-// orDash prints what may not have been measured.
+// orDash prints a dash for a figure that was not measured.
 func orDash(value float64) string { return choose(value > 0, fmt.Sprintf("%.0f", value), "-") }
 
 func choose(condition bool, yes, no string) string {

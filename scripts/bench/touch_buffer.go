@@ -13,13 +13,14 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// touchBufferMiB returns the memory that a Store takes for so many sessions which were looked up and wait to be kept alive.
-// The memory is the client's alone, so a driver without a server answers the lookups.
+// touchBufferMiB returns a Store's memory for this many pending touches. A driver without a server answers
+// the lookups, because only the client's memory counts.
 func touchBufferMiB(ctx context.Context, pending int) (float64, error) {
 	pool := sql.OpenDB(answering{})
 	defer pool.Close()
 	options := *quiet
-	options.Logger = slog.New(slog.DiscardHandler) // a driver without a server cannot answer what a Store asks of servers
+	// The driver cannot answer the Store's questions about servers, which would be logged.
+	options.Logger = slog.New(slog.DiscardHandler)
 	store, err := sessionsql.OpenDB(pool, nil, &options)
 	if err != nil {
 		return 0, err
@@ -34,7 +35,7 @@ func touchBufferMiB(ctx context.Context, pending int) (float64, error) {
 	if found := store.Stats().TouchesPending; found != int64(pending) {
 		return 0, fmt.Errorf("touch buffer: %d touches are pending, not %d", found, pending)
 	}
-	// What is pending could not be flushed to a server that is none.
+	// The driver has no server to flush to, so Close gets an ended context.
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	_ = store.Close(ended)
@@ -43,7 +44,7 @@ func touchBufferMiB(ctx context.Context, pending int) (float64, error) {
 
 func heapBytes() int64 {
 	runtime.GC()
-	runtime.GC() // the second frees what the first finalized
+	runtime.GC() // the second run frees what the first one finalized
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
 	return int64(stats.HeapAlloc)
@@ -62,7 +63,7 @@ func (answering) QueryContext(_ context.Context, _ string, args []driver.NamedVa
 	return &oneSession{id: args[0].Value}, nil
 }
 
-// oneSession is the row of sessionsql.live_session.
+// oneSession is a row of sessionsql.live_session.
 type oneSession struct {
 	id   driver.Value
 	done bool

@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// browser is what a user has of one: a cookie jar, and connections that all users share.
+// A browser is a user's cookie jar and the connections that all users share.
 type browser struct {
 	site   string
 	client http.Client
 }
 
-// patience is longer than the site's own, so that a slow request is answered as such.
+// patience is longer than the site's time limit, so that the site answers even a slow request.
 const patience = 2 * requestTimeout
 
 const (
@@ -29,7 +29,7 @@ const (
 )
 
 func newBrowser(site string, transport http.RoundTripper) *browser {
-	jar, _ := cookiejar.New(nil) // without options it never fails
+	jar, _ := cookiejar.New(nil) // it never fails without options
 	return &browser{site: site, client: http.Client{
 		Transport:     transport,
 		Jar:           jar,
@@ -44,17 +44,17 @@ func (b *browser) get(ctx context.Context, path string) answer {
 	return a
 }
 
-// arrive opens the log-in page, and returns the cookie of the anonymous session, if the site has set one.
+// arrive opens the log-in page and returns the cookie of the anonymous session, if the site sets one.
 func (b *browser) arrive(ctx context.Context) (answer, string) {
 	return b.send(ctx, http.MethodGet, login, "", nil)
 }
 
-// post sends a form, and returns the new session cookie, if the site has set one.
+// post sends a form and returns the new session cookie, if the site sets one.
 func (b *browser) post(ctx context.Context, path string, form url.Values) (answer, string) {
 	return b.send(ctx, http.MethodPost, path, "", form)
 }
 
-// present opens a page with a cookie that is not from the jar.
+// present opens a page with a cookie from outside the jar.
 func (b *browser) present(ctx context.Context, path, token string) answer {
 	other := &browser{site: b.site, client: b.client}
 	other.client.Jar = nil
@@ -63,14 +63,17 @@ func (b *browser) present(ctx context.Context, path, token string) answer {
 	return a
 }
 
-// send ignores the end of ctx: when the load ends, what is under way is still answered.
-func (b *browser) send(ctx context.Context, method, path, token string, form url.Values) (a answer, cookie string) {
+// send ignores the end of ctx, because requests under way still get their answers when the load ends.
+func (b *browser) send(
+	ctx context.Context, method, path, token string, form url.Values,
+) (a answer, cookie string) {
 	a.counting = path == home && method == http.MethodGet
 	a.use = writing
 	if path == account {
 		a.use = reading
 	}
-	request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), method, b.site+path, strings.NewReader(form.Encode()))
+	request, err := http.NewRequestWithContext(context.WithoutCancel(ctx), method, b.site+path,
+		strings.NewReader(form.Encode()))
 	if err != nil {
 		a.err = err
 		return a, ""
@@ -109,7 +112,7 @@ func (b *browser) send(ctx context.Context, method, path, token string, form url
 	return a, cookie
 }
 
-// element is the text of the element with an id on one of the site's pages.
+// element returns the text of the element with an id on a page of the site.
 func element(page, id string) string {
 	_, rest, _ := strings.Cut(page, `id="`+id+`">`)
 	text, _, _ := strings.Cut(rest, "<")

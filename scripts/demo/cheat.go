@@ -10,15 +10,15 @@ import (
 	"sync/atomic"
 )
 
-// tokens are the cookies of all users, as a thief would like to have them: from their ids, and from what the database stores
-// of their secrets, cookies are made that must open nothing.
+// tokens are the cookies of all users. From their ids, and from the hashes that the database stores, a thief
+// makes cookies that must open nothing.
 type tokens struct{ all []atomic.Pointer[string] }
 
 func newTokens(users int) *tokens { return &tokens{all: make([]atomic.Pointer[string], users)} }
 
 func (t *tokens) put(user int, token string) { t.all[user].Store(&token) }
 
-// any returns somebody's cookie, or the given one where that user has none yet.
+// any returns a random user's cookie, or the given one if that user has none yet.
 func (t *tokens) any(otherwise string) string {
 	if token := t.all[mathrand.IntN(len(t.all))].Load(); token != nil {
 		return *token
@@ -55,23 +55,24 @@ func (u *user) mustBeRefused(ctx context.Context, token, kind string) {
 	}
 }
 
-// forgedToken has the right form and is random.
+// forgedToken returns a random token in the right form.
 func forgedToken() string {
 	raw := make([]byte, tokenBytes)
-	_, _ = rand.Read(raw) // never fails
+	_, _ = rand.Read(raw) // it never fails
 	if mathrand.IntN(2) == 0 {
-		clear(raw[:idBytes-2]) // an id that may well exist
+		clear(raw[:idBytes-2]) // an id that is likely to exist
 	} else {
-		raw[0] &= 0x7f // ids are positive
+		raw[0] &= 0x7f // because ids are positive
 	}
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// stolenID has the id of a session that exists, and a secret that is random or made from what the database stores.
+// stolenID returns a token with the id of an existing session. Its secret is random or made from the stored
+// hash.
 func stolenID(victim string) string {
 	raw, err := base64.RawURLEncoding.DecodeString(victim)
 	if err != nil || len(raw) != tokenBytes {
-		return forgedToken() // the site has set a strange cookie, which its own checks find
+		return forgedToken() // the site's own checks find such a strange cookie
 	}
 	if mathrand.IntN(2) == 0 {
 		stored := sha256.Sum256(raw[idBytes:])
@@ -82,17 +83,17 @@ func stolenID(victim string) string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// malformedToken is no token at all; those made from a real one are as near to it as can be.
+// malformedToken returns a text that is no token. Some of them differ little from a real one.
 func malformedToken(real string) string {
 	forms := []string{
 		"x",
 		strings.Repeat("A", 32),                   // id 0
 		strings.Repeat("_", 32),                   // a negative id
 		strings.Repeat("A", 4096),                 //
-		strings.Repeat("+/", 16),                  // the other base64
-		strings.Repeat("%00", 10) + "%0",          // NUL, if somebody decoded it
+		strings.Repeat("+/", 16),                  // the other base64 alphabet
+		strings.Repeat("%00", 10) + "%0",          // NUL after decoding
 		strings.Repeat("\xff", 32),                // not UTF-8
-		`"' OR true --` + strings.Repeat(" ", 19), // not SQL either
+		`"' OR true --` + strings.Repeat(" ", 19), // SQL in quotes
 		real[:len(real)-1],
 		real + "A",
 		real + "=",

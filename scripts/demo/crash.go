@@ -5,30 +5,30 @@ import (
 	"time"
 )
 
-// asyncLoss is how far back a crash of the primary may reach: a commit that waits for nothing is on its way
-// to disk and to the replicas within three times wal_writer_delay, which is 200 ms.
+// asyncLoss is how far back a crash of the primary may reach. An asynchronous commit reaches the disk and the
+// replicas within three times wal_writer_delay.
 const asyncLoss = 600 * time.Millisecond
 
-// moments are when the parts of a crash were over; zero means not yet.
+// moments are the times at which the parts of a crash ended. Zero means not yet.
 type moments struct {
-	begun    time.Time // the primary was about to be killed
-	dead     time.Time // no process of it was left
-	promoted time.Time // a replica had become the primary
-	over     time.Time // the Store had done a write that waits for a replica
+	begun    time.Time // the kill of the primary began
+	dead     time.Time // no process of the primary was left
+	promoted time.Time // a replica was the primary
+	over     time.Time // the Store had made a write that waits for a replica
 	upkeep   time.Time // keepalive and the reaper had worked again
 }
 
-// mayLose reports whether the crash may undo a write: it does not where the answer came before the window, or
-// where the request went out when the old primary was dead.
+// mayLose reports whether the crash may undo a write. It may not if the answer came before the window, or if
+// the request went out after the old primary was dead.
 func (m moments) mayLose(a answer) bool {
 	return !a.received.Before(m.begun.Add(-asyncLoss)) && !m.after(a)
 }
 
-// after reports whether a request found the old primary dead, so that what it shows has survived.
+// after reports whether a request began after the old primary was dead, so that its answer shows the
+// survivors.
 func (m moments) after(a answer) bool { return !m.dead.IsZero() && !a.sent.Before(m.dead) }
 
-// keepaliveDelay is how late the outage may have made a keepalive that was called for at used, and due at the
-// latest at due.
+// keepaliveDelay returns how late the outage may have made a keepalive for a use at used that was due at due.
 func (m moments) keepaliveDelay(used, due time.Time) time.Duration {
 	if m.upkeep.IsZero() || due.Before(m.begun) || used.After(m.upkeep) {
 		return 0
@@ -36,18 +36,18 @@ func (m moments) keepaliveDelay(used, due time.Time) time.Duration {
 	return m.upkeep.Sub(used) + delays[0]
 }
 
-// crash is what is known of the crash of the primary. The zero value is one that has not happened.
+// A crash is the knowledge of the primary's crash. Its zero value means no crash.
 type crash struct {
 	mu sync.Mutex
 	moments
-	leader     string // the server that was promoted
+	leader     string // the promoted server
 	writes     absence
 	lookups    absence
-	failed     int64 // requests that the outage failed, those with cookies that open nothing included
-	background int64 // statements of keepalive and reaper that it failed
+	failed     int64 // failed requests, those with cookies that open nothing included
+	background int64 // failed statements of keepalive and reaper
 }
 
-// absence is how long requests of one kind were not, or not all, answered.
+// An absence is the time in which some requests of one kind failed.
 type absence struct {
 	requests, failed int64
 	back             bool
@@ -63,21 +63,21 @@ func (c *crash) now() moments {
 	return c.moments
 }
 
-// reach notes a moment.
+// reach notes the current time as a moment.
 func (c *crash) reach(moment func(*moments) *time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	*moment(&c.moments) = time.Now()
 }
 
-// promote notes which server has become the primary.
+// promote notes the server that has become the primary.
 func (c *crash) promote(leader string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leader, c.promoted = leader, time.Now()
 }
 
-// recovered notes that everything works again, and how many statements in the background had failed.
+// recovered notes the end of the outage and the number of failed background statements.
 func (c *crash) recovered(failed int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -86,8 +86,8 @@ func (c *crash) recovered(failed int64) {
 
 func (c *crash) happened() bool { return !c.now().begun.IsZero() }
 
-// excuses notes an answer, and reports whether the outage explains that it failed. The outage ends when the
-// Store has done a write that waits for a replica: a request that is sent after that and fails is an error.
+// excuses notes an answer, and reports whether the outage explains a failure. The outage ends with the
+// Store's first write that waits for a replica, and later failures are errors.
 func (c *crash) excuses(a answer, answered bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -106,8 +106,7 @@ func (c *crash) excuses(a answer, answered bool) bool {
 	return true
 }
 
-// note: requests are away until the last one that failed was answered, and at least until the first one
-// succeeds.
+// note extends the absence to the last failed answer, and at least to the first success.
 func (s *absence) note(a answer, answered, after bool) {
 	s.requests++
 	switch {
@@ -120,5 +119,5 @@ func (s *absence) note(a answer, answered, after bool) {
 	}
 }
 
-// away is for how long after the crash began.
+// away returns the length of the absence from the start of the crash.
 func (s *absence) away(begun time.Time) time.Duration { return max(s.until.Sub(begun), 0) }

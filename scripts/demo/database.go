@@ -18,17 +18,17 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// database is the servers, the store on them, and a pool beside the store's for what is asked about them.
+// A database is the servers, the Store over them, and a pool for looks past the Store.
 type database struct {
-	cluster *pgcluster.Cluster // nil where the caller named servers
-	primary string             // DSN: of all servers of the cluster, of which one accepts writes
+	cluster *pgcluster.Cluster // nil if the caller named servers
+	primary string             // a DSN of all servers of the cluster, of which one accepts writes
 
-	afterPromotion func(context.Context, *sql.DB) error // what a test does to the new primary
+	afterPromotion func(context.Context, *sql.DB) error // a test changes the new primary by it
 	store          *sessionsql.Store
 	pool           *sql.DB
 }
 
-// openDatabase starts a cluster, or takes the servers that were named, and opens a store on it.
+// openDatabase starts a cluster or takes the named servers, and opens a Store.
 func openDatabase(ctx context.Context, c config, rules rules, screen *screen) (_ *database, err error) {
 	d := &database{primary: c.primary, afterPromotion: c.afterPromotion}
 	defer func() {
@@ -54,7 +54,7 @@ func openDatabase(ctx context.Context, c config, rules rules, screen *screen) (_
 	}
 	notInstalled := err != nil
 	if d.pool, err = sql.Open("pgx", d.primary); err != nil {
-		return nil, sessionsql.ErrDSN // without the cause, which quotes the DSN
+		return nil, sessionsql.ErrDSN // without the cause, because it quotes the DSN
 	}
 	if !notInstalled {
 		return d, nil
@@ -68,15 +68,14 @@ func openDatabase(ctx context.Context, c config, rules rules, screen *screen) (_
 	return d, err
 }
 
-// startCluster starts a primary and two replicas. Its settings are the servers' defaults, but for those that
-// it prints. A synchronous commit waits for one of the replicas, so that no log-out is undone when one of
-// them is promoted.
+// startCluster starts a primary and two replicas, and prints the settings that differ from the defaults. A
+// synchronous commit waits for one of the replicas, so that a promotion undoes no log-out.
 func (d *database) startCluster(ctx context.Context, screen *screen) (replicas []string, err error) {
 	screen.say("starting a primary and two streaming replicas")
 	d.cluster, err = pgcluster.Start(ctx, &pgcluster.Options{
 		Replicas: 2,
 		Settings: map[string]string{
-			"fsync":                     "on", // a demonstration without it would flatter
+			"fsync":                     "on", // because a demonstration without fsync would flatter
 			"synchronous_standby_names": "ANY 1 (replica1, replica2)",
 		},
 	})
@@ -88,8 +87,8 @@ func (d *database) startCluster(ctx context.Context, screen *screen) (replicas [
 		hosts = append(hosts, replica.Address())
 		replicas = append(replicas, replica.DSN("postgres"))
 	}
-	// Without connect_timeout each of several hosts gets one second, and a busy machine may need more. A dead server
-	// on this machine refuses at once.
+	// Without connect_timeout, pgx gives each of several hosts one second, and a busy machine may need more.
+	// A dead server on this machine refuses at once.
 	d.primary = fmt.Sprintf("postgres://postgres@%s/postgres?sslmode=disable&target_session_attrs=read-write"+
 		"&connect_timeout=5", strings.Join(hosts, ","))
 	changed, err := changedSettings(d.cluster.Primary.DataDir)
@@ -97,7 +96,7 @@ func (d *database) startCluster(ctx context.Context, screen *screen) (replicas [
 	return replicas, err
 }
 
-// changedSettings reads what was appended to the postgresql.conf that initdb made, without addresses and names.
+// changedSettings returns the settings after initdb's in postgresql.conf, without addresses and names.
 func changedSettings(dataDir string) (string, error) {
 	file, err := os.ReadFile(filepath.Join(dataDir, "postgresql.conf"))
 	if err != nil {
@@ -108,7 +107,7 @@ func changedSettings(dataDir string) (string, error) {
 		return "", fmt.Errorf("%s: the end of initdb's settings is not where it was", file)
 	}
 	var order []string
-	last := map[string]string{} // of a name that stands there twice the last one counts
+	last := map[string]string{} // because the last value of a name counts
 	for line := range strings.Lines(string(appended)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " = ")
 		switch name {
@@ -126,8 +125,8 @@ func changedSettings(dataDir string) (string, error) {
 	return strings.Join(order, " "), nil
 }
 
-// awaitBundle gives replicas the moment that a fresh installation needs to reach them. One that does not get it in time is
-// for the store to leave out.
+// awaitBundle waits a moment until a new installation has reached the replicas. The Store leaves out a
+// replica that is late.
 func awaitBundle(ctx context.Context, replicas []string) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -146,8 +145,7 @@ func awaitBundle(ctx context.Context, replicas []string) {
 	}
 }
 
-// loggedDeadlocks counts the deadlocks that the servers have logged, whoever was told of them. Logs of servers that were
-// named are out of reach.
+// loggedDeadlocks counts the deadlocks in the servers' logs. It cannot read the logs of named servers.
 func (d *database) loggedDeadlocks() (deadlocks int64, err error) {
 	if d.cluster == nil {
 		return 0, nil
@@ -162,7 +160,7 @@ func (d *database) loggedDeadlocks() (deadlocks int64, err error) {
 	return deadlocks, nil
 }
 
-// names are those of the servers: the primary of the start, and then the replicas.
+// names returns the names of the servers, the first primary and then the replicas.
 func (d *database) names() []string {
 	names := []string{primaryName}
 	for i := range d.store.Stats().Replicas {
@@ -173,8 +171,8 @@ func (d *database) names() []string {
 
 const primaryName = "primary"
 
-// nameAt is the name of the server that listens on a port. Where the caller named servers, whoever answers as
-// the primary is called so.
+// nameAt returns the name of the server on a port. Of named servers, the one that answers as the primary has
+// the primary's name.
 func (d *database) nameAt(port int) string {
 	if d.cluster != nil {
 		for _, node := range d.cluster.Replicas {
@@ -186,13 +184,13 @@ func (d *database) nameAt(port int) string {
 	return primaryName
 }
 
-// runs reports whether a server, by its place in names, has not been killed.
+// runs reports whether the server at an index of names was not killed.
 func (d *database) runs(i int) bool {
 	return d.cluster == nil || i > 0 || d.cluster.Primary.PID() != 0
 }
 
-// sweep reaps what is expired in the whole table, and returns how much that was: to the table's end from where the last
-// call stopped, and then once through.
+// sweep reaps all expired sessions, and returns their number. It finishes the current lap of the hand and
+// makes a whole one.
 func (d *database) sweep(ctx context.Context) (found int64, err error) {
 	for laps := 0; laps < 2; {
 		result, err := d.store.Reap(ctx)
@@ -210,7 +208,7 @@ func (d *database) sweep(ctx context.Context) (found int64, err error) {
 	return found, nil
 }
 
-// close ends what openDatabase has started.
+// close ends everything that openDatabase has started.
 func (d *database) close() (err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -226,7 +224,7 @@ func (d *database) close() (err error) {
 	return err
 }
 
-// rest waits, and reports whether ctx still lasts.
+// rest waits, and reports whether ctx has not ended.
 func rest(ctx context.Context, pause time.Duration) bool {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()

@@ -12,12 +12,11 @@ import (
 
 const (
 	failOverTimeout = 30 * time.Second
-	pollPause       = 10 * time.Millisecond // between two looks at whether something has happened
+	pollPause       = 10 * time.Millisecond // the pause between two looks
 )
 
-// failOver kills the primary as a crash of its machine would, and does what a manager of clusters does then:
-// it promotes the replica that has received most, and lets the others follow it. The site and its Store are
-// told nothing.
+// failOver kills the primary as a crash of its machine would. Then it acts as a cluster manager: it promotes
+// the replica that has received most and makes the others follow it. The site and its Store are not told.
 func (d *database) failOver(ctx context.Context, c *crash, screen *screen) error {
 	ctx, cancel := context.WithTimeout(ctx, failOverTimeout)
 	defer cancel()
@@ -59,7 +58,7 @@ func (d *database) failOver(ctx context.Context, c *crash, screen *screen) error
 	return d.awaitRecovery(ctx, c, before.FlushErrors+before.ReapErrors)
 }
 
-// openEach opens a pool to each server, and returns what closes them.
+// openEach opens a pool to each server, and returns a function that closes them.
 func openEach(nodes []*pgcluster.Node) (pools []*sql.DB, closeAll func(), err error) {
 	closeAll = func() {
 		for _, pool := range pools {
@@ -76,8 +75,7 @@ func openEach(nodes []*pgcluster.Node) (pools []*sql.DB, closeAll func(), err er
 	return pools, closeAll, nil
 }
 
-// mostReceived returns the replica that has received most. A commit that waited for any replica is on that
-// one.
+// mostReceived returns the replica that has received most. Every commit that waited for a replica is there.
 func mostReceived(ctx context.Context, replicas []*sql.DB) (most int, err error) {
 	const query = `SELECT pg_last_wal_receive_lsn() - '0/0', NOT EXISTS (SELECT FROM pg_stat_wal_receiver)`
 	received := make([]int64, len(replicas))
@@ -97,8 +95,7 @@ func mostReceived(ctx context.Context, replicas []*sql.DB) (most int, err error)
 	return most, nil
 }
 
-// awaitRecovery returns when the Store writes again, also what waits for a replica, and when its loops work
-// again.
+// awaitRecovery returns when the Store's writes, synchronous ones included, and its loops work again.
 func (d *database) awaitRecovery(ctx context.Context, c *crash, errorsBefore int64) error {
 	for d.tryWrite(ctx) != nil {
 		if !rest(ctx, pollPause) {

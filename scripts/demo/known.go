@@ -6,58 +6,59 @@ import (
 	"time"
 )
 
-// known is what a user knows for certain about one session, from nothing but what was sent and answered, and when. The
-// server decided an answer at some moment between its request's sending and its receipt, so that whatever is claimed here
-// holds for the most favourable of these moments: a slow machine makes claims rarer and not wrong.
+// A known is a user's certain knowledge of one session, from requests, answers and their times alone. The
+// server decided at some moment between a request and its answer, and each claim holds for the most
+// favourable of these moments. So a slow machine makes claims rarer and not wrong.
 type known struct {
 	owner string
 	rules rules
-	crash *crash // of the primary; nil where there is none
+	crash *crash // of the primary; nil without a crash
 
-	alive     promise
-	deadAfter time.Time // after this, it certainly does not live, if keepalives came no later than delays[0]
+	alive promise
+	// after this time the session is certainly dead, if keepalives came no later than delays[0]
+	deadAfter time.Time
 
 	lastUse time.Time
 
-	deadlineFrom, deadlineTo time.Time // between these is the absolute timeout; zero: none
+	deadlineFrom, deadlineTo time.Time // the absolute timeout lies between these; zero without one
 
-	ending bool      // a log-out was sent: from then on it may be gone at any moment
-	goneAt time.Time // when it was certainly gone, as an answer said; zero: not yet
+	ending bool      // a log-out was sent, so the session may be gone at any moment
+	goneAt time.Time // the time of an answer that shows its end; zero if there is none yet
 	goneBy string
 
-	fewest, most int // views that it counts
+	fewest, most int // the number of views that it counts
 
-	// What the crash may undo is known only when it comes, so what was answered until then is kept.
+	// These fields keep all answers, because the crash tells only later which writes it may undo.
 	loggedIn  answer
-	inherited int      // views of the session that the log-in renewed; a crash may bring its payload back
-	answered  []answer // accepted, in the order of their sending
+	inherited int      // the views of the session that the log-in renewed, which a crash may bring back
+	answered  []answer // the accepted answers in the order of their requests
 
 	met       bool    // an answer came after the crash had begun
-	survived  promise // what holds if the crash has undone all that it may undo
-	remaining int     // views that are left then
-	certain   bool    // an answer has shown what is left
-	counted   bool    // that the crash has undone something here
+	survived  promise // the promise if the crash has undone as much as it may
+	remaining int     // the number of views left then
+	certain   bool    // an answer has shown the rest
+	counted   bool    // the crash's damage here has been counted
 }
 
-// promise is until when a session certainly lives.
+// A promise is a time until which a session certainly lives.
 type promise struct {
 	until     [len(delays)]time.Time // if keepalives came no later than each of delays
-	used      [len(delays)]time.Time // the answer whose keepalive this rests on; zero for a write
+	used      [len(delays)]time.Time // the answer whose keepalive it rests on; zero for a write
 	lastWrite time.Time
 }
 
-// answer is what a page, or the refusal of it, said.
+// An answer is a page's content or a refusal.
 type answer struct {
 	sent, received time.Time
 	counting       bool // the request was for the page that counts its views
 	use            use
-	status         int // 0: no answer
+	status         int // 0 without an answer
 	owner          string
 	views          int
 	err            error
 }
 
-// use is what a request asks of the session whose cookie it carries.
+// A use is the effect of a request on the session of its cookie.
 type use int
 
 const (
@@ -69,7 +70,7 @@ const (
 func (a answer) accepted() bool { return a.status == 200 }
 func (a answer) refused() bool  { return a.status == 401 }
 
-// born is what is known after a log-in that was answered.
+// born returns the knowledge after an answered log-in.
 func born(owner string, rules rules, login answer, public bool) *known {
 	k := &known{owner: owner, rules: rules, lastUse: login.sent, loggedIn: login}
 	if public {
@@ -81,7 +82,7 @@ func born(owner string, rules rules, login answer, public bool) *known {
 	return k
 }
 
-// written: a write moves the expiry to T and its slack from then.
+// written notes a write, which sets the expiry to T and its slack from then.
 func (k *known) written(p *promise, a answer) {
 	for i := range delays {
 		k.livesUntil(p, i, a.sent.Add(k.rules.longest()), time.Time{})
@@ -89,8 +90,8 @@ func (k *known) written(p *promise, a answer) {
 	p.lastWrite = later(p.lastWrite, a.sent)
 }
 
-// read: a use without a write, which a keepalive records in a moment. It keeps the session alive for T, if the session lived
-// long enough for the keepalive to find it.
+// read notes a use without a write, which a keepalive records soon after. It extends the session by T, if the
+// session lives until the keepalive.
 func (k *known) read(p *promise, a answer) {
 	for i, delay := range delays {
 		if a.received.Add(k.rules.roomFor(delay)).Before(p.until[i]) {
@@ -109,7 +110,7 @@ func (k *known) livesUntil(p *promise, i int, until, used time.Time) {
 	}
 }
 
-// used: whatever the keepalive does, it ends some time.
+// used notes a use, after which the session ends at the latest after the slowest keepalive.
 func (k *known) used(a answer) {
 	last := a.received.Add(k.rules.flushedWithin(delays[0]) + k.rules.longest() + clockAllowance)
 	if !k.deadlineTo.IsZero() && last.After(k.deadlineTo) {
@@ -126,10 +127,10 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// leaving: a log-out is about to be sent.
+// leaving notes that a log-out is about to be sent.
 func (k *known) leaving() { k.ending = true }
 
-// ended: it is gone, and will never come back.
+// ended notes that the session is gone for good.
 func (k *known) ended(at time.Time, by string) {
 	k.ending = true
 	if k.goneAt.IsZero() || at.Before(k.goneAt) {
@@ -140,8 +141,8 @@ func (k *known) ended(at time.Time, by string) {
 // gone reports whether the session is over for its user.
 func (k *known) gone() bool { return !k.goneAt.IsZero() }
 
-// A finding is an answer that cannot be, unless keepalives came later than it tolerates. They may have, if the machine stalled
-// between since and till, or if the primary was away when a keepalive was due that was called for at used.
+// A finding is a wrong answer, unless keepalives came later than it tolerates. They may have, if the machine
+// stalled between since and till, or if the primary was away when the keepalive for a use at used was due.
 type finding struct {
 	fault       fault
 	detail      string
@@ -151,16 +152,16 @@ type finding struct {
 	used, due   time.Time
 }
 
-// verdict is what the crash has to do with a loss.
+// A verdict is the crash's part in a loss.
 type verdict int
 
 const (
 	unrelated     verdict = iota
-	inWindow              // it may undo what is gone here
-	outsideWindow         // what is gone here was written before its window
+	inWindow              // the crash may undo this loss
+	outsideWindow         // the loss was written before the crash's window
 )
 
-// certain is a finding that nothing excuses.
+// certain returns a finding that nothing excuses.
 func certain(fault fault, format string, args ...any) finding {
 	return finding{fault: fault, detail: fmt.Sprintf(format, args...), tolerates: forever}
 }
@@ -172,14 +173,14 @@ const (
 	lost
 	resurrected
 	keptPastDeadline
-	faults // how many there are
+	faults // the number of faults
 )
 
 func (f fault) String() string {
 	return [...]string{"wrong_owner", "lost", "resurrected", "kept_past_deadline"}[f]
 }
 
-// judge checks answers to requests that were sent at the same time, or a single one, and learns from them.
+// judge checks the answers to requests that were sent at once, and learns from them.
 func (k *known) judge(answers ...answer) (found []finding) {
 	crash := k.crash.now()
 	if !k.met && !crash.begun.IsZero() && slices.ContainsFunc(answers, crash.reaches) {
@@ -198,7 +199,7 @@ func (k *known) judge(answers ...answer) (found []finding) {
 			}
 			k.ended(a.received, "refused before")
 		default:
-			// Nobody knows what was done.
+			// The request may or may not have been served.
 			k.deadAfter = a.received.Add(time.Hour)
 		}
 	}
@@ -235,7 +236,7 @@ func (k *known) judgeRefused(crash moments, a answer) []finding {
 	return left
 }
 
-// broken finds how a refusal breaks a promise.
+// broken returns the finding if a refusal breaks a promise.
 func (k *known) broken(p *promise, a answer) []finding {
 	for i, delay := range slices.Backward(delays[:]) {
 		if !a.received.Before(p.until[i]) {
@@ -257,10 +258,12 @@ func (k *known) judgeAccepted(a answer) (found []finding) {
 	excess := a.sent.Sub(k.deadAfter)
 	switch {
 	case k.gone() && a.sent.After(k.goneAt):
-		found = append(found, certain(resurrected, "accepted %v after it was gone (%s)", a.sent.Sub(k.goneAt), k.goneBy))
+		found = append(found,
+			certain(resurrected, "accepted %v after it was gone (%s)", a.sent.Sub(k.goneAt), k.goneBy))
 	case excess > 0:
-		f := certain(keptPastDeadline, "accepted %v after it must have ended, %v after its last use", excess, a.sent.Sub(k.lastUse))
-		if k.deadAfter != k.deadlineTo { // the absolute timeout waits for no keepalive
+		f := certain(keptPastDeadline, "accepted %v after it must have ended, %v after its last use", excess,
+			a.sent.Sub(k.lastUse))
+		if k.deadAfter != k.deadlineTo { // because the absolute timeout waits for no keepalive
 			f.tolerates, f.since, f.till = delays[0]+excess, k.lastUse, a.sent
 			f.due = k.deadAfter.Add(-k.rules.longest())
 			f.used = f.due.Add(-k.rules.flushedWithin(delays[0]))
@@ -270,7 +273,7 @@ func (k *known) judgeAccepted(a answer) (found []finding) {
 	return found
 }
 
-// judgeViews: every view that was answered is counted once, and nobody else counts here.
+// judgeViews checks that every answered view is counted once, and that no other is.
 func (k *known) judgeViews(crash moments, answers []answer) (found []finding) {
 	counted, unanswered, highest := 0, 0, 0
 	seen := map[int]bool{}

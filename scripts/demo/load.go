@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	maxRamp       = 2 * time.Second // in which all users come
+	maxRamp       = 2 * time.Second // all users come within it
 	finishTimeout = 20 * time.Second
 
-	// On a terminal the progress is written over, elsewhere each stays as a line.
+	// A terminal overwrites the progress line, and other outputs keep each one.
 	terminalProgress = 500 * time.Millisecond
 	lineProgress     = 5 * time.Second
 )
 
-// load has the site used for the duration, and returns what came of it. When ctx ends it ends early.
+// load lets the users use the site for the duration, and returns the result. It ends early with ctx.
 func load(
 	ctx context.Context, c config, rules rules, address string, m *monitor, screen *screen,
 ) (*result, error) {
@@ -48,7 +48,8 @@ func load(
 		}
 		failedOver <- err
 	}()
-	drive(ctx, c, rules, address, t, func() { screen.progress(progressLine(begin, c, t, d)) }, screen.terminal)
+	drive(ctx, c, rules, address, t, func() { screen.progress(progressLine(begin, c, t, d)) },
+		screen.terminal)
 	elapsed := time.Since(begin)
 	screen.endProgress()
 	err := <-failedOver
@@ -64,8 +65,10 @@ func load(
 	return measure(finishing, c, rules, elapsed, t, m.site, d, screen)
 }
 
-// drive has all users live until the duration is over, and the last answer is there.
-func drive(ctx context.Context, c config, rules rules, address string, t *tally, report func(), terminal bool) {
+// drive lets all users live until the duration is over and the last answer has come.
+func drive(
+	ctx context.Context, c config, rules rules, address string, t *tally, report func(), terminal bool,
+) {
 	ctx, cancel := context.WithTimeout(ctx, c.duration)
 	defer cancel()
 	transport := &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
@@ -103,7 +106,8 @@ func progressLine(begin time.Time, c config, t *tally, d *database) string {
 	elapsed := time.Since(begin)
 	requests := t.requests.Load()
 	wrong, doubtful := t.faults()
-	return fmt.Sprintf("%3.0f of %.0f s   %d requests, %.0f a second   %d answers wrong, %d in doubt, %d errors   %d expired sessions reaped",
+	return fmt.Sprintf("%3.0f of %.0f s   %d requests, %.0f a second   "+
+		"%d answers wrong, %d in doubt, %d errors   %d expired sessions reaped",
 		elapsed.Seconds(), c.duration.Seconds(), requests, float64(requests)/elapsed.Seconds(),
 		wrong, doubtful, t.errors.Load(), d.store.Stats().Reaped)
 }

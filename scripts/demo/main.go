@@ -1,7 +1,7 @@
-// Command demo is the whole main job on real input: a small web site whose sessions live in PostgreSQL, on a
-// primary and two streaming replicas that it starts for itself, and users who log in, browse, pause, go idle,
-// log out, and cheat. Half-way it kills the primary and promotes a replica. It checks every answer against
-// what a user knows for certain, and fails when one is wrong. scripts/demo.sh runs it.
+// Command demo runs the whole main job on real input. It starts a primary and two streaming replicas, a small
+// web site whose sessions live there, and users who log in, browse, pause, go idle, log out, and cheat.
+// Half-way it kills the primary and promotes a replica. It checks every answer against the users' certain
+// knowledge, and fails on a wrong one. scripts/demo.sh runs it.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// Exit statuses. 128 and a signal's number is what a shell reports of a program that a signal ended.
+// A shell reports 128 plus a signal's number for a program that the signal ended.
 const (
 	exitOK          = 0
 	exitFailed      = 1
@@ -45,7 +45,8 @@ type config struct {
 	afterPromotion func(context.Context, *sql.DB) error // what a test does to the new primary
 }
 
-// run is the program. When ctx ends, it ends in good order and bounded time, and leaves no process and no file.
+// run is the program. When ctx ends, it stops in good order and bounded time, and leaves no process and no
+// file.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c, err := parse(args, stderr)
 	switch {
@@ -57,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	screen := newScreen(stderr)
 	status, err := demo(ctx, c, stdout, screen)
 	switch {
-	case err == nil && c.serve: // a signal is how it ends
+	case err == nil && c.serve: // because a signal is the usual end
 		return status
 	case ctx.Err() != nil:
 		screen.say("demo: interrupted")
@@ -69,16 +70,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return status
 }
 
-// parse reads the flags; what is wrong with them stands on stderr already when it returns an error.
+// parse reads the flags, and prints its error to stderr.
 func parse(args []string, stderr io.Writer) (config, error) {
 	var c config
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.DurationVar(&c.duration, "duration", 20*time.Second, "how long the users use the site")
 	flags.IntVar(&c.users, "users", 2000, "how many there are")
-	flags.BoolVar(&c.serve, "serve", false, "keep the site up for a browser, without users of its own, until Ctrl-C")
+	flags.BoolVar(&c.serve, "serve", false,
+		"keep the site up for a browser, without users of its own, until Ctrl-C")
 	flags.BoolVar(&c.json, "json", false, "print the result as one JSON object too, as the last line")
-	flags.StringVar(&c.primary, "primary", "", "`DSN` of a primary to use (default: start a primary and two replicas)")
+	flags.StringVar(&c.primary, "primary", "",
+		"`DSN` of a primary to use (default: start a primary and two replicas)")
 	flags.Func("replica", "`DSN` of a replica of that primary; may be repeated", func(dsn string) error {
 		c.replicas = append(c.replicas, dsn)
 		return nil
@@ -108,7 +111,7 @@ func parse(args []string, stderr io.Writer) (config, error) {
 	return c, errors.New(wrong)
 }
 
-// demo starts what the site needs, and then either serves it or has it used. It returns the exit status.
+// demo starts everything that the site needs, serves it or lets users use it, and returns the exit status.
 func demo(ctx context.Context, c config, stdout io.Writer, screen *screen) (status int, err error) {
 	rules := rulesOfLoad
 	if c.serve {

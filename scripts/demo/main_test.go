@@ -13,27 +13,28 @@ import (
 	"testing"
 	"time"
 
-	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// mustBeZero are the keys of what fails a run.
+// mustBeZero are the keys whose values fail a run unless they are 0.
 var mustBeZero = []string{
 	"wrong_owner", "lost", "resurrected", "kept_past_deadline", "deadlocks", "errors",
 	"crash_lost_outside_window",
 }
 
-// numbers are the last line of what the demo prints.
+// numbers parses the last line of the demo's output.
 func numbers(t *testing.T, stdout string) (got map[string]float64) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &got); err != nil {
-		t.Fatalf("the last line is no object of numbers: %v", err)
+		t.Fatalf("the last line is not an object of numbers: %v", err)
 	}
 	return got
 }
 
-// good runs the demonstration, which must find nothing wrong.
+// good runs the demonstration and checks that it finds nothing wrong.
 func good(t *testing.T, args ...string) map[string]float64 {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -51,8 +52,8 @@ func good(t *testing.T, args ...string) map[string]float64 {
 	return got
 }
 
-// TestDemo runs the whole demonstration, for as long as it takes to meet every timeout.
-func TestDemo(t *testing.T) {
+// The demonstration runs long enough to meet every timeout.
+func TestDemoFindsNothingWrong(t *testing.T) {
 	got := good(t, "--duration", "12s", "--users", "400")
 	for _, key := range []string{
 		"requests", "logins", "logouts", "reaped", "replica_share", "lookup_p50_ms", "lookup_p99_ms",
@@ -73,7 +74,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-func TestDemoWithoutCrash(t *testing.T) {
+func TestDemoWithoutCrashFindsNothingWrong(t *testing.T) {
 	got := good(t, "--no-crash", "--duration", "3s", "--users", "200")
 	for _, key := range []string{
 		"crash_writes_away_s", "crash_lookups_away_s", "crash_lost_in_window", "crash_failed_requests",
@@ -85,16 +86,14 @@ func TestDemoWithoutCrash(t *testing.T) {
 	}
 }
 
-// TestDemoFindsWhatACrashMustNotTake has the promotion lose sessions that were there for long. They may be idle for long
-// here, so that the outage ends none of them, however slow the machine is.
+// TestDemoFindsWhatACrashMustNotTake makes the promotion lose old sessions. The idle timeout is long here, so
+// that no outage ends a session even on a slow machine.
 func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 	defer func(was rules) { rulesOfLoad = was }(rulesOfLoad)
 	rulesOfLoad.idle = time.Minute
 	var stdout, stderr bytes.Buffer
 	c, err := parse([]string{"--duration", "8s", "--users", "200", "--json"}, &stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	c.afterPromotion = func(ctx context.Context, pool *sql.DB) error {
 		_, err := pool.ExecContext(ctx, "DELETE FROM sessionsql.session")
 		return err
@@ -109,11 +108,12 @@ func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 		t.Errorf("crash_lost_outside_window: %v, lost: %v", n, got["lost"])
 	}
 	if got["crash_lost_in_window"] == 0 {
-		t.Error("crash_lost_in_window: 0, but the youngest sessions were taken as well")
+		t.Error("crash_lost_in_window is 0, but the test also deleted the youngest sessions")
 	}
 }
 
-// TestDemoFailsWhereASiteIsWrong has users visit sites that treat sessions as they must not: each is found out.
+// TestDemoFailsWhereASiteIsWrong lets users visit sites that break a rule of sessions, and checks that the
+// demo finds each.
 func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 	greet := func(owner string, views int) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
@@ -127,7 +127,10 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 		do   func(*user, context.Context)
 		want fault
 	}{
-		{"another user's page", greet("bob", 1), func(u *user, ctx context.Context) { u.open(ctx, home) }, wrongOwner},
+		{
+			"another user's page", greet("bob", 1), func(u *user, ctx context.Context) { u.open(ctx, home) },
+			wrongOwner,
+		},
 		{"cookies that were made up", greet("ann", 1), (*user).cheat, wrongOwner},
 		{"refuses everybody", refuse, func(u *user, ctx context.Context) { u.open(ctx, home) }, lost},
 		{"loses views", greet("ann", 1), (*user).openTabs, lost},
@@ -158,40 +161,26 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 			c.do(u, t.Context())
 			tally.settle()
 			if tally.found[c.want].Load() == 0 {
-				t.Fatalf("not found; %v", tally.examples)
+				t.Fatalf("the judge did not find the damage; it found %v", tally.examples)
 			}
 			r := &result{
 				WrongOwner: tally.found[wrongOwner].Load(), Lost: tally.found[lost].Load(),
-				Resurrected: tally.found[resurrected].Load(), KeptPastDeadline: tally.found[keptPastDeadline].Load(),
+				Resurrected:      tally.found[resurrected].Load(),
+				KeptPastDeadline: tally.found[keptPastDeadline].Load(),
 			}
-			if status, err := r.publish(config{}, io.Discard, newScreen(io.Discard)); status != exitFailed || err != nil {
+			if status, err := r.publish(config{}, io.Discard, newScreen(io.Discard)); status != exitFailed ||
+				err != nil {
 				t.Fatalf("exit status %d, %v", status, err)
 			}
 		})
 	}
 }
 
-// TestSite is what the users cannot see, or do not try: the cookie's attributes, and a database that is away.
-func TestSite(t *testing.T) {
-	cluster, err := pgcluster.Start(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cluster.Close() }()
-	dsn := cluster.Primary.DSN("postgres")
-	pool, err := sql.Open("pgx", dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = pool.Close() }()
-	if err := sessionsql.Install(t.Context(), pool); err != nil {
-		t.Fatal(err)
-	}
-	store, err := sessionsql.Open(t.Context(), dsn, nil, &sessionsql.Options{Logger: newScreen(t.Output()).logger()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = store.Close(context.Background()) }()
+// The users of the demonstration test neither the cookie's attributes nor an outage of the database.
+func TestSiteProtectsItsCookieAndReportsAnOutage(t *testing.T) {
+	cluster := sessiontest.StartCluster(t, nil)
+	options := &sessionsql.Options{Logger: newScreen(t.Output()).logger()}
+	store := sessiontest.NewDatabase(t, cluster).Store(t, options)
 	handler := newSite(store, rulesOfServe).handler()
 	clear, encrypted := httptest.NewServer(handler), httptest.NewTLSServer(handler)
 	defer clear.Close()
@@ -201,50 +190,53 @@ func TestSite(t *testing.T) {
 		client := server.Client()
 		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 		response, err := client.PostForm(server.URL+"/login", map[string][]string{"name": {"ann"}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testkit.Must(t, err)
 		_ = response.Body.Close()
 		cookies := response.Cookies()
 		if response.StatusCode != http.StatusSeeOther || len(cookies) != 1 {
 			t.Fatalf("status %d, %d cookies", response.StatusCode, len(cookies))
 		}
 		c := cookies[0]
-		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" || c.Secure != (server == encrypted) {
+		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" ||
+			c.Secure != (server == encrypted) {
 			t.Errorf("%s: HttpOnly %v, SameSite %v, Path %q, Domain %q, Secure %v",
 				server.URL, c.HttpOnly, c.SameSite, c.Path, c.Domain, c.Secure)
 		}
 	}
 
 	b := newBrowser(clear.URL, clear.Client().Transport)
-	if a, _ := b.post(t.Context(), "/login", map[string][]string{"name": {`<b id="owner">bob`}}); a.status != http.StatusSeeOther {
+	a, _ := b.post(t.Context(), "/login", map[string][]string{"name": {`<b id="owner">bob`}})
+	if a.status != http.StatusSeeOther {
 		t.Fatalf("log-in: %d, %v", a.status, a.err)
 	}
 	if a := b.get(t.Context(), home); a.owner != `<b id="owner">bob` || a.views != 1 {
 		t.Fatalf("greeted as %q with %d views", a.owner, a.views)
 	}
-	if err := cluster.Primary.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, cluster.Primary.Stop(t.Context()))
 	if a := b.get(t.Context(), home); a.status != http.StatusServiceUnavailable {
-		t.Errorf("without a database: status %d, want 503 and not a log-in", a.status)
+		t.Errorf("status %d without a database, want 503 instead of a log-in", a.status)
 	}
 	if a, _ := b.post(t.Context(), "/logout", nil); a.status != http.StatusServiceUnavailable {
-		t.Errorf("log-out without a database: status %d, want 503: the session lives", a.status)
+		t.Errorf("status %d of a log-out without a database, want 503 because the session lives", a.status)
 	}
 }
 
-func TestFlags(t *testing.T) {
+func TestBadFlagsExitWithUsage(t *testing.T) {
 	for _, args := range [][]string{
-		{"--duration", "0s"}, {"--users", "0"}, {"--replica", "host=x"}, {"--serve", "--json"}, {"--no-such-flag"}, {"word"},
+		{"--duration", "0s"}, {"--users", "0"}, {"--replica", "host=x"}, {
+			"--serve",
+			"--json",
+		}, {"--no-such-flag"}, {"word"},
 	} {
 		var stdout, stderr bytes.Buffer
-		if status := run(t.Context(), args, &stdout, &stderr); status != exitUsage || stderr.Len() == 0 || stdout.Len() > 0 {
+		if status := run(t.Context(), args, &stdout, &stderr); status != exitUsage || stderr.Len() == 0 ||
+			stdout.Len() > 0 {
 			t.Errorf("%v: exit status %d, stderr %q, stdout %q", args, status, &stderr, &stdout)
 		}
 	}
 	var stderr bytes.Buffer
-	if status := run(t.Context(), []string{"-h"}, io.Discard, &stderr); status != exitOK || !strings.Contains(stderr.String(), "-primary") {
+	if status := run(t.Context(), []string{"-h"}, io.Discard, &stderr); status != exitOK ||
+		!strings.Contains(stderr.String(), "-primary") {
 		t.Errorf("-h: exit status %d, %q", status, &stderr)
 	}
 }

@@ -12,17 +12,17 @@ const (
 	lookTimeout    = 2 * time.Second
 )
 
-// monitor knows what /status draws: it counts once a second, and asks the primary who it is.
+// A monitor gathers the content of /status. It counts once a second and asks the primary.
 type monitor struct {
 	site     *site
 	database *database
 
 	mu           sync.Mutex
-	samples      []sample // the last ones, oldest first
-	primary      string   // empty where none answers
+	samples      []sample // the latest samples, the oldest first
+	primary      string   // empty if none answers
 	primarySince time.Time
 	reaper       reaperStatus
-	tally        *tally // of the load; nil while there is none
+	tally        *tally // of the load; nil without one
 	ends         time.Time
 }
 
@@ -30,7 +30,7 @@ func newMonitor(site *site, database *database) *monitor {
 	return &monitor{site: site, database: database, primarySince: time.Now()}
 }
 
-// watchLoad shows what the users find, and when the demo ends.
+// watchLoad adds the users' findings and the end of the demo.
 func (m *monitor) watchLoad(t *tally, ends time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -62,7 +62,7 @@ func (m *monitor) run(ctx context.Context) {
 	}
 }
 
-// note takes over who answered as the primary; the hand stays where it was while nobody does.
+// note keeps the name of the answering primary. The hand keeps its position while no primary answers.
 func (m *monitor) note(primary string, reaper reaperStatus) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,14 +6,15 @@ import (
 	"net/http"
 )
 
-// The pages are for a person with a browser; the users of the load read the elements with an id.
+// The pages serve a person with a browser. The users of the load read the elements with an id.
 const frame = `<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>sessionsql demo</title>
 <style>
-  body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 34rem; margin: 3rem auto; padding: 0 1rem; color: #223 }
+  body { font: 1.1rem/1.6 system-ui, sans-serif; max-width: 34rem; margin: 3rem auto; padding: 0 1rem }
+  body { color: #223 }
   form { margin: 1rem 0 } input, button { font: inherit; padding: .2rem .6rem } small { color: #667 }
 </style>
 `
@@ -28,7 +29,8 @@ var (
 {{with .}}<p>{{.}}</p>{{end}}
 <form method="post" action="/login">
   <p><input name="name" placeholder="Any name" maxlength="64" required autofocus> <button>Log in</button></p>
-  <label><input type="checkbox" name="public" value="1"> This is a public computer: log me out soon, whatever I do</label>
+  <label><input type="checkbox" name="public" value="1">
+    This is a public computer: log me out soon, whatever I do</label>
 </form>
 `)
 
@@ -52,5 +54,5 @@ func (s *site) show(w http.ResponseWriter, status int, page *template.Template, 
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = body.WriteTo(w) // who has gone away does not want it
+	_, _ = body.WriteTo(w) // because a visitor who has left does not need it
 }

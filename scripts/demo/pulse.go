@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// pulse feels whether the machine keeps up: from a steady small question to the primary, on a connection of its own, and from
-// how long every user waits. When it falters, this program or the servers were held up for that long, and a keepalive that
-// came late meanwhile is no broken promise.
+// A pulse notes when the machine stalls. It sends a small query to the primary at a steady rate, and takes
+// the waits of all users. A stall delays keepalives, and a keepalive delayed by it is no broken promise.
 type pulse struct {
 	mu      sync.Mutex
 	stalls  []stall
@@ -21,9 +20,9 @@ const (
 	beatInterval = 20 * time.Millisecond
 	beatTimeout  = 10 * time.Second
 
-	minStall = 100 * time.Millisecond // what is remembered
+	minStall = 100 * time.Millisecond // the shortest stall to remember
 
-	// A keepalive is a longer statement than those that are felt here, and stands in more queues.
+	// A keepalive takes longer than such a query, and waits in more queues.
 	keepaliveFactor = 3
 )
 
@@ -39,7 +38,7 @@ func (p *pulse) run(ctx context.Context, ask func(context.Context) error) {
 func (p *pulse) beat(ctx context.Context, due time.Time, ask func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), beatTimeout)
 	defer cancel()
-	// An error that comes at once says that the server is not there, which is for the users to find.
+	// An immediate error means that the server is down, which the users will find.
 	_ = ask(ctx)
 	p.felt(stall{from: due, to: time.Now()})
 }
@@ -54,7 +53,7 @@ func (p *pulse) felt(s stall) {
 	}
 }
 
-// keepaliveDelay is how late a keepalive may have come, to judge by the worst stall of which a part was between two moments.
+// keepaliveDelay returns how late a keepalive may have come, by the worst stall between two moments.
 func (p *pulse) keepaliveDelay(from, to time.Time) (delay time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

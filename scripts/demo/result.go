@@ -12,7 +12,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// result is what a run came to: the table for a person, and with --json the same for a program.
+// A result is the outcome of a run. The table shows it to a person, and --json to a program.
 type result struct {
 	Seconds  float64 `json:"seconds"`
 	Users    int     `json:"users"`
@@ -20,25 +20,27 @@ type result struct {
 	Logins   int64   `json:"logins"`
 	Logouts  int64   `json:"logouts"`
 
-	// What must not be.
+	// These counts must be 0.
 	WrongOwner       int64 `json:"wrong_owner"`
 	Lost             int64 `json:"lost"`
 	Resurrected      int64 `json:"resurrected"`
 	KeptPastDeadline int64 `json:"kept_past_deadline"`
 	Deadlocks        int64 `json:"deadlocks"`
 	Errors           int64 `json:"errors"`
-	// Answers that would be wrong if the machine had kept up meanwhile.
+	// These answers would be wrong if the machine had not stalled.
 	Excused int64 `json:"excused"`
 
-	// The crash of the primary. Writes and lookups count as away until the last one that failed was answered.
+	// These fields describe the crash of the primary. Writes and lookups count as away until the last failed
+	// one was answered.
 	CrashWritesAway  float64 `json:"crash_writes_away_s"`
 	CrashLookupsAway float64 `json:"crash_lookups_away_s"`
-	CrashInWindow    int64   `json:"crash_lost_in_window"` // sessions that lost their end, or all
-	CrashOutside     int64   `json:"crash_lost_outside_window"`
-	CrashFailed      int64   `json:"crash_failed_requests"`
-	CrashStarved     int64   `json:"crash_expired_meanwhile"`
+	// sessions that lost their last writes, or everything
+	CrashInWindow int64 `json:"crash_lost_in_window"`
+	CrashOutside  int64 `json:"crash_lost_outside_window"`
+	CrashFailed   int64 `json:"crash_failed_requests"`
+	CrashStarved  int64 `json:"crash_expired_meanwhile"`
 
-	// How often each thing was tried.
+	// These fields count the attempts.
 	Views     int64 `json:"views"`
 	Together  int64 `json:"concurrent"`
 	CameBack  int64 `json:"came_back"`
@@ -52,9 +54,9 @@ type result struct {
 	Malformed int64 `json:"malformed"`
 	Stolen    int64 `json:"stolen_by_id"`
 
-	// The store and the database.
+	// These fields describe the Store and the database.
 	Reaped        int64   `json:"reaped"`
-	Backlog       int64   `json:"backlog"` // expired sessions that the reaper had yet to find at the end
+	Backlog       int64   `json:"backlog"` // expired sessions that the reaper had not found at the end
 	HotRatio      float64 `json:"hot_ratio"`
 	ReplicaShare  float64 `json:"replica_share"`
 	ReplicaMisses int64   `json:"replica_misses"`
@@ -68,12 +70,15 @@ type result struct {
 	embedded bool
 	rules    rules
 	examples []string
-	crash    *crash // nil where there was none
+	crash    *crash // nil without a crash
 }
 
-// measure asks the store and the database how they came through it, and with servers that somebody named, leaves none of
-// the users' sessions behind.
-func measure(ctx context.Context, c config, rules rules, elapsed time.Duration, t *tally, site *site, d *database, screen *screen) (*result, error) {
+// measure reads the state of the Store and the database. It removes the users' sessions from servers that the
+// caller named.
+func measure(
+	ctx context.Context, c config, rules rules, elapsed time.Duration, t *tally, site *site, d *database,
+	screen *screen,
+) (*result, error) {
 	stats := d.store.Stats()
 	backlog, err := d.sweep(ctx)
 	if err != nil {
@@ -97,7 +102,7 @@ func measure(ctx context.Context, c config, rules rules, elapsed time.Duration, 
 	r := &result{Seconds: elapsed.Seconds(), Users: c.users, embedded: d.cluster != nil, rules: rules}
 	r.addTally(t)
 	r.addCrash(t)
-	// What the servers logged is what the application saw and more.
+	// The servers' logs hold the application's deadlocks and more.
 	r.Deadlocks = max(deadlocks, site.deadlocks.Load()+screen.deadlocks.Load())
 	r.Errors = t.errors.Load() + stats.FlushErrors + stats.ReapErrors - t.crash.background
 	r.addStore(stats, health)
@@ -107,7 +112,7 @@ func measure(ctx context.Context, c config, rules rules, elapsed time.Duration, 
 	return r, nil
 }
 
-// addTally takes over what the users did and found.
+// addTally adds the users' counts and findings.
 func (r *result) addTally(t *tally) {
 	r.Requests = t.requests.Load()
 	r.Logins = t.logins.Load()
@@ -135,7 +140,7 @@ func (r *result) addTally(t *tally) {
 	r.LongestWaitMS = milliseconds(t.pulse.longest)
 }
 
-// addCrash takes over what the crash cost.
+// addCrash adds the cost of the crash.
 func (r *result) addCrash(t *tally) {
 	if !t.crash.happened() {
 		return
@@ -168,7 +173,8 @@ func share(part, others int64) float64 {
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// publish prints the table, then the JSON, and returns the exit status. Why it is not 0 is said on stderr.
+// publish prints the table and the JSON, and returns the exit status. The reason for a failure goes to
+// stderr.
 func (r *result) publish(c config, stdout io.Writer, screen *screen) (status int, err error) {
 	if _, err := io.WriteString(stdout, r.table()); err != nil {
 		return exitFailed, err
@@ -189,7 +195,8 @@ func (r *result) publish(c config, stdout io.Writer, screen *screen) (status int
 	return exitFailed, nil
 }
 
-// wrong names what makes a run fail. Errors do where the servers are ours; those of others may be restarted meanwhile.
+// wrong names the counts that fail a run. Errors count only on the demo's own servers, because others may
+// restart meanwhile.
 func (r *result) wrong() (wrong []string) {
 	for _, each := range []struct {
 		name    string

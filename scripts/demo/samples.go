@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// samples are durations, kept whole: some thousands a second for the length of a demonstration are a few megabytes, and
-// sorting them is exact. A site that is served for a browser has few.
+// samples keep all durations, because a demonstration has few enough of them to sort.
 type samples struct {
 	mu  sync.Mutex
 	all []time.Duration
@@ -19,7 +18,8 @@ func (s *samples) add(d time.Duration) {
 	s.all = append(s.all, d)
 }
 
-// percentiles returns, for each share between 0 and 1, the duration that this share of the samples does not exceed.
+// percentiles returns, for each share between 0 and 1, the duration that this share of the samples does not
+// exceed.
 func (s *samples) percentiles(shares ...float64) []time.Duration {
 	s.mu.Lock()
 	sorted := slices.Sorted(slices.Values(s.all))

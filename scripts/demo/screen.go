@@ -10,15 +10,15 @@ import (
 	"sync/atomic"
 )
 
-// screen is stderr: lines that stay, and below them one that is written over while the load runs. Where stderr is no
-// terminal, all lines stay.
+// A screen is stderr. On a terminal, a progress line below the permanent lines is overwritten while the load
+// runs; elsewhere all lines stay.
 type screen struct {
 	out      io.Writer
 	terminal bool
 
 	mu        sync.Mutex
-	open      bool         // the last line is to be written over
-	deadlocks atomic.Int64 // that the store met in the background
+	open      bool         // the last line will be overwritten
+	deadlocks atomic.Int64 // deadlocks that the Store met in the background
 }
 
 func newScreen(out io.Writer) *screen {
@@ -39,7 +39,7 @@ func (s *screen) say(format string, args ...any) {
 	fmt.Fprintf(s.out, format+"\n", args...)
 }
 
-// progress writes over the last progress.
+// progress overwrites the last progress line.
 func (s *screen) progress(line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,7 +52,7 @@ func (s *screen) progress(line string) {
 	s.open = true
 }
 
-// endProgress takes the progress away, for what comes on stdout.
+// endProgress removes the progress line before output on stdout.
 func (s *screen) endProgress() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,10 +66,10 @@ func (s *screen) erase() {
 	}
 }
 
-// logger is for what the store and the server report in the background.
+// logger returns a logger for the background reports of the Store and the server.
 func (s *screen) logger() *slog.Logger { return slog.New(logHandler{screen: s}) }
 
-// logHandler shows records, and counts the deadlocks among them: a failed keepalive is tried again and reaches no caller.
+// A logHandler shows records and counts the deadlocks in them, because a failed keepalive reaches no caller.
 type logHandler struct {
 	screen     *screen
 	attributes []slog.Attr

@@ -14,25 +14,25 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// site is a web site as an application would write it: all that it knows of a visitor is in the session.
+// A site is a web site like an application's. All of its knowledge of a visitor is in the session.
 type site struct {
 	store   *sessionsql.Store
 	rules   rules
-	lookups samples // how long the lookups took that found a session
+	lookups samples // the durations of lookups that found a session
 
-	deadlocks atomic.Int64 // that reached the application
+	deadlocks atomic.Int64 // deadlocks that reached the application
 	requests  atomic.Int64
-	errors    atomic.Int64 // of them, the ones answered with 5xx
+	errors    atomic.Int64 // the requests with a 5xx answer
 
-	monitor http.Handler // of /status; nil where there is none
+	monitor http.Handler // of /status; nil without one
 }
 
-// visitor is what the site keeps in a session.
+// A visitor is the content of a session.
 type visitor struct {
 	Name   string   `json:"name"`
 	Views  int      `json:"views"`
-	Recent []string `json:"recent"` // when the last pages were seen, newest first
-	Public bool     `json:"public"` // logged in on a public computer: the session has an absolute timeout
+	Recent []string `json:"recent"` // the times of the last views, newest first
+	Public bool     `json:"public"` // logged in on a public computer, so the session has an absolute timeout
 }
 
 const (
@@ -55,7 +55,7 @@ func (s *site) handler() http.Handler {
 		s.requests.Add(1)
 		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 		defer cancel()
-		w.Header().Set("Cache-Control", "no-store") // what is behind a session is not for a shared cache
+		w.Header().Set("Cache-Control", "no-store") // because no shared cache may keep a visitor's page
 		r.Body = http.MaxBytesReader(w, r.Body, 4096)
 		mux.ServeHTTP(w, r.WithContext(ctx))
 	})
@@ -69,7 +69,7 @@ func (s *site) handler() http.Handler {
 	return all
 }
 
-// listen serves the site on a free loopback port until shutDown, which waits for requests under way.
+// listen serves the site on a free loopback port until shutDown, which waits for the requests under way.
 func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -83,7 +83,7 @@ func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err err
 	served := make(chan struct{})
 	go func() {
 		defer close(served)
-		_ = server.Serve(listener) // returns when it is shut down
+		_ = server.Serve(listener) // it returns after Shutdown
 	}()
 	return "http://" + listener.Addr().String(), func() {
 		ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
@@ -95,8 +95,8 @@ func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err err
 	}, nil
 }
 
-// home counts the views of its visitor. Two tabs may do so at once, so the session is written only if it is still what was
-// read, and read again if not.
+// home counts its visitor's views. It writes the session only if its version is unchanged and else reads it
+// again, because two tabs may count at once.
 func (s *site) home(w http.ResponseWriter, r *http.Request) {
 	for {
 		token := presented(r)
@@ -106,7 +106,8 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		v.Views++
-		v.Recent = append([]string{time.Now().Format(time.TimeOnly)}, v.Recent[:min(len(v.Recent), maxRecent-1)]...)
+		v.Recent = append([]string{time.Now().Format(time.TimeOnly)},
+			v.Recent[:min(len(v.Recent), maxRecent-1)]...)
 		_, err = s.save(r.Context(), token, v, session.Version)
 		switch {
 		case err == nil:
@@ -119,7 +120,7 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// account only reads: what keeps its visitor's session alive is the lookup.
+// account only reads, so the lookup keeps the session alive.
 func (s *site) account(w http.ResponseWriter, r *http.Request) {
 	_, v, err := s.loggedIn(r.Context(), presented(r))
 	if err != nil {
@@ -129,7 +130,7 @@ func (s *site) account(w http.ResponseWriter, r *http.Request) {
 	s.show(w, http.StatusOK, accountPage, v)
 }
 
-// welcome gives whoever has no session an anonymous one, as sites do for a shopping cart.
+// welcome gives a visitor without a session an anonymous one, as sites do for a shopping cart.
 func (s *site) welcome(w http.ResponseWriter, r *http.Request) {
 	switch _, err := s.store.Lookup(r.Context(), presented(r)); {
 	case errors.Is(err, sessionsql.ErrNoSession):
@@ -152,7 +153,8 @@ func (s *site) logIn(w http.ResponseWriter, r *http.Request) {
 		s.show(w, http.StatusBadRequest, loginPage, "A name has between 1 and 64 bytes.")
 		return
 	}
-	token, err := s.enter(r.Context(), presented(r), visitor{Name: name, Public: r.PostFormValue("public") != ""})
+	token, err := s.enter(r.Context(), presented(r),
+		visitor{Name: name, Public: r.PostFormValue("public") != ""})
 	if err != nil {
 		s.fail(w, err)
 		return
@@ -161,9 +163,9 @@ func (s *site) logIn(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-// enter gives a visitor who logs in a token that nobody has seen before: the session that was presented gets a new secret
-// and a subject, and its old token, which somebody else may have planted, is dead at once (session fixation; OWASP ASVS 5.0,
-// 7.2.4). Where the session cannot go on, for its absolute timeout is another, it is ended, and a new one made.
+// enter gives a visitor who logs in a new token. The presented session gets a new secret and a subject, and
+// its old token is dead at once, because an attacker may have planted it (session fixation; OWASP ASVS 5.0,
+// 7.2.4). If the absolute timeout changes, enter ends the session and makes a new one.
 func (s *site) enter(ctx context.Context, old sessionsql.Token, v visitor) (sessionsql.Token, error) {
 	_, was, err := s.lookup(ctx, old)
 	if err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
@@ -193,9 +195,10 @@ func (s *site) enter(ctx context.Context, old sessionsql.Token, v visitor) (sess
 	return s.store.Insert(ctx, string(payload), options)
 }
 
-// logOut answers only when the session is dead for good.
+// logOut answers after the session is dead for good.
 func (s *site) logOut(w http.ResponseWriter, r *http.Request) {
-	if err := s.store.Revoke(r.Context(), presented(r)); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
+	if err := s.store.Revoke(r.Context(), presented(r)); err != nil &&
+		!errors.Is(err, sessionsql.ErrNoSession) {
 		s.fail(w, err)
 		return
 	}
@@ -205,7 +208,8 @@ func (s *site) logOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login", http.StatusSeeOther)
 }
 
-// cookie is out of reach of scripts and of other sites' forms, and never leaves an encrypted connection.
+// cookie returns a cookie that scripts and other sites' forms cannot reach, and that never leaves an
+// encrypted connection.
 func cookie(r *http.Request, value string) *http.Cookie {
 	return &http.Cookie{
 		Name:     cookieName,
@@ -217,7 +221,7 @@ func cookie(r *http.Request, value string) *http.Cookie {
 	}
 }
 
-// presented is the token that came with a request; none is as good as a malformed one.
+// presented returns the token of a request. A missing one counts as malformed.
 func presented(r *http.Request) sessionsql.Token {
 	c, err := r.Cookie(cookieName)
 	if err != nil {
@@ -226,8 +230,10 @@ func presented(r *http.Request) sessionsql.Token {
 	return sessionsql.Token(c.Value)
 }
 
-// loggedIn is lookup for pages that are not for anonymous visitors.
-func (s *site) loggedIn(ctx context.Context, token sessionsql.Token) (session sessionsql.Session, v visitor, err error) {
+// loggedIn is lookup for pages without anonymous visitors.
+func (s *site) loggedIn(
+	ctx context.Context, token sessionsql.Token,
+) (session sessionsql.Session, v visitor, err error) {
 	session, v, err = s.lookup(ctx, token)
 	if err == nil && v.Name == "" {
 		err = sessionsql.ErrNoSession
@@ -235,7 +241,9 @@ func (s *site) loggedIn(ctx context.Context, token sessionsql.Token) (session se
 	return session, v, err
 }
 
-func (s *site) lookup(ctx context.Context, token sessionsql.Token) (session sessionsql.Session, v visitor, err error) {
+func (s *site) lookup(
+	ctx context.Context, token sessionsql.Token,
+) (session sessionsql.Session, v visitor, err error) {
 	begin := time.Now()
 	session, err = s.store.Lookup(ctx, token)
 	if err != nil {
@@ -254,7 +262,7 @@ func (s *site) save(ctx context.Context, token sessionsql.Token, v visitor, vers
 	return s.store.Update(ctx, token, string(payload), version)
 }
 
-// fail tells a visitor who has to log in from one who has to come back later.
+// fail tells a visitor to log in or to come back later.
 func (s *site) fail(w http.ResponseWriter, err error) {
 	if isDeadlock(err) {
 		s.deadlocks.Add(1)
@@ -265,8 +273,10 @@ func (s *site) fail(w http.ResponseWriter, err error) {
 	}
 	s.errors.Add(1)
 	switch {
-	case errors.Is(err, sessionsql.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		http.Error(w, "The database does not answer; please try again in a moment.", http.StatusServiceUnavailable)
+	case errors.Is(err, sessionsql.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err,
+		context.Canceled):
+		http.Error(w, "The database does not answer; please try again in a moment.",
+			http.StatusServiceUnavailable)
 	default:
 		http.Error(w, "Something went wrong here.", http.StatusInternalServerError)
 	}

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	_ "embed" // for the page
+	_ "embed" // it embeds the page
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -14,15 +14,15 @@ import (
 //go:embed status.html
 var statusPage []byte
 
-// status is what /status draws. Moments are in milliseconds since 1970, durations in seconds.
+// status is the content of /status. Times are in milliseconds since 1970, durations in seconds.
 type status struct {
 	Now        int64           `json:"now"`
-	Left       float64         `json:"left"` // until the demo ends; negative: it does not
+	Left       float64         `json:"left"` // until the demo ends; negative if it does not
 	Requests   int64           `json:"requests"`
 	Errors     int64           `json:"errors"`
 	Wrong      int64           `json:"wrong"`
 	Samples    []sample        `json:"samples"`
-	Primary    string          `json:"primary"` // empty where none answers
+	Primary    string          `json:"primary"` // empty if none answers
 	PrimaryFor float64         `json:"primary_for"`
 	Servers    []serverStatus  `json:"servers"`
 	Keepalives keepaliveStatus `json:"keepalives"`
@@ -30,19 +30,19 @@ type status struct {
 	Crash      *crashStatus    `json:"crash,omitempty"`
 }
 
-// sample is one second.
+// A sample covers one second.
 type sample struct {
 	At       int64   `json:"at"`
-	Requests float64 `json:"requests"` // a second
+	Requests float64 `json:"requests"` // in a second
 	Errors   float64 `json:"errors"`
-	Pending  int64   `json:"pending"` // sessions that wait to be kept alive
+	Pending  int64   `json:"pending"` // sessions that wait for their keepalive
 }
 
 type serverStatus struct {
 	Name   string `json:"name"`
 	State  string `json:"state"`
 	Detail string `json:"detail"`
-	Class  string `json:"class"` // for its colour
+	Class  string `json:"class"` // it selects the colour
 }
 
 type keepaliveStatus struct {
@@ -52,7 +52,7 @@ type keepaliveStatus struct {
 	Errors  int64 `json:"errors"`
 }
 
-// reaperStatus is where the hand stands, and what the last call did.
+// A reaperStatus is the position of the reaper's hand and the result of its last call.
 type reaperStatus struct {
 	Page       int64 `json:"page"`
 	Pages      int64 `json:"pages"`
@@ -66,15 +66,15 @@ type crashStatus struct {
 	Over  int64 `json:"over,omitempty"`
 }
 
-// handler serves the page and what it polls.
+// handler serves the page and the data that it polls.
 func (m *monitor) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		// The page needs nothing from anywhere else.
+		// The page loads nothing from elsewhere.
 		w.Header().Set("Content-Security-Policy",
 			"default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'")
-		_, _ = w.Write(statusPage) // who has gone away does not want it
+		_, _ = w.Write(statusPage) // because a visitor who has left does not need it
 	})
 	mux.HandleFunc("GET /status.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -83,7 +83,7 @@ func (m *monitor) handler() http.Handler {
 	return mux
 }
 
-// status tells how everything stands, without asking a server.
+// status returns the current state without asking a server.
 func (m *monitor) status() status {
 	now, stats := time.Now(), m.database.store.Stats()
 	m.mu.Lock()
@@ -117,8 +117,8 @@ func (m *monitor) status() status {
 	return s
 }
 
-// servers lists the primary and then the replicas, as they were at the start. Who is primary now is asked of
-// the servers; how the replicas do is what the Store thinks of them.
+// servers lists the first primary and then the replicas. The servers tell which one is the primary now, and
+// the Store tells the state of the replicas.
 func (m *monitor) servers(stats sessionsql.Stats) []serverStatus {
 	list := make([]serverStatus, 0, 1+len(stats.Replicas))
 	for i, name := range m.database.names() {
@@ -150,7 +150,7 @@ func (s *serverStatus) replica(seen sessionsql.ServerStats) {
 	}
 }
 
-// look asks the primary who it is and how far the reaper has come.
+// look asks the primary for its port and the reaper's progress.
 func (m *monitor) look(ctx context.Context) (port int, reaper reaperStatus, err error) {
 	const query = `SELECT current_setting('port')::integer, r.next_page, r.pages, r.reaped,
   pg_relation_size('sessionsql.session') / current_setting('block_size')::bigint

@@ -13,15 +13,17 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// TestStatusInBrowser opens /status in headless Chromium before and after the crash. It writes what the browser shows
-// in the end to the file that SESSIONSQL_SCREENSHOT names. This makes docs/status.png:
+// This test opens /status in headless Chromium before and after the crash. It writes the last picture to the
+// file that SESSIONSQL_SCREENSHOT names. This command makes docs/status.png:
 //
-//	SESSIONSQL_SCREENSHOT=$PWD/docs/status.png go test -count=1 -run StatusInBrowser ./scripts/demo
-func TestStatusInBrowser(t *testing.T) {
+//	SESSIONSQL_SCREENSHOT=$PWD/docs/status.png go test -count=1 -run InABrowser ./scripts/demo
+func TestStatusPageShowsTheCrashInABrowser(t *testing.T) {
 	b := newChromium(t)
-	b.dump("about:blank") // what it reads from disk must not take the time before the crash
+	b.dump("about:blank") // the first start reads from disk, which must not take the time before the crash
 
 	screenshot, users := os.Getenv("SESSIONSQL_SCREENSHOT"), "200"
 	if screenshot != "" {
@@ -43,14 +45,14 @@ func TestStatusInBrowser(t *testing.T) {
 	}
 }
 
-// runningDemo is a demo that a test watches.
+// A runningDemo is a demo that a test watches.
 type runningDemo struct {
 	t     *testing.T
 	said  chan string // its lines on stderr
 	ended sync.WaitGroup
 }
 
-// startDemo starts a demo, which ends with the test at the latest. What its users find is for other tests.
+// startDemo starts a demo that ends with the test. Other tests check its findings.
 func startDemo(t *testing.T, args ...string) *runningDemo {
 	d := &runningDemo{t: t, said: make(chan string, 1000)}
 	read, stderr := io.Pipe()
@@ -71,7 +73,7 @@ func startDemo(t *testing.T, args ...string) *runningDemo {
 	return d
 }
 
-// await reads the demo's lines until one has a text, and returns the address that stands in it.
+// await reads the demo's lines until one contains a text, and returns the address in that line.
 func (d *runningDemo) await(text string) (address string) {
 	d.t.Helper()
 	for line := range d.said {
@@ -89,12 +91,13 @@ func (d *runningDemo) await(text string) (address string) {
 	return ""
 }
 
-// drawn opens the page until it shows a server of some kind as the primary, and checks that it holds numbers and
+// drawn opens the page until it shows a server of this name as the primary, and checks its numbers and
 // drawings.
 func (b *chromium) drawn(address, primary string) (page string) {
 	b.t.Helper()
 	deadline := time.Now().Add(8 * time.Second)
-	for page = b.dump(address); !strings.HasPrefix(element(page, "primary"), primary); page = b.dump(address) {
+	for page = b.dump(address); !strings.HasPrefix(element(page, "primary"),
+		primary); page = b.dump(address) {
 		if time.Now().After(deadline) {
 			b.t.Fatalf("the page does not show a %s as the primary\n%s", primary, page)
 		}
@@ -105,16 +108,16 @@ func (b *chromium) drawn(address, primary string) (page string) {
 	} {
 		text := element(page, id)
 		if n, err := strconv.Atoi(strings.ReplaceAll(text, ",", "")); err != nil || n < 0 {
-			b.t.Errorf("%s: %q is no number", id, text)
+			b.t.Errorf("%s: %q is not a number", id, text)
 		}
 	}
 	for _, id := range []string{"requests", "pages"} {
 		if element(page, id) == "0" {
-			b.t.Errorf("%s: 0", id)
+			b.t.Errorf("%s is 0", id)
 		}
 	}
 	if drawn, _ := strconv.Atoi(element(page, "drawn")); drawn < 2 {
-		b.t.Errorf("drawn %d times, want again after a second", drawn)
+		b.t.Errorf("the page was drawn %d times, want a second drawing", drawn)
 	}
 	for _, drawing := range []string{
 		`<polyline class="requests"`, `class="hand"`, "<span>primary</span>", "<span>replica, ",
@@ -129,14 +132,15 @@ func (b *chromium) drawn(address, primary string) (page string) {
 	return page
 }
 
-// chromium is the browser, with a profile of its own.
+// A chromium is the browser with its own profile.
 type chromium struct {
 	t       *testing.T
 	program string
 	profile string
 }
 
-// newChromium finds the browser. Where SESSIONSQL_REQUIRE_PACKAGES is set, the test fails without one.
+// newChromium finds the browser. Without one it skips the test, or fails it under
+// SESSIONSQL_REQUIRE_PACKAGES.
 func newChromium(t *testing.T) *chromium {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
@@ -145,14 +149,12 @@ func newChromium(t *testing.T) *chromium {
 	case os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "":
 		t.Fatal(err)
 	default:
-		t.Skip("chromium is missing: the status page is not looked at in a browser")
+		t.Skip("chromium is missing, so no browser opens the status page")
 	}
 	profile, err := os.MkdirTemp("", "sessionsql-chromium-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testkit.Must(t, err)
 	t.Cleanup(func() {
-		// Its helpers may write for a moment after it has ended.
+		// Its helper processes may write for a moment after it has ended.
 		deadline := time.Now().Add(10 * time.Second)
 		for err := os.RemoveAll(profile); err != nil; err = os.RemoveAll(profile) {
 			if time.Now().After(deadline) {
@@ -173,11 +175,11 @@ func (b *chromium) run(args ...string) string {
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
 		"--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
 		"--user-data-dir=" + b.profile, "--window-size=1280,690", "--hide-scrollbars",
-		"--virtual-time-budget=2500", // which the page's clock passes at once
+		"--virtual-time-budget=2500", // the page's clock passes this time at once
 	}, args...)
 	command := exec.CommandContext(ctx, b.program, args...)
 	command.Env = append(os.Environ(), "HOME="+b.profile)
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its helpers end with it
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its helper processes end with it
 	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
 	command.WaitDelay = time.Second
 	var stderr bytes.Buffer
@@ -189,7 +191,7 @@ func (b *chromium) run(args ...string) string {
 	return string(out)
 }
 
-// dump returns a page as its scripts have made it.
+// dump returns a page after its scripts have run.
 func (b *chromium) dump(address string) string { return b.run("--dump-dom", address) }
 
 func (b *chromium) screenshot(address, path string) {

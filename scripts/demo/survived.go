@@ -1,7 +1,7 @@
 package main
 
-// meet works out what is left of a session if the crash has undone all that it may undo. A crash takes the
-// end of what was written, so whatever was answered before the window is left.
+// meet computes the rest of a session if the crash has undone as much as it may. A crash takes the last
+// writes, so every write answered before the window is left.
 func (k *known) meet(crash moments) {
 	k.met = true
 	k.certain = crash.after(k.loggedIn)
@@ -22,7 +22,7 @@ func (k *known) meet(crash moments) {
 	k.answered = nil
 }
 
-// readBefore is read for a use whose keepalive the crash may undo, if it came late.
+// readBefore is read for a use whose late keepalive the crash may undo.
 func (k *known) readBefore(crash moments, a answer) {
 	before := k.survived
 	k.read(&k.survived, a)
@@ -33,9 +33,9 @@ func (k *known) readBefore(crash moments, a answer) {
 	}
 }
 
-// judgeLoss tells whether the crash may have undone the views that a page lacks. It cannot where the user has
-// seen, after the crash, that they were there. Where it has undone the first payload of a session whose
-// secret a log-in renewed, the payload before that is back.
+// judgeLoss decides whether the crash may have undone the views that a page lacks. It may not have, if the
+// user has seen them after the crash. If it has undone the first payload after a log-in renewed the secret,
+// the payload before that is back.
 func (k *known) judgeLoss(crash moments, a answer, most int, f finding) []finding {
 	if !k.met || k.certain {
 		return []finding{f}
@@ -59,7 +59,7 @@ func (k *known) judgeLoss(crash moments, a answer, most int, f finding) []findin
 	return []finding{f}
 }
 
-// undone is the finding that the crash has undone something within its window, once for a session.
+// undone reports the crash's damage within its window, once for a session.
 func (k *known) undone(format string, args ...any) []finding {
 	if k.counted {
 		return nil
@@ -70,7 +70,7 @@ func (k *known) undone(format string, args ...any) []finding {
 	return []finding{f}
 }
 
-// ascertain: what a page shows that was asked for after the crash is what is left, and nothing takes that
+// ascertain takes the views of a page after the crash as the rest of the session, because nothing takes them
 // away any more.
 func (k *known) ascertain(crash moments, answers []answer) {
 	shown := 0
@@ -85,5 +85,5 @@ func (k *known) ascertain(crash moments, answers []answer) {
 	}
 }
 
-// reaches reports whether an answer came when the crash had begun.
+// reaches reports whether an answer came after the crash had begun.
 func (m moments) reaches(a answer) bool { return !a.received.Before(m.begun) }

@@ -1,98 +1,105 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
 
-// TestJudgeTellsWhatACrashMayUndo kills the primary at 3 s, so that its window begins at 2.4 s.
+// A loss is a fault with the crash's part in it.
+type loss struct {
+	fault fault
+	crash verdict
+}
+
+var undone, mustNot = loss{lost, inWindow}, loss{lost, outsideWindow}
+
+// crashCases begin with a log-in at 0 s unless they name another time. The primary is killed at 3 s, so the
+// window begins at 2.4 s.
+var crashCases = []struct {
+	name      string
+	loggedIn  float64
+	inherited int
+	steps     []step
+	want      []loss
+}{
+	{
+		name:  "nothing is lost",
+		steps: []step{{view(1, "ann", 1)}, {view(2.9, "ann", 2)}, {view(4, "ann", 3)}},
+	},
+	{
+		name:  "a view in the window",
+		steps: []step{{view(2.9, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{undone},
+	},
+	{
+		name:  "a view that was under way",
+		steps: []step{{view(2.95, "ann", 1)}, {glance(4, 0)}}, want: []loss{undone},
+	},
+	{
+		name:  "a view before the window",
+		steps: []step{{view(1, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{mustNot},
+	},
+	{
+		name:  "a view in the window, and one before it",
+		steps: []step{{view(1, "ann", 1)}, {view(2.9, "ann", 2)}, {glance(4, 0)}}, want: []loss{mustNot},
+	},
+	{
+		name:  "one of two views that were counted across the crash",
+		steps: []step{{view(2.95, "ann", 1), view(3.2, "ann", 1)}, {glance(4, 1)}}, want: []loss{undone},
+	},
+	{
+		name:  "a view that was seen after the crash",
+		steps: []step{{view(2.9, "ann", 1)}, {glance(3.5, 1)}, {glance(4, 0)}},
+		want:  []loss{{lost, unrelated}},
+	},
+	{
+		name:  "a view after the crash",
+		steps: []step{{view(3.5, "ann", 1)}, {glance(4, 0)}}, want: []loss{{lost, unrelated}},
+	},
+	{name: "a log-in in the window", loggedIn: 2.8, steps: []step{{refusal(3.5)}}, want: []loss{undone}},
+	{name: "a log-in before the window", steps: []step{{refusal(3.5)}}, want: []loss{mustNot}},
+	{
+		name:     "a log-in after the crash",
+		loggedIn: 3.2, steps: []step{{refusal(3.5)}}, want: []loss{{lost, unrelated}},
+	},
+	{
+		name:     "the payload of a renewed session",
+		loggedIn: 2.8, inherited: 7, steps: []step{{glance(4, 7)}, {view(4.2, "ann", 8)}},
+		want: []loss{undone},
+	},
+	{
+		name:     "somebody else's payload",
+		loggedIn: 2.8, inherited: 7, steps: []step{{glance(4, 9)}}, want: []loss{{lost, unrelated}},
+	},
+	{
+		name:  "the expiry that a write in the window set",
+		steps: []step{{view(2.6, "ann", 1)}, {refusal(4.5)}}, want: []loss{undone},
+	},
+	{
+		name:  "the expiry that was set before that",
+		steps: []step{{view(2.6, "ann", 1)}, {refusal(3.5)}}, want: []loss{mustNot},
+	},
+	{
+		name:  "a keepalive in the window",
+		steps: []step{{glance(2.2, 0)}, {refusal(4.5)}}, want: []loss{undone},
+	},
+	{
+		name:  "a keepalive before the window",
+		steps: []step{{glance(1.7, 0)}, {refusal(4.5)}}, want: []loss{mustNot},
+	},
+	{
+		name:  "a keepalive after the crash",
+		steps: []step{{glance(3.3, 0)}, {refusal(5.5)}}, want: []loss{mustNot},
+	},
+	{
+		name:  "a payload and then the session, which is one",
+		steps: []step{{view(2.6, "ann", 1)}, {glance(3.2, 0)}, {refusal(6)}},
+		want:  []loss{undone, mustNot},
+	},
+}
+
 func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
-	type loss struct {
-		fault fault
-		crash verdict
-	}
-	undone, mustNot := loss{lost, inWindow}, loss{lost, outsideWindow}
-	for _, c := range []struct {
-		name      string
-		loggedIn  float64
-		inherited int
-		steps     []step
-		want      []loss
-	}{
-		{
-			name:  "nothing is lost",
-			steps: []step{{view(1, "ann", 1)}, {view(2.9, "ann", 2)}, {view(4, "ann", 3)}},
-		},
-		{
-			name:  "a view in the window",
-			steps: []step{{view(2.9, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{undone},
-		},
-		{
-			name:  "a view that was under way",
-			steps: []step{{view(2.95, "ann", 1)}, {glance(4, 0)}}, want: []loss{undone},
-		},
-		{
-			name:  "a view before the window",
-			steps: []step{{view(1, "ann", 1)}, {view(4, "ann", 1)}}, want: []loss{mustNot},
-		},
-		{
-			name:  "a view in the window, and one before it",
-			steps: []step{{view(1, "ann", 1)}, {view(2.9, "ann", 2)}, {glance(4, 0)}}, want: []loss{mustNot},
-		},
-		{
-			name:  "one of two views that were counted across the crash",
-			steps: []step{{view(2.95, "ann", 1), view(3.2, "ann", 1)}, {glance(4, 1)}}, want: []loss{undone},
-		},
-		{
-			name:  "a view that was seen after the crash",
-			steps: []step{{view(2.9, "ann", 1)}, {glance(3.5, 1)}, {glance(4, 0)}},
-			want:  []loss{{lost, unrelated}},
-		},
-		{
-			name:  "a view after the crash",
-			steps: []step{{view(3.5, "ann", 1)}, {glance(4, 0)}}, want: []loss{{lost, unrelated}},
-		},
-		{name: "a log-in in the window", loggedIn: 2.8, steps: []step{{refusal(3.5)}}, want: []loss{undone}},
-		{name: "a log-in before the window", steps: []step{{refusal(3.5)}}, want: []loss{mustNot}},
-		{
-			name:     "a log-in after the crash",
-			loggedIn: 3.2, steps: []step{{refusal(3.5)}}, want: []loss{{lost, unrelated}},
-		},
-		{
-			name:     "the payload of a renewed session",
-			loggedIn: 2.8, inherited: 7, steps: []step{{glance(4, 7)}, {view(4.2, "ann", 8)}},
-			want: []loss{undone},
-		},
-		{
-			name:     "somebody else's payload",
-			loggedIn: 2.8, inherited: 7, steps: []step{{glance(4, 9)}}, want: []loss{{lost, unrelated}},
-		},
-		{
-			name:  "the expiry that a write in the window set",
-			steps: []step{{view(2.6, "ann", 1)}, {refusal(4.5)}}, want: []loss{undone},
-		},
-		{
-			name:  "the expiry that was set before that",
-			steps: []step{{view(2.6, "ann", 1)}, {refusal(3.5)}}, want: []loss{mustNot},
-		},
-		{
-			name:  "a keepalive in the window",
-			steps: []step{{glance(2.2, 0)}, {refusal(4.5)}}, want: []loss{undone},
-		},
-		{
-			name:  "a keepalive before the window",
-			steps: []step{{glance(1.7, 0)}, {refusal(4.5)}}, want: []loss{mustNot},
-		},
-		{
-			name:  "a keepalive after the crash",
-			steps: []step{{glance(3.3, 0)}, {refusal(5.5)}}, want: []loss{mustNot},
-		},
-		{
-			name:  "a payload and then the session, which is one",
-			steps: []step{{view(2.6, "ann", 1)}, {glance(3.2, 0)}, {refusal(6)}},
-			want:  []loss{undone, mustNot},
-		},
-	} {
+	for _, c := range crashCases {
 		t.Run(c.name, func(t *testing.T) {
 			login := answer{sent: at(c.loggedIn), received: at(c.loggedIn + 0.1), status: 303}
 			k := born("ann", rulesOfLoad, login, false)
@@ -104,13 +111,8 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 					got = append(got, loss{f.fault, f.crash})
 				}
 			}
-			if len(got) != len(c.want) {
+			if !slices.Equal(got, c.want) {
 				t.Fatalf("found %v, want %v", got, c.want)
-			}
-			for i := range got {
-				if got[i] != c.want[i] {
-					t.Fatalf("found %v, want %v", got, c.want)
-				}
 			}
 		})
 	}
@@ -126,7 +128,7 @@ func TestACrashBringsNoLogOutBack(t *testing.T) {
 	}
 }
 
-// TestOutageExcusesOnlyWhatItExplains: the outage lasts from 3 to 4 s.
+// The outage lasts from 3 s to 4 s.
 func TestOutageExcusesOnlyWhatItExplains(t *testing.T) {
 	outage := moments{begun: at(3), dead: at(3.1), promoted: at(3.5), over: at(3.6), upkeep: at(4)}
 	for _, c := range []struct {
@@ -157,7 +159,7 @@ func TestOutageExcusesOnlyWhatItExplains(t *testing.T) {
 	}
 }
 
-// TestOnlyTheOutageExcusesErrors: a request that is sent when the Store writes again has to be answered.
+// A request that is sent after the Store writes again must succeed.
 func TestOnlyTheOutageExcusesErrors(t *testing.T) {
 	request := func(sent float64, use use, status int) answer {
 		return answer{sent: at(sent), received: at(sent + 0.1), use: use, status: status}
@@ -180,7 +182,7 @@ func TestOnlyTheOutageExcusesErrors(t *testing.T) {
 		want    time.Duration
 	}{{tally.crash.writes, 800 * time.Millisecond}, {tally.crash.lookups, 300 * time.Millisecond}} {
 		if away := c.absence.away(at(3)); away != c.want {
-			t.Errorf("away for %v, want %v", away, c.want)
+			t.Errorf("the primary was away for %v, want %v", away, c.want)
 		}
 	}
 }

@@ -6,18 +6,19 @@ import (
 	"text/tabwriter"
 )
 
-// table is the result for a person.
+// table returns the result for a person.
 func (r *result) table() string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
 	title := func(format string, args ...any) {
-		_ = w.Flush() // a strings.Builder takes everything
+		_ = w.Flush() // a strings.Builder returns no error
 		fmt.Fprintf(&b, "\n"+format+"\n", args...)
 	}
 	row := func(value, note string) { fmt.Fprintf(w, "%s\t  %s\n", value, note) }
 	count := func(n int64, note string) { row(fmt.Sprint(n), note) }
 
-	title("%d users for %.0f s; idle timeout %v, absolute timeout %v on public computers", r.Users, r.Seconds, r.rules.idle, r.rules.lifetime)
+	title("%d users for %.0f s; idle timeout %v, absolute timeout %v on public computers", r.Users, r.Seconds,
+		r.rules.idle, r.rules.lifetime)
 	row(fmt.Sprint(r.Requests), fmt.Sprintf("requests, %.0f a second", float64(r.Requests)/r.Seconds))
 	count(r.Logins, "log-ins")
 	count(r.Logouts, "log-outs")
@@ -57,13 +58,14 @@ func (r *result) table() string {
 	count(r.Backlog, "expired and not reaped yet at the end"+r.unless("whoever they belonged to"))
 	row(fmt.Sprintf("%.1f MB", float64(r.HeapBytes)/1e6), "table")
 	row(fmt.Sprintf("%.1f MB", float64(r.IndexBytes)/1e6), "indexes")
-	row(fmt.Sprintf("%.0f ms", r.LongestWaitMS), fmt.Sprintf("longest wait for an answer; answers that only a busy machine excuses: %d", r.Excused))
+	row(fmt.Sprintf("%.0f ms", r.LongestWaitMS),
+		fmt.Sprintf("longest wait for an answer; answers that only a busy machine excuses: %d", r.Excused))
 	_ = w.Flush()
 	b.WriteByte('\n')
 	return b.String()
 }
 
-// crashRows are what the crash cost.
+// crashRows adds the cost of the crash.
 func (r *result) crashRows(title func(format string, args ...any), row func(value, note string)) {
 	if r.crash == nil {
 		return
@@ -84,7 +86,7 @@ func (r *result) crashRows(title func(format string, args ...any), row func(valu
 	row("", "log-outs and renewed secrets wait for a replica (synchronous_standby_names): none may be undone")
 }
 
-// sincePromotion limits a number that the server which was promoted has counted.
+// sincePromotion limits a number that only the promoted server has counted.
 func (r *result) sincePromotion() string {
 	if r.crash == nil {
 		return ""
@@ -92,7 +94,7 @@ func (r *result) sincePromotion() string {
 	return " since the promotion"
 }
 
-// unless adds what limits a number where the servers are not the demo's own.
+// unless adds a limit to a number if the servers are not the demo's own.
 func (r *result) unless(limit string) string {
 	if r.embedded {
 		return ""

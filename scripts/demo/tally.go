@@ -7,15 +7,15 @@ import (
 	"sync/atomic"
 )
 
-// tally counts what the users did and found.
+// A tally counts the users' actions and findings.
 type tally struct {
 	pulse *pulse
 	crash crash
 
 	requests, logins, logouts atomic.Int64
-	errors                    atomic.Int64 // 5xx, an answer that no page gives, or none
+	errors                    atomic.Int64 // answers with 5xx, unexpected ones, and none at all
 
-	// What was tried, and answered as it must be.
+	// These counts are attempts with the right answer.
 	counted, together, cameBack, idledOut, outlived          atomic.Int64
 	replayed, replaced, forged, malformed, stolen, lateSaves atomic.Int64
 	planted                                                  atomic.Int64
@@ -23,18 +23,18 @@ type tally struct {
 	found   [faults]atomic.Int64
 	excused int64
 
-	undone  atomic.Int64 // sessions of which the crash took something within its window
-	outside atomic.Int64 // of those lost, the ones that the crash would have had to leave
-	starved int64        // sessions that ended because the outage kept their keepalive from being written
+	undone  atomic.Int64 // sessions that lost something within the crash's window
+	outside atomic.Int64 // lost sessions that the crash had no right to take
+	starved int64        // sessions that ended because the outage delayed their keepalive
 
 	mu       sync.Mutex
-	doubtful []finding // that a stall may excuse, which is known when all answers are there
+	doubtful []finding // findings that a stall may excuse, which is known at the end
 	examples []string  // the first few faults and errors
 }
 
 const maxExamples = 10
 
-// judge enters what known found.
+// judge counts the findings of known.
 func (t *tally) judge(found []finding) {
 	for _, f := range found {
 		switch {
@@ -59,7 +59,7 @@ func (t *tally) count(f finding) {
 	t.example("%v: %s", f.fault, f.detail)
 }
 
-// settle decides what was doubtful. It comes after the last answer.
+// settle decides the doubtful findings after the last answer.
 func (t *tally) settle() {
 	for _, f := range t.doubtful {
 		switch {
@@ -74,7 +74,7 @@ func (t *tally) settle() {
 	t.doubtful = nil
 }
 
-// enter counts a request, and its error if it had one.
+// enter counts a request and its error.
 func (t *tally) enter(a answer, allowed ...int) {
 	t.requests.Add(1)
 	t.pulse.felt(stall{from: a.sent, to: a.received})
@@ -98,7 +98,7 @@ func (t *tally) example(format string, args ...any) {
 	}
 }
 
-// faults counts what was found so far, and apart from it what is in doubt until the end.
+// faults returns the number of certain findings so far, and of those in doubt until the end.
 func (t *tally) faults() (certain, doubtful int64) {
 	for i := range t.found {
 		certain += t.found[i].Load()

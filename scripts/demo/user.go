@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// user is one person with a browser: a loop of visits, each from a log-in to one of the ways in which a visit ends.
+// A user is one person with a browser, who makes one visit after the other from a log-in to some end.
 type user struct {
 	name    string
 	rules   rules
@@ -19,18 +19,19 @@ type user struct {
 
 	number  int
 	session *known
-	token   string // the cookie, for presenting it when the jar has forgotten it
+	token   string // the cookie, kept for presenting it after the jar has dropped it
 }
 
 const (
-	minThink, maxThink = 1800 * time.Millisecond, 2900 * time.Millisecond // mostly within the idle timeout
-	minAway, maxAway   = 2 * time.Second, 6 * time.Second                 // between visits
+	// mostly shorter than the idle timeout
+	minThink, maxThink = 1800 * time.Millisecond, 2900 * time.Millisecond
+	minAway, maxAway   = 2 * time.Second, 6 * time.Second // between visits
 
 	tabs         = 4  // opened at once
 	maxSteps     = 6  // in a visit
-	arriverOneIn = 25 // users who begin on the log-in page, with an anonymous session
+	arriverOneIn = 25 // users who begin on the log-in page with an anonymous session
 	publicOneIn  = 10 // visits from a public computer
-	readerOneIn  = 5  // visits that never write, and live by keepalives alone
+	readerOneIn  = 5  // visits that never write and live by keepalives
 	recheckPause = 300 * time.Millisecond
 )
 
@@ -61,7 +62,7 @@ func (u *user) live(ctx context.Context) {
 	}
 }
 
-// logIn reports whether there is a new session. One that was there before is dead when it has succeeded.
+// logIn reports whether there is a new session. Success ends the session before it.
 func (u *user) logIn(ctx context.Context, public bool) bool {
 	form := url.Values{"name": {u.name}}
 	if public {
@@ -104,7 +105,8 @@ func (u *user) logIn(ctx context.Context, public bool) bool {
 	return true
 }
 
-// fixate presents the token of the anonymous session that was logged in from: whoever planted it must not be logged in by it.
+// fixate presents the token of the anonymous session after the log-in. It must not be logged in, because an
+// attacker may have planted it.
 func (u *user) fixate(ctx context.Context, planted string) {
 	a := u.browser.present(ctx, account, planted)
 	u.tally.enter(a, 200, 401)
@@ -116,7 +118,7 @@ func (u *user) fixate(ctx context.Context, planted string) {
 	}
 }
 
-// browse makes some steps, and reports whether the session is still there for sure.
+// browse makes some steps, and reports whether the session certainly lives.
 func (u *user) browse(ctx context.Context) bool {
 	reader := oneIn(readerOneIn)
 	for range rand.IntN(maxSteps + 1) {
@@ -132,7 +134,7 @@ func (u *user) browse(ctx context.Context) bool {
 		case dice < 15:
 			u.comeBack(ctx)
 		case dice < 27:
-			u.cheat(ctx) // which must not harm the session that is there
+			u.cheat(ctx) // cheating must not harm the user's own session
 			u.open(ctx, account)
 		case reader:
 			u.open(ctx, account)
@@ -151,7 +153,7 @@ func (u *user) browse(ctx context.Context) bool {
 	return true
 }
 
-// open opens a page in the browser and checks what comes.
+// open opens a page in the browser and checks the answer.
 func (u *user) open(ctx context.Context, path string) answer {
 	a := u.browser.get(ctx, path)
 	u.check(a)
@@ -168,7 +170,7 @@ func (u *user) check(answers ...answer) {
 	u.tally.judge(u.session.judge(answers...))
 }
 
-// openTabs opens pages at the same moment, with the same cookie: no view may be lost.
+// openTabs opens pages at once with the same cookie. No view may be lost.
 func (u *user) openTabs(ctx context.Context) {
 	u.check(u.atOnce(ctx, []string{home, home, home, account}[:tabs])...)
 	u.tally.together.Add(1)
@@ -184,11 +186,11 @@ func (u *user) atOnce(ctx context.Context, paths []string) []answer {
 	return answers
 }
 
-// longPause is about the idle timeout, sometimes somewhat longer: in time the session lives, and in the slack after it either
-// answer is right.
+// longPause returns about the idle timeout, sometimes more. Within the timeout the session lives, and in the
+// slack after it either answer is right.
 func longPause(r rules) time.Duration { return between(r.idle*7/10, r.idle*7/6) }
 
-// comeBack looks whether the session has lived through a long pause.
+// comeBack checks whether the session has survived a long pause.
 func (u *user) comeBack(ctx context.Context) {
 	if u.open(ctx, account).accepted() {
 		u.tally.cameBack.Add(1)
@@ -203,7 +205,7 @@ func (u *user) leave(ctx context.Context) {
 	case dice < 40:
 		u.logOutWhileSaving(ctx)
 	case dice < 55:
-		u.logIn(ctx, false) // over the session that is there
+		u.logIn(ctx, false) // a log-in over the session
 	default:
 		u.goIdle(ctx)
 	}
@@ -215,7 +217,7 @@ func (u *user) logOut(ctx context.Context) {
 	u.afterLogOut(ctx, a)
 }
 
-// logOutWhileSaving logs out in one tab while others save: what comes late must not bring the session back.
+// logOutWhileSaving logs out in one tab while others save. A late save must not bring the session back.
 func (u *user) logOutWhileSaving(ctx context.Context) {
 	u.session.leaving()
 	var logOut answer
@@ -242,14 +244,14 @@ func (u *user) afterLogOut(ctx context.Context, a answer) {
 	u.tally.replayed.Add(1)
 }
 
-// replay presents the cookie of a session that is over.
+// replay presents the cookie of an ended session.
 func (u *user) replay(ctx context.Context, old *known, token string) {
 	a := u.browser.present(ctx, home, token)
 	u.tally.enter(a, 200, 401)
 	u.tally.judge(old.judge(a))
 }
 
-// goIdle does nothing until the session must be gone, and then looks.
+// goIdle waits until the session must be gone, and then looks.
 func (u *user) goIdle(ctx context.Context) {
 	if !rest(ctx, time.Until(u.session.deadAfter)+between(time.Millisecond, 200*time.Millisecond)) {
 		return
@@ -260,14 +262,14 @@ func (u *user) goIdle(ctx context.Context) {
 	u.stayOut(ctx)
 }
 
-// stayOut tries again with a session that was refused: it must not come back.
+// stayOut tries a refused session again, which must not come back.
 func (u *user) stayOut(ctx context.Context) {
 	if rest(ctx, recheckPause) {
 		u.replay(ctx, u.session, u.token)
 	}
 }
 
-// outstay uses a session of a public computer steadily, up to its absolute timeout and past it.
+// outstay uses a session on a public computer steadily until after its absolute timeout.
 func (u *user) outstay(ctx context.Context) {
 	const often = 150 * time.Millisecond
 	for !u.session.gone() && time.Now().Before(u.session.deadlineTo.Add(time.Second)) {

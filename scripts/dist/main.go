@@ -1,31 +1,29 @@
-// Command dist writes what is packaged from the bundle in sql/.
+// Command dist packages the bundle in sql/ for those who install it without Go:
 //
-//	go run ./scripts/dist -file sql/dist/sessionsql.sql
+//	go run ./scripts/dist -file sql/dist/sessionsql.sql    writes the bundle as one statement
+//	go run ./scripts/dist dist                             writes an extension and its archives into a folder
+//
+// It is run in the root of the repository.
 package main
 
 import (
-	_ "embed"
 	"flag"
 	"fmt"
 	"os"
-	"strings"
-
-	bundle "github.com/sessionsql/postgres/sql"
 )
 
 func main() {
-	file := flag.String("file", "", "write the bundle as one statement into this `file`")
+	file := flag.String("file", "", "write the bundle as one statement into this `file`, and nothing else")
 	flag.Parse()
-	if err := os.WriteFile(*file, []byte(oneFile()), 0o644); err != nil {
+	err := fmt.Errorf("dist: name one folder, or -file")
+	switch {
+	case *file != "" && flag.NArg() == 0:
+		err = os.WriteFile(*file, []byte(oneFile()), 0o644)
+	case *file == "" && flag.NArg() == 1:
+		err = write(".", flag.Arg(0))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-}
-
-//go:embed onefile.sql.txt
-var header string
-
-// oneFile returns the bundle as one statement below a header for people and for migration tools.
-func oneFile() string {
-	return strings.Replace(header, "@statement@\n", bundle.Install(), 1)
 }

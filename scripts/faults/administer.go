@@ -9,13 +9,13 @@ import (
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
-// connect opens a connection that no fault touches: it goes through no proxy, and the settings that the
-// faults change do not bind it.
+// connect opens a connection that no fault touches. It goes through no proxy, and overrides the settings that
+// the faults change.
 func connect(ctx context.Context, node *pgcluster.Node) (*pgx.Conn, error) {
 	return connectAt(ctx, node.SocketDSN("postgres"))
 }
 
-// connectAt does so by the data source name of a server.
+// connectAt does the same for a data source name.
 func connectAt(ctx context.Context, dsn string) (*pgx.Conn, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {

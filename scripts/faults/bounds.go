@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// A bound is what a user relies on. More than that is printed. More than the slack as well fails the run: a
-// machine that has much else to do is slow for a moment, and never for so long. Writes have the most slack,
-// because a server that thaws takes in the pools of all Stores at once, and one raw connection each.
+// A bound is a limit that users rely on. A longer time is printed. A time beyond the slack too fails the run,
+// because even a busy machine is never slow for so long. Writes have the most slack, because a thawed server
+// takes in the pools of all Stores at once.
 type bound struct {
 	most, slack time.Duration
 	what        string
@@ -22,8 +22,7 @@ var (
 
 const maxPastDeadline = 100 * time.Millisecond
 
-// missed prints each bound that was not kept, and returns how many fail the run. The time in which the
-// machine stood still counts for nothing.
+// missed prints each broken bound, and returns how many fail the run. The stalls of the machine do not count.
 func (r *report) missed(to io.Writer) (failed int) {
 	check := func(b bound, took time.Duration, where string) {
 		switch {

@@ -18,12 +18,12 @@ const checkTimeout = 10 * time.Second
 
 // A violation is a session whose history no order of its calls explains, or a broken rule of another kind.
 type violation struct {
-	at      int64 // when the call ended that cannot be explained
-	session int   // 0 for none
+	at      int64 // the end of the call that cannot be explained
+	session int   // 0 without one
 	what    string
 }
 
-// check checks the history of each session, and returns what it cannot explain.
+// check checks the history of each session, and returns the violations.
 func (h *history) check() []violation {
 	h.mu.Lock()
 	sessions := slices.Clone(h.sessions)
@@ -69,7 +69,7 @@ func (h *history) checkSession(s *session) *violation {
 	return nil
 }
 
-// verdict checks the calls up to a moment: what had not ended by then may have happened.
+// verdict checks the calls up to a moment. A write that had not ended by then may have happened.
 func verdict(calls []*call, until int64, timeout time.Duration) porcupine.CheckResult {
 	var operations []porcupine.Operation
 	for _, c := range calls {
@@ -80,7 +80,7 @@ func verdict(calls []*call, until int64, timeout time.Duration) porcupine.CheckR
 		if c.outcome == unsure || c.end > until {
 			input.outcome, end = unsure, never
 			if c.verb == insert || c.verb == insertTx {
-				input.outcome = done // the token is known, so it is only a matter of when
+				input.outcome = done // its token is known, so only its time is open
 			}
 		}
 		operations = append(operations, porcupine.Operation{Input: &input, Call: c.from, Return: end})
@@ -88,7 +88,7 @@ func verdict(calls []*call, until int64, timeout time.Duration) porcupine.CheckR
 	return porcupine.CheckOperationsTimeout(sessionModel(), operations, timeout)
 }
 
-// explain finds the first call that cannot be explained, and says what came before it.
+// explain finds the first call that no order explains, and names the calls before it.
 func (h *history) explain(s *session, calls []*call) *violation {
 	i := sort.Search(len(calls)-1, func(i int) bool {
 		return verdict(calls, calls[i].end, time.Second) != porcupine.Ok

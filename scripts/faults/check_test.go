@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// at makes a call that took ten milliseconds; times are in milliseconds.
+// at returns a call that took ten milliseconds. Times are in milliseconds.
 func at(ms int64, c call) *call {
 	c.start, c.end = ms*1e6, (ms+10)*1e6
 	return &c
@@ -81,8 +81,9 @@ func TestTheModelAcceptsWhatAStoreMayDo(t *testing.T) {
 }
 
 func TestTheModelKnowsWhenSessionsExpire(t *testing.T) {
-	idle := func(c *call) *call { c.idle = 1500 * time.Millisecond; return c }        // two seconds
-	limited := func(c *call) *call { c.lifetime = 2500 * time.Millisecond; return c } // and no more
+	// The slack makes the timeouts two and three seconds long.
+	idle := func(c *call) *call { c.idle = 1500 * time.Millisecond; return c }
+	limited := func(c *call) *call { c.lifetime = 2500 * time.Millisecond; return c }
 	for name, test := range map[string]struct {
 		h       *history
 		accepts bool
@@ -107,9 +108,12 @@ func TestTheModelKnowsWhenSessionsExpire(t *testing.T) {
 			one(idle(inserted(0)), doubt(updated(1000, "s1.2", 0)), missed(2100, 1)), true,
 		},
 		"an update revives it": {one(idle(inserted(0)), updated(2100, "s1.2", 2)), false},
-		"a rotate is a use":    {one(idle(inserted(0)), renewedAt(1000, 1, 2), read(2900, 0, 2, "s1.1", 1)), true},
-		"a life ends":          {one(limited(inserted(0)), updated(2000, "s1.2", 2), missed(2511, 1)), true},
-		"a life ends early":    {one(limited(inserted(0)), missed(2400, 1)), false},
+		"a rotate is a use": {
+			one(idle(inserted(0)), renewedAt(1000, 1, 2), read(2900, 0, 2, "s1.1", 1)),
+			true,
+		},
+		"a life ends":       {one(limited(inserted(0)), updated(2000, "s1.2", 2), missed(2511, 1)), true},
+		"a life ends early": {one(limited(inserted(0)), missed(2400, 1)), false},
 		"it outlives its deadline": {
 			one(limited(inserted(0)), updated(2000, "s1.2", 2), read(2513, 0, 1, "s1.2", 2)), false,
 		},
@@ -165,15 +169,15 @@ func TestTheModelRefusesWhatAStoreMustNotDo(t *testing.T) {
 	}
 }
 
-// one is the history of one session.
+// one returns the history of one session.
 func one(calls ...*call) *history {
 	h := newHistory()
 	h.addSession(&session{id: h.newID(), home: -1, calls: calls})
 	return h
 }
 
-// crashed is one with a crash at 1000 that may lose what was acknowledged in the 600 ms before it: the
-// asynchronous writes, and the others as the arguments say.
+// crashed returns a history with a crash at 1000 ms. The crash may lose the asynchronous writes acknowledged
+// in the 600 ms before it, and the other writes as the arguments say.
 func crashed(strict, doubtful int64, calls ...*call) *history {
 	h := one(calls...)
 	h.addCrash(crashWindow{
@@ -182,7 +186,7 @@ func crashed(strict, doubtful int64, calls ...*call) *history {
 	return h
 }
 
-// A session as busy as the workload makes it, with calls in doubt, must be checked soon, good or bad.
+// A session with as many calls as in the workload, some in doubt, must be checked quickly.
 func TestTheCheckIsFast(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	calls := []*call{inserted(0)}

@@ -7,7 +7,7 @@ import (
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
-// halfOpen lets nothing pass to and from servers, while connections stay open.
+// halfOpen lets no byte pass to and from servers, while connections stay open.
 func halfOpen(which targets) func(context.Context, *group, *fault) error {
 	return func(ctx context.Context, g *group, f *fault) error {
 		for _, i := range which(f) {
@@ -74,7 +74,7 @@ func terminate(ctx context.Context, node *pgcluster.Node) error {
 		"WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()")
 }
 
-// shrinkPools leaves the Store that uses pools of the application one connection to each server.
+// shrinkPools leaves one connection to each server to the Store over the application's pools.
 func shrinkPools(ctx context.Context, g *group, f *fault) error {
 	g.ownPools.limitPools(1)
 	err := sleep(ctx, f.hold)
@@ -82,7 +82,7 @@ func shrinkPools(ctx context.Context, g *group, f *fault) error {
 	return err
 }
 
-// every repeats something until the time is up.
+// every repeats a function until the time is up.
 func every(ctx context.Context, length, interval time.Duration, do func() error) error {
 	for deadline := time.Now().Add(length); time.Now().Before(deadline); {
 		if err := do(); err != nil {

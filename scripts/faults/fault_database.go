@@ -27,7 +27,7 @@ func setting(name, value string) func(context.Context, *group, *fault) error {
 	}
 }
 
-// lockRows holds the rows of some sessions of the workload.
+// lockRows locks the rows of some sessions of the workload.
 func lockRows(ctx context.Context, g *group, f *fault) error {
 	return hold(ctx, f.hold, g.nodes[0], pgx.TxOptions{}, `SELECT s.id FROM sessionsql.session AS s
 		WHERE s.payload LIKE 's%' ORDER BY random() LIMIT 12 FOR UPDATE SKIP LOCKED`)
@@ -41,7 +41,7 @@ func longTransactions(ctx context.Context, g *group, f *fault) error {
 		replica <- hold(ctx, f.hold, g.nodes[f.replica], pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, look)
 	}()
 	err := hold(ctx, f.hold, g.nodes[0], pgx.TxOptions{IsoLevel: pgx.RepeatableRead}, look)
-	// A replica may cancel the query where it conflicts with what the primary has cleaned up.
+	// A replica cancels the query if it conflicts with the primary's cleanup.
 	<-replica
 	return err
 }
@@ -66,7 +66,7 @@ func hold(
 	return sleep(ctx, length)
 }
 
-// stepCreatedAt changes when the sessions seem to have been made, as a clock that steps does.
+// stepCreatedAt changes the sessions' creation times, as a stepping clock does.
 func stepCreatedAt(ctx context.Context, g *group, f *fault) error {
 	g.history.anyOrder.Store(true)
 	step := "1 hour"
@@ -88,10 +88,10 @@ func installMeanwhile(ctx context.Context, g *group, f *fault) error {
 	})
 }
 
-// oldBundle is the bundle of 0.1.0, which knows of no newer one.
+// oldBundle is the bundle of 0.1.0, which cannot tell that another one is newer.
 const oldBundle = "sessionsql/testdata/bundle-0.1.0-3068df4.sql"
 
-// installOlder tries again and again to put an older bundle over the one that is there.
+// installOlder tries again and again to install an older bundle over the present one.
 func installOlder(ctx context.Context, g *group, f *fault) error {
 	text, err := os.ReadFile(oldBundle)
 	if err != nil {
@@ -104,7 +104,8 @@ func installOlder(ctx context.Context, g *group, f *fault) error {
 	}
 	return every(ctx, f.hold, 100*time.Millisecond, func() error {
 		var refused *pgconn.PgError
-		err := administer(ctx, g.nodes[0], string(text)) // several statements at once are one transaction
+		// several statements in one query are one transaction
+		err := administer(ctx, g.nodes[0], string(text))
 		if err == nil {
 			g.report("an older bundle was installed over a newer one")
 		} else if !errors.As(err, &refused) {

@@ -53,7 +53,7 @@ func restart(which targets) func(context.Context, *group, *fault) error {
 	}
 }
 
-// suspend stops every process of the servers, and lets them go on.
+// suspend stops every process of the servers, and continues them.
 func suspend(which targets) func(context.Context, *group, *fault) error {
 	return func(ctx context.Context, g *group, f *fault) error {
 		for _, i := range which(f) {
@@ -97,7 +97,7 @@ func pauseReplay(ctx context.Context, g *group, f *fault) error {
 	return administer(ctx, node, "SELECT pg_wal_replay_resume()")
 }
 
-// stopReceiver lets a replica receive no WAL while the connection to the primary stays.
+// stopReceiver stops a replica's reception of WAL while its connection to the primary stays.
 func stopReceiver(ctx context.Context, g *group, f *fault) error {
 	node := g.nodes[f.replica]
 	if err := node.Signal("walreceiver", syscall.SIGSTOP); err != nil {
@@ -109,7 +109,7 @@ func stopReceiver(ctx context.Context, g *group, f *fault) error {
 	return node.Signal("walreceiver", syscall.SIGCONT)
 }
 
-// promote ends the primary in good order, so that each replica has everything, and promotes one.
+// promote ends the primary in good order, so that each replica has all WAL, and promotes one.
 func promote(ctx context.Context, g *group, f *fault) error {
 	if err := g.nodes[0].Stop(ctx); err != nil {
 		return err
@@ -123,7 +123,7 @@ func promote(ctx context.Context, g *group, f *fault) error {
 	return sleep(ctx, f.hold)
 }
 
-// promoteBehind promotes a replica that lacks what the other one has. The other one follows nobody then.
+// promoteBehind promotes a replica that lacks WAL of the other one. The other one then follows no server.
 func promoteBehind(ctx context.Context, g *group, f *fault) error {
 	behind := g.nodes[f.replica]
 	stopped := g.history.now()
@@ -139,7 +139,7 @@ func promoteBehind(ctx context.Context, g *group, f *fault) error {
 	}
 	loss := stopped - int64(asyncLoss)
 	g.crashed(crashWindow{start: start, asynchronous: loss, strict: loss, doubtful: loss})
-	// The receiver ends before it reads what has arrived meanwhile.
+	// The receiver must end before it reads the WAL that has arrived.
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGCONT} {
 		if err := behind.Signal("walreceiver", signal); err != nil {
 			return err
@@ -151,7 +151,7 @@ func promoteBehind(ctx context.Context, g *group, f *fault) error {
 	return sleep(ctx, f.hold)
 }
 
-// promoteUnsent kills a primary whose last WAL no replica has, and promotes one.
+// promoteUnsent kills a primary whose last WAL no replica has received, and promotes one.
 func promoteUnsent(synchronous bool) func(context.Context, *group, *fault) error {
 	return func(ctx context.Context, g *group, f *fault) error {
 		if synchronous {
@@ -170,7 +170,7 @@ func promoteUnsent(synchronous bool) func(context.Context, *group, *fault) error
 		if err := sleep(ctx, long); err != nil {
 			return err
 		}
-		// A commit that waits for a replica can be seen by others once its client has given up waiting.
+		// Others can see a commit that waits for a replica after its client has given up.
 		w := crashWindow{asynchronous: loss, strict: loss, doubtful: loss}
 		if synchronous {
 			w.strict = never
@@ -190,7 +190,7 @@ func promoteUnsent(synchronous bool) func(context.Context, *group, *fault) error
 	}
 }
 
-// lead promotes a replica and leads the primary's name to it, if that is not one of several hosts.
+// lead promotes a replica, and points the primary's proxy at it if the Stores know one host.
 func (g *group) lead(ctx context.Context, replica int) error {
 	if err := g.nodes[replica].Promote(ctx); err != nil {
 		return err

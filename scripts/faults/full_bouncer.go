@@ -16,10 +16,10 @@ type bouncerSite struct {
 	cluster  *pgcluster.Cluster
 	box      *tools.Box
 	mode     string
-	bouncers []*tools.PgBouncer // of the primary, of the replica
+	bouncers []*tools.PgBouncer // of the primary and of the replica
 }
 
-// bouncerSites are one for each pool mode.
+// bouncerSites returns one site for each pool mode.
 func bouncerSites() []*siteKind {
 	var sites []*siteKind
 	for _, mode := range []string{"session", "transaction", "statement"} {
@@ -88,7 +88,7 @@ func (s *bouncerSite) Close() error {
 	return err
 }
 
-// onBouncers lets a fault befall the primary's PgBouncer, or both.
+// onBouncers lets a fault befall the primary's PgBouncer or both.
 func onBouncers(do func(context.Context, []*tools.PgBouncer, time.Duration) error) func(
 	context.Context, *group, *fault) error {
 	return func(ctx context.Context, g *group, f *fault) error {
@@ -108,8 +108,8 @@ func reloadBouncers(ctx context.Context, bouncers []*tools.PgBouncer, length tim
 	})
 }
 
-// pauseBouncers also ends the servers' processes of clients: in session mode nobody notices PAUSE who has a
-// connection.
+// pauseBouncers also ends the servers' client processes, because in session mode no connected client notices
+// PAUSE.
 func pauseBouncers(ctx context.Context, g *group, f *fault) error {
 	s := g.servers.(*bouncerSite)
 	ended := make(chan error, f.replica)
@@ -144,8 +144,8 @@ func killBouncers(ctx context.Context, bouncers []*tools.PgBouncer, length time.
 	return nil
 }
 
-// restartBehind restarts the primary in good order, which loses nothing, or both servers. In statement mode
-// it also sees that a transaction is refused by name.
+// restartBehind restarts the primary or both servers in good order, which loses nothing. In statement mode it
+// also checks that a transaction is refused by name.
 func restartBehind(ctx context.Context, g *group, f *fault) error {
 	s := g.servers.(*bouncerSite)
 	if s.mode == "statement" {
@@ -168,7 +168,7 @@ func restartBehind(ctx context.Context, g *group, f *fault) error {
 	return nil
 }
 
-// refusesTransactions sees that InsertTx and Install say why they fail.
+// refusesTransactions checks that InsertTx and Install name the reason of their failure.
 func (g *group) refusesTransactions(ctx context.Context) {
 	const why = "statement pooling"
 	if _, err := g.ownPools.InsertTx(ctx, "refused", nil); err == nil || !strings.Contains(err.Error(), why) {

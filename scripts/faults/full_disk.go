@@ -72,7 +72,7 @@ func (s *diskSite) routes() routes {
 		r.clients = append(r.clients, node.DSN("postgres"))
 	}
 	r.direct = r.clients
-	// Four rows to a page: like the Stores it cannot go on without new pages.
+	// A page holds four rows, so the raw connection needs new pages as the Stores do.
 	r.rawWrite = `INSERT INTO faults_wide SELECT %d, string_agg(md5(random()::text || i), '')
 		FROM generate_series(1, 60) AS i`
 	return r
@@ -83,7 +83,7 @@ func (s *diskSite) Log() string { return s.cluster.Log() }
 func (s *diskSite) Close() error {
 	var err error
 	if s.cluster != nil {
-		err = s.cluster.Primary.Kill() // it would hold the disk
+		err = s.cluster.Primary.Kill() // the server would keep the disk mounted
 	}
 	if s.disk != nil {
 		err = errors.Join(err, s.disk.Close())
@@ -107,7 +107,7 @@ func fillData(ctx context.Context, g *group, f *fault) error {
 	return errors.Join(err, s.disk.Free())
 }
 
-// fillPages takes whatever room there is in the pages of the session table, again and again.
+// fillPages takes the free space in the pages of the session table, again and again.
 func fillPages(ctx context.Context, node *pgcluster.Node, length time.Duration) error {
 	const outOfSpace = "53100"
 	conn, err := connect(ctx, node)
@@ -131,8 +131,8 @@ func fillPages(ctx context.Context, node *pgcluster.Node, length time.Duration) 
 	return nil
 }
 
-// fillWAL fills the disk of the WAL. The server ends when it needs another segment, and cannot start before
-// there is room again.
+// fillWAL fills the disk of the WAL. The server ends at its next segment, and cannot start before there is
+// space again.
 func fillWAL(ctx context.Context, g *group, f *fault) error {
 	s := g.servers.(*diskSite)
 	node := s.cluster.Primary
@@ -141,7 +141,7 @@ func fillWAL(ctx context.Context, g *group, f *fault) error {
 		return err
 	}
 	for deadline := time.Now().Add(patience); node.PID() != 0; {
-		// It fails when the server ends.
+		// The statement fails when the server ends.
 		_ = administer(ctx, node,
 			"SELECT pg_logical_emit_message(false, 'faults', 'fill')", "SELECT pg_switch_wal()")
 		if time.Now().After(deadline) || ctx.Err() != nil {

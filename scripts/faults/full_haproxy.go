@@ -39,11 +39,11 @@ func startHAProxySite(ctx context.Context) (site, error) {
 	return s, nil
 }
 
-// balanced is the number of the replica that is a balancer in front of several servers.
+// balanced is the number of the replica that is a balancer before several servers.
 const balanced = 1
 
-// routes lead to the leader by one port, to each server by its own, and to both replicas by one, which the
-// Stores must refuse.
+// routes lead to the leader by one port, to each server by its own, and to both replicas by one. The Stores
+// must refuse the last one.
 func (s *haproxySite) routes() routes {
 	r := s.patroniSite.routes()
 	h := s.haproxy
@@ -55,8 +55,8 @@ func (s *haproxySite) routes() routes {
 	return r
 }
 
-// killHAProxy also sees that the Stores, all of whose connections are new then, do not read from the
-// balancer. While just one replica runs it leads to one server, and nobody can tell.
+// killHAProxy also checks that the Stores, whose connections are all new then, do not read from the balancer.
+// While only one replica runs, the balancer leads to one server, and no client can tell.
 func killHAProxy(ctx context.Context, g *group, f *fault) error {
 	h := g.servers.(*haproxySite).haproxy
 	if err := h.Kill(); err != nil {

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// writeMarks inserts sessions with payloads of their own through each Store, many at a time, until the
-// returned function is called, which returns the payloads of those that were acknowledged.
+// writeMarks inserts sessions with their own payloads through each Store, many at a time. The returned
+// function stops it and returns the acknowledged payloads.
 func (g *group) writeMarks(name string) (end func() []string) {
-	const writers = 8 // for each Store, so that they take many connections out of its pool
+	const writers = 8 // for each Store, so that it needs many connections of its pool
 	var running sync.WaitGroup
 	var mu sync.Mutex
 	var acknowledged []string
@@ -45,7 +45,7 @@ func (g *group) writeMarks(name string) (end func() []string) {
 	}
 }
 
-// checkMarks sees that a server has all of them.
+// checkMarks checks that a server has all of these payloads.
 func (g *group) checkMarks(ctx context.Context, dsn string, payloads []string) error {
 	conn, err := connectAt(ctx, dsn)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/sessionsql/postgres/scripts/faults/tools"
 )
 
-// A patroniSite is three servers that Patroni watches over, with HAProxy before them or without.
+// A patroniSite is three servers under Patroni.
 type patroniSite struct {
 	box         *tools.Box
 	patroni     *tools.Patroni
@@ -19,7 +19,7 @@ type patroniSite struct {
 	first       *tools.Member // the leader when the group began
 }
 
-// patroniSites are one for each kind of replication.
+// patroniSites returns one site for each kind of replication.
 func patroniSites() []*siteKind {
 	var sites []*siteKind
 	for name, synchronous := range map[string]bool{"Patroni async": false, "Patroni sync": true} {
@@ -55,7 +55,7 @@ func startPatroniSite(ctx context.Context, synchronous bool) (s *patroniSite, er
 	return s, nil
 }
 
-// closeAfter closes the site after a failure, whose error it returns with what the programs logged.
+// closeAfter closes the site after a failure, and returns the error with the programs' logs.
 func (s *patroniSite) closeAfter(ctx context.Context, err error) error {
 	if ctx.Err() == nil {
 		err = fmt.Errorf("%w\n%s", err, s.Log())
@@ -63,7 +63,7 @@ func (s *patroniSite) closeAfter(ctx context.Context, err error) error {
 	return errors.Join(err, s.Close())
 }
 
-// routes are what docs/operations.md advises: every host for the primary, and each host as a replica.
+// routes follow the advice of docs/operations.md: every host for the primary, and each host as a replica.
 func (s *patroniSite) routes() routes {
 	r := routes{dial: time.Duration(1+len(s.patroni.Members)) * time.Second}
 	var hosts []string
@@ -85,7 +85,7 @@ func (s *patroniSite) Log() string { return s.box.Log() }
 
 func (s *patroniSite) Close() error { return s.box.Close() }
 
-// switchover changes the leader as planned, which loses nothing.
+// switchover makes a planned change of the leader, which loses nothing.
 func switchover(ctx context.Context, g *group, f *fault) error {
 	p := g.servers.(patroniOwner).cluster().patroni
 	if err := p.Switchover(ctx, f.replica); err != nil {
@@ -99,13 +99,13 @@ type patroniOwner interface{ cluster() *patroniSite }
 
 func (s *patroniSite) cluster() *patroniSite { return s }
 
-// killServer leaves the agent, which starts the server again, or lets another take over.
+// killServer leaves the agent, which restarts the server or lets another one take over.
 func killServer(ctx context.Context, g *group, f *fault) error {
 	s := g.servers.(patroniOwner).cluster()
 	return s.crash(ctx, g, f, false, func(m *tools.Member) error { return m.KillServer() })
 }
 
-// killMember is what the end of a machine is to the others.
+// killMember ends the agent and the server, as the end of their machine would.
 func killMember(ctx context.Context, g *group, f *fault) error {
 	s := g.servers.(patroniOwner).cluster()
 	return s.crash(ctx, g, f, true, func(m *tools.Member) error {
@@ -113,8 +113,8 @@ func killMember(ctx context.Context, g *group, f *fault) error {
 	})
 }
 
-// killAgent leaves the server, which goes on as the primary. In place of the watchdog, which would reset the
-// machine before the lease ends, the injector ends the server then.
+// killAgent leaves the server, which stays a primary. The injector ends the server before the end of the
+// lease, in place of a watchdog that would reset the machine.
 func killAgent(ctx context.Context, g *group, f *fault) error {
 	s := g.servers.(patroniOwner).cluster()
 	leader, err := s.patroni.WaitLeader(ctx, nil)
@@ -130,11 +130,11 @@ func killAgent(ctx context.Context, g *group, f *fault) error {
 	return s.crash(ctx, g, f, true, func(m *tools.Member) error { return m.KillServer() })
 }
 
-// replicationLoss is how long ago a write may have been at most that no replica has received: asynchronous
-// commits are sent when they are flushed, others at once.
+// replicationLoss is the age of a write that no replica may have received. Asynchronous commits are sent when
+// they are flushed, and others at once.
 const replicationLoss = asyncLoss + 400*time.Millisecond
 
-// loses is what a failover may lose when the leader fails now.
+// loses returns the writes that a failover may lose if the leader fails now.
 func (s *patroniSite) loses(g *group) crashWindow {
 	start := g.history.now()
 	loss := start - int64(replicationLoss)
@@ -145,8 +145,8 @@ func (s *patroniSite) loses(g *group) crashWindow {
 	return w
 }
 
-// crash ends the leader, waits for the next one, which is another if the agent is gone too, and brings the
-// member back after some time.
+// crash ends the leader, waits for the next one, and brings the member back after some time. The next leader
+// is another one if the agent is gone too.
 func (s *patroniSite) crash(
 	ctx context.Context, g *group, f *fault, agentToo bool, end func(*tools.Member) error,
 ) error {
@@ -173,8 +173,8 @@ func (s *patroniSite) crash(
 	return s.patroni.WaitHealthy(ctx)
 }
 
-// freezeAndThaw stops the leader and its agent until another leads. What it does between its thaw and the
-// moment at which its agent demotes it would be lost: no Store may have such a write acknowledged.
+// freezeAndThaw stops the leader and its agent until another one leads. A write to the old leader between its
+// thaw and its demotion would be lost, so no Store may have such a write acknowledged.
 func freezeAndThaw(ctx context.Context, g *group, f *fault) error {
 	s := g.servers.(patroniOwner).cluster()
 	leader, err := s.patroni.WaitLeader(ctx, nil)

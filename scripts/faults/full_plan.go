@@ -11,20 +11,20 @@ import (
 	"time"
 )
 
-// A siteKind is an arrangement of servers and real tools, with the faults that befall it.
+// A siteKind is an arrangement of servers and real tools, with its faults.
 type siteKind struct {
 	name  string
 	start func(context.Context) (site, error)
 	kinds []*kind
 }
 
-// A site is one that runs.
+// A site is a running siteKind.
 type site interface {
 	servers
 	routes() routes
 }
 
-// allSites are those of the full mode.
+// allSites returns the sites of the full mode.
 func allSites() []*siteKind {
 	return slices.Concat(bouncerSites(), patroniSites(), haproxySites(), diskSites())
 }
@@ -41,7 +41,7 @@ func intersect(a, b []*kind) []*kind {
 	return slices.DeleteFunc(slices.Clone(a), func(k *kind) bool { return !slices.Contains(b, k) })
 }
 
-// A fullPlan is the faults of each site. It depends on the seed, the kinds and the number of times alone.
+// A fullPlan is the faults of each site. It depends only on the seed, the kinds and the number of times.
 type fullPlan []*siteGroup
 
 type siteGroup struct {
@@ -50,8 +50,8 @@ type siteGroup struct {
 	faults []*fault
 }
 
-// newFullPlan lets each kind happen so many times, in two groups for each site, because every other group is
-// asked for sessions that do not exist. Its numbers follow those of the quick plan.
+// newFullPlan lets each kind happen so many times. Each site has two groups, because every other group gets
+// lookups of unknown tokens. The numbers continue those of the quick plan.
 func newFullPlan(seed uint64, sites []*siteKind, chosen []*kind, times int, quick plan) fullPlan {
 	const perSite = 2
 	number := 0
@@ -60,7 +60,7 @@ func newFullPlan(seed uint64, sites []*siteKind, chosen []*kind, times int, quic
 	}
 	var p fullPlan
 	for _, site := range sites {
-		// The faults of a site are the same whichever other sites are chosen.
+		// The faults of a site do not depend on the other chosen sites.
 		rng := rand.New(rand.NewPCG(seed, nameHash(site.name)))
 		var kinds []*kind
 		for range times {
@@ -118,7 +118,7 @@ func (s *siteGroup) run(ctx context.Context, o options, r *report) error {
 	return g.runFaults(ctx, s.faults, o, r)
 }
 
-// newSiteGroup opens Stores over a site, and closes the site if it cannot.
+// newSiteGroup opens Stores over a site, and closes the site after a failure.
 func newSiteGroup(ctx context.Context, number int, running site, log io.Writer) (*group, error) {
 	g := &group{
 		number:   number,

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestFullPlanDependsOnSeedAlone also sees that each kind happens as often as was asked for.
+// TestFullPlanDependsOnSeedAlone also checks that each kind happens as often as wanted.
 func TestFullPlanDependsOnSeedAlone(t *testing.T) {
 	const times = 3
 	printed := func(seed uint64) string {

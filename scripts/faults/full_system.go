@@ -10,24 +10,24 @@ import (
 	"syscall"
 )
 
-// The full mode runs in name spaces of its own for processes, mounts and shared memory. However it ends, the
-// kernel then ends every program that it started, and takes its mounts away with all files in them.
+// The full mode runs in its own name spaces for processes, mounts and shared memory. At its end, in any way,
+// the kernel ends every program in them and removes their mounts with all files.
 //
-// The program runs three times, one below the other: outside, as the first process of the name space, and as
-// the one that does the work.
+// The program runs three times, one process below the other: outside, as the first process of the name space,
+// and as the worker.
 const (
 	roleVariable = "SESSIONSQL_FAULTS_ROLE"
 	roleFirst    = "first process"
 	roleWorker   = "worker"
 
-	// room is where the file system with all temporary files is mounted. The folder exists on every Linux,
-	// and nobody outside sees the mount.
+	// room is the mount point for all temporary files. The folder exists on every Linux, and no process
+	// outside sees the mount.
 	room = "/mnt"
 )
 
 var endingSignals = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 
-// enterOwnSystem returns in the process that does the work. The others end here.
+// enterOwnSystem returns in the worker. The other two processes end here.
 func enterOwnSystem() {
 	var status int
 	var err error
@@ -51,7 +51,7 @@ func beOutside() (status int, err error) {
 	if os.Geteuid() != 0 {
 		return 0, errors.New("it takes root, to mount small file systems")
 	}
-	runtime.LockOSThread() // the first process dies with the thread that started it
+	runtime.LockOSThread() // because the first process dies with the thread that started it
 	command := exec.Command("/proc/self/exe", os.Args[1:]...)
 	command.Env = append(os.Environ(), roleVariable+"="+roleFirst)
 	command.Stdout, command.Stderr = os.Stdout, os.Stderr
@@ -76,7 +76,7 @@ func beOutside() (status int, err error) {
 	return 0, err
 }
 
-// beFirst mounts what the work needs, starts the worker, and takes in the processes whose parents have ended.
+// beFirst mounts the worker's file systems, starts the worker, and reaps orphaned processes.
 func beFirst() (status int, err error) {
 	for _, m := range []struct {
 		source, target, kind string

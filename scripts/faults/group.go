@@ -15,8 +15,8 @@ import (
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
-// A group is one cluster with the Stores over it, and the faults that befall it one after the other. A
-// promotion is the last of them.
+// A group is one cluster, the Stores over it, and the faults that befall it in turn. A promotion is the last
+// of them.
 type group struct {
 	number   int
 	servers  servers
@@ -24,17 +24,17 @@ type group struct {
 	proxies  []*faultproxy.Proxy // the Stores reach nodes[i] through proxies[i]
 	routes   routes
 	stores   []sessions
-	ownPools *store // the one that got its pools from the application
+	ownPools *store // the Store over the application's pools
 	history  *history
 	meter    meter
 	log      *stateLog
 	stalls   stallMeter
 
-	manyHosts bool // the primary's DSN names every server, and a promoted one is found by that
+	manyHosts bool // the primary's DSN names every server, so a Store finds a promoted one by itself
 	leader    int  // routes.direct[leader] leads to the primary
 
-	canaries []canary // sessions that nobody writes
-	beats    []string // tokens of sessions that the probes write, one for each Store
+	canaries []canary // sessions without writes
+	beats    []string // the tokens of the probes' sessions, one for each Store
 	slots    []atomic.Pointer[session]
 	users    []*user
 
@@ -50,7 +50,7 @@ type group struct {
 	violations []violation
 }
 
-// servers are what a group ends with.
+// servers are the programs that a group ends with.
 type servers interface {
 	Close() error
 	Log() string
@@ -59,11 +59,11 @@ type servers interface {
 // routes lead to the servers, to the primary first.
 type routes struct {
 	clients []string // as the Stores and the probes reach them
-	direct  []string // past whatever is in between
+	direct  []string // past proxies and poolers
 
-	dial           time.Duration // how long a connection without a Store may take to be made
-	noTransactions bool          // what is in between refuses them
-	rawWrite       string        // what such a connection writes, with a place for its number
+	dial           time.Duration // the time limit for making a connection without a Store
+	noTransactions bool          // a pooler refuses them
+	rawWrite       string        // the write of such a connection, with a place for its number
 }
 
 type canary struct{ token, payload string }
@@ -71,11 +71,11 @@ type canary struct{ token, payload string }
 const (
 	canaryCount = 6
 
-	// canaryIdle is longer than any fault, and short enough for keepalives to be written in the time of a group.
+	// canaryIdle is longer than any fault, and short enough for keepalives within the time of a group.
 	canaryIdle = 20 * time.Second
 )
 
-// beat is what a connection without a Store writes, unless the servers call for something else.
+// beat is the write of a connection without a Store by default.
 const beat = "UPDATE faults_beat SET beats = beats + 1 WHERE id = %d"
 
 func newGroup(
@@ -180,7 +180,7 @@ func (g *group) seed(ctx context.Context) error {
 	return nil
 }
 
-// waitReplayed waits until every replica has what the primary has now.
+// waitReplayed waits until every replica has all WAL of the primary.
 func (g *group) waitReplayed(ctx context.Context) error {
 	position, err := askAt(ctx, g.routes.direct[0], "SELECT pg_current_wal_lsn()::text")
 	if err != nil {
@@ -225,7 +225,7 @@ func (g *group) run(
 	if err == nil {
 		err = g.checkKeepalive(ctx)
 	}
-	for i := range findings { // with what was logged between two faults
+	for i := range findings { // with the lines between two faults
 		next := g.history.now()
 		if i+1 < len(findings) {
 			next = findings[i+1].window.from
@@ -236,8 +236,8 @@ func (g *group) run(
 	return findings, err
 }
 
-// checkKeepalive waits until every canary has about as much time left as a use gives it, because the probes
-// use them all the time.
+// checkKeepalive waits until every canary has nearly the whole time of a use left, because the probes use
+// them all the time.
 func (g *group) checkKeepalive(ctx context.Context) error {
 	const patience, behind = 5 * time.Second, 3 * time.Second
 	query := fmt.Sprintf(`SELECT (count(*) = %d)::text FROM sessionsql.session AS s
@@ -289,7 +289,7 @@ func (g *group) stop(ctx context.Context) {
 	}
 }
 
-// closeStore closes a Store. Whether its last flush worked is not the point, but how long it took is.
+// closeStore closes a Store and checks its duration, but not whether its last flush worked.
 func (g *group) closeStore(ctx context.Context, i int, s sessions) {
 	const deadline, bound = 3 * time.Second, 4 * time.Second
 	ctx, cancel := context.WithTimeout(ctx, deadline)

@@ -20,12 +20,12 @@ const (
 	revoke
 	crash // of the primary, by the program itself
 
-	// What a call means to a session that is one of several; see user.callsOn.
+	// These are the meanings of a call to a session that is one of several; see user.callsOn.
 	endSubject // RevokeSubject ends it
 	endListed  // RevokeListed ends it
 	endCapped  // an insert with MaxSessions may end it
 	listed     // ListSubject returns it, or does not
-	proof      // its token opens what a call does to other sessions
+	proof      // its token authorizes a call for other sessions
 )
 
 func (v verb) String() string {
@@ -49,22 +49,22 @@ const (
 	noSession         // ErrNoSession
 	conflict          // ErrConflict
 	rotated           // another Rotate was first
-	unsure            // the call failed: a write may happen at any time until the end
+	unsure            // the call failed, so a write may happen at any time until the end
 )
 
 func (o outcome) String() string {
 	return [...]string{"ok", "no session", "conflict", "rotated by another", "in doubt"}[o]
 }
 
-// never is later than everything.
+// never is later than every time.
 const never = math.MaxInt64
 
 // A call is one line of a session's history. Times are nanoseconds since the start of the history.
 type call struct {
 	verb       verb
 	store      int
-	secret     int    // which of the session's secrets was presented, from 1
-	next       int    // the secret that an insert or a rotate made; 0 if nobody knows it
+	secret     int    // the number of the presented secret, from 1
+	next       int    // the number of the secret that an insert or a rotate made; 0 if unknown
 	expected   int32  // the version that an update expects
 	payload    string // written or read
 	version    int32  // returned or read
@@ -72,17 +72,17 @@ type call struct {
 	err        string
 	start, end int64
 
-	idle     time.Duration // how long an insert lets the session live without being used; 0 for ever
-	lifetime time.Duration // and at most; 0 for ever
-	unseen   bool          // the Store does not see that this ended the session; see Store.InsertTx
+	idle     time.Duration // how long the session lives without a use; 0 without a limit
+	lifetime time.Duration // how long it lives at most; 0 without a limit
+	unseen   bool          // the Store does not see the end of this session; see Store.InsertTx
 
-	// The checker fills in the rest.
-	from  int64  // from when on the value may have been current
-	lossy uint64 // bit i: crash i may lose this write
+	// The checker fills in the other fields.
+	from  int64  // the time from which on the value may have been current
+	lossy uint64 // bit i means that crash i may lose this write
 	crash int    // the number of a crash
 }
 
-// known is the time at which the caller knew the outcome of a write.
+// known returns the time at which the caller knew the outcome of a write.
 func (c *call) known() int64 {
 	if c.outcome == unsure {
 		return never
@@ -90,7 +90,7 @@ func (c *call) known() int64 {
 	return c.end
 }
 
-// String says what was called, and what came of it, without a word of the token.
+// String describes the call and its outcome without the token.
 func (c *call) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%9.3f to %9.3f  ", seconds(c.start), seconds(c.end))
@@ -136,15 +136,15 @@ func shorten(payload string) string {
 type session struct {
 	mu      sync.Mutex
 	id      int
-	home    int      // the Store that writes it, or -1: each writes it
-	user    *user    // whose it is; nil for nobody's
+	home    int      // the Store that writes it; -1 means each
+	user    *user    // its owner; nil without one
 	unused  bool     // no call may count as a use of it
 	row     int64    // the id of its row
 	tokens  []string // tokens[i] holds secret i+1
 	version int32    // the latest that a caller saw
-	writes  int      // numbers the payloads
+	writes  int      // the number of writes, which is part of the payload
 	ended   bool     // a caller saw that it has ended
-	doubts  int      // calls in doubt
+	doubts  int      // the number of calls in doubt
 	calls   []*call
 }
 
@@ -164,8 +164,8 @@ func (s *session) add(c *call) {
 	}
 }
 
-// A crashWindow is a crash of the primary, with what it may lose: the writes whose callers knew of them no
-// earlier than at these times, where never means that none may be lost.
+// A crashWindow is a crash of the primary and the writes that it may lose: those that their callers knew no
+// earlier than at these times. never means that none may be lost.
 type crashWindow struct {
 	start, end   int64
 	asynchronous int64 // of Insert and Update
@@ -173,7 +173,7 @@ type crashWindow struct {
 	doubtful     int64 // of the other writes where they ended in doubt
 }
 
-// mayLose reports whether the crash may lose a write, although others have seen it.
+// mayLose reports whether the crash may lose a write, even one that others have seen.
 func (w crashWindow) mayLose(c *call) bool {
 	earliest := w.strict
 	switch {
@@ -185,7 +185,7 @@ func (w crashWindow) mayLose(c *call) bool {
 	return earliest != never && c.known() >= earliest
 }
 
-// A history is that of one cluster.
+// A history is the history of one cluster.
 type history struct {
 	began time.Time
 
@@ -195,7 +195,7 @@ type history struct {
 	sessions []*session
 	crashes  []crashWindow
 
-	// anyOrder says that created_at was tampered with: nobody knows which of a user's sessions are the oldest.
+	// anyOrder means that a fault changed created_at, so the order of a user's sessions is unknown.
 	anyOrder atomic.Bool
 }
 

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A finding is what a fault did.
+// A finding is the effect of a fault.
 type finding struct {
 	fault  *fault
 	group  int
@@ -16,16 +16,16 @@ type finding struct {
 	writesAway  time.Duration // of the worst Store
 	rawAway     time.Duration // writes of the worst raw connection
 	lookupsAway time.Duration // of the worst Store, while a server answered
-	worst       string        // which writes
-	stalled     time.Duration // when the machine stood still
+	worst       string        // the worst writes
+	stalled     time.Duration // how long the machine stood still
 	logLines    int           // of the most talkative Store
 	violations  []violation
 }
 
-// settleTimeout is how long a fault may go on after the servers are well again.
+// settleTimeout is the longest wait for the Stores after the servers are well again.
 const settleTimeout = 5 * time.Second
 
-// inject lets one fault happen, waits until everything works again, and measures what it took.
+// inject lets one fault happen, waits until everything works again, and measures the outage.
 func (g *group) inject(ctx context.Context, f *fault) (finding, error) {
 	if err := sleep(ctx, f.pause); err != nil {
 		return finding{}, err
@@ -45,7 +45,7 @@ func (g *group) inject(ctx context.Context, f *fault) (finding, error) {
 	return found, nil
 }
 
-// settle waits until every probe has succeeded again, but not for ever.
+// settle waits until every probe has succeeded again or the time is up.
 func (g *group) settle(ctx context.Context) error {
 	healed := g.history.now()
 	probes := slices.Concat(g.rawWrites, g.writes, g.lookups)
@@ -83,11 +83,11 @@ func (g *group) measure(found *finding) {
 	}
 }
 
-// crashed notes a crash of the primary, whose processes ended between w.start and now, and what it may lose.
+// crashed notes a crash of the primary between w.start and now.
 func (g *group) crashed(w crashWindow) {
 	w.end = g.history.now()
 	g.history.addCrash(w)
 }
 
-// asyncLoss is how long an asynchronous commit may stay in memory: three times wal_writer_delay.
+// asyncLoss is how long an asynchronous commit may stay in memory, which is three times wal_writer_delay.
 const asyncLoss = 600 * time.Millisecond

@@ -9,17 +9,17 @@ import (
 type kind struct {
 	name     string
 	from, to time.Duration // how long it holds
-	promotes bool          // ends with another primary, so it is the last of its group
+	promotes bool          // it changes the primary, so it is the last of its group
 	run      func(context.Context, *group, *fault) error
 }
 
-// A fault is one injection, as the plan has it.
+// A fault is one planned injection.
 type fault struct {
 	number  int
 	kind    *kind
 	pause   time.Duration // before it
 	hold    time.Duration
-	replica int // which one, 1 or 2
+	replica int // the number of the replica, 1 or 2
 }
 
 // targets are the servers that a fault befalls.
@@ -35,7 +35,7 @@ const (
 	short = 500 * time.Millisecond
 	long  = time.Second
 
-	// hang is long enough for a Store to give up on what it waits for in the background.
+	// hang is long enough for a Store to give up its background calls.
 	hang = 2500 * time.Millisecond
 )
 
@@ -78,5 +78,5 @@ func allKinds() []*kind {
 	}
 }
 
-// lagHold is long enough for a replica to be further behind than a Store accepts.
+// lagHold makes a replica lag further than a Store accepts.
 const lagHold = maxReplicaLag + 1500*time.Millisecond

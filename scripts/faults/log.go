@@ -9,22 +9,22 @@ import (
 	"sync"
 )
 
-// A stateLog takes what the Stores of a group log: a line for each change of state, as they promise.
+// A stateLog keeps the log lines of a group's Stores, each of which should tell a change of state.
 type stateLog struct {
 	history *history
 	shown   slog.Handler
 
 	mu    sync.Mutex
 	lines []line
-	last  map[string]string // by Store and what the line is about
+	last  map[string]string // by Store and topic
 }
 
-// A line is one that a Store logged.
+// A line is one line of a Store's log.
 type line struct {
 	at    int64
 	store int
 
-	repeats bool // the last one of the same Store about the same thing
+	repeats bool // the Store's last line about the same topic was the same
 }
 
 func newStateLog(h *history, to io.Writer) *stateLog {
@@ -35,7 +35,7 @@ func (l *stateLog) logger(store int) *slog.Logger {
 	return slog.New(&lineHandler{l.shown.WithAttrs([]slog.Attr{slog.Int("store", store)}), l, store})
 }
 
-// most returns how many lines the most talkative Store logged in a span of time.
+// most returns the number of lines of the Store that logged most in a span of time.
 func (l *stateLog) most(span interval) (most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -49,7 +49,7 @@ func (l *stateLog) most(span interval) (most int) {
 	return most
 }
 
-// counts returns how many lines there are, and how many of them say no more than the one before.
+// counts returns the number of lines, and of those that repeat the line before.
 func (l *stateLog) counts() (lines, repeated int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,7 +61,7 @@ func (l *stateLog) counts() (lines, repeated int) {
 	return len(l.lines), repeated
 }
 
-// add notes a line about a server, or about what its first words name.
+// add notes a line about a server, or about the topic of its first words.
 func (l *stateLog) add(store int, server, message string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

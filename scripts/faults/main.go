@@ -1,5 +1,5 @@
-// Command faults lets faults befall PostgreSQL servers while many callers use sessions on them, and checks
-// the whole history of their calls with a model. scripts/faults.sh starts it.
+// Command faults lets faults befall PostgreSQL servers while many callers use sessions, and checks the whole
+// history of their calls with a model. scripts/faults.sh starts it.
 package main
 
 import (
@@ -154,7 +154,7 @@ func runGroup(
 // runFaults lets the faults befall a group, closes it, and reports what it found.
 func (g *group) runFaults(ctx context.Context, faults []*fault, o options, r *report) (err error) {
 	defer func() { err = errors.Join(err, g.close()) }()
-	// Groups take turns: half of them are asked for many sessions that do not exist.
+	// Half of the groups get lookups of unknown tokens.
 	ready := time.Since(r.started)
 	findings, err := g.run(ctx, faults, o.seed+uint64(g.number), 200*((g.number+1)%2))
 	if err != nil {
@@ -176,7 +176,7 @@ func (g *group) runFaults(ctx context.Context, faults []*fault, o options, r *re
 	return nil
 }
 
-// storesLog takes what the Stores log, and shows it if wanted.
+// storesLog returns the writer for the Stores' logs, which discards them unless they are wanted.
 func (o options) storesLog() io.Writer {
 	if o.log {
 		return os.Stderr
@@ -184,7 +184,7 @@ func (o options) storesLog() io.Writer {
 	return io.Discard
 }
 
-// runCalm runs the workload on one server without faults. It is for finding planted bugs.
+// runCalm runs the workload on one server without faults, in order to find planted bugs.
 func runCalm(ctx context.Context, o options) (violations int, err error) {
 	cluster, err := startCluster(ctx, 0).wait()
 	if err != nil {
@@ -205,7 +205,7 @@ func runCalm(ctx context.Context, o options) (violations int, err error) {
 	return r.violations, nil
 }
 
-// A starting cluster is one that is being started meanwhile.
+// A starting is a cluster that starts in the background.
 type starting struct {
 	ended   chan struct{}
 	cluster *pgcluster.Cluster
@@ -229,7 +229,7 @@ func (s *starting) wait() (*pgcluster.Cluster, error) {
 	return s.cluster, s.err
 }
 
-// close ends a cluster that nobody took.
+// close ends a cluster that no group has taken.
 func (s *starting) close() {
 	if s == nil {
 		return

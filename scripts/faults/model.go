@@ -16,12 +16,12 @@ const (
 	dead
 )
 
-// facts is what is true of a session at a moment.
+// facts are the truth about a session at a moment.
 type facts struct {
 	phase             phase
 	version           int32
 	payload           string
-	current, previous int // secrets; unknown if a rotate in doubt made it
+	current, previous int // secrets; unknown after a rotate in doubt
 
 	// The previous secret opens the session until some moment between these two.
 	graceFrom, graceTo int64
@@ -29,18 +29,19 @@ type facts struct {
 	limits
 }
 
-// limits is when a session that is not used ends: at some moment between from and to, and never later than at
-// the deadline, which lies between two moments as well.
+// limits are the bounds of an unused session's end. It ends between from and to, and no later than at the
+// deadline, which lies between two moments as well.
 type limits struct {
-	idle                     int64 // what a use gives it; 0: it does not expire
+	idle                     int64 // the time that a use gives it; 0 if it does not expire
 	from, to                 int64
 	deadlineFrom, deadlineTo int64
 }
 
-// clockSlack is what the clocks of the servers and of this program, which read one machine's, may differ by.
+// clockSlack is the tolerance between the clocks of the servers and of this program, which read one
+// machine's.
 const clockSlack = 2 * time.Millisecond
 
-// limitsOf returns the limits of a session that an insert makes.
+// limitsOf returns the limits after an insert.
 func limitsOf(c *call) limits {
 	l := limits{deadlineFrom: never, deadlineTo: never}
 	if c.lifetime > 0 {
@@ -50,7 +51,7 @@ func limitsOf(c *call) limits {
 	return l.used(c.start, c.end)
 }
 
-// used returns the limits after a use at some moment between two others. A use never brings the end nearer.
+// used returns the limits after a use between two moments. A use never brings the end nearer.
 func (l limits) used(start, end int64) limits {
 	if l.idle == 0 {
 		l.from, l.to = l.deadlineFrom, l.deadlineTo
@@ -76,7 +77,7 @@ func (l limits) mustLive(c *call) bool {
 // unknown is a secret that no caller knows.
 const unknown = -1
 
-// A state is what the model knows at a moment: the facts, and what they were before each write that the next
+// A state is the model's knowledge at a moment: the facts, and the facts before each write that the next
 // crash may lose, the oldest first. A lost write takes all later ones with it.
 type state struct {
 	facts
@@ -84,7 +85,7 @@ type state struct {
 	undo    []facts
 }
 
-// sessionModel says what a Store may answer about one session.
+// sessionModel defines the answers that a Store may give about one session.
 func sessionModel() porcupine.Model {
 	model := porcupine.NondeterministicModel{
 		Init: func() []any { return []any{state{}} },
@@ -157,7 +158,7 @@ func (s state) step(c *call) []any {
 	return s.write(c, next)
 }
 
-// doubtful is a write that failed. It took effect, or the server refused it.
+// doubtful handles a failed write, which took effect or was refused.
 func (s state) doubtful(c *call) []any {
 	if s.phase != live || !s.mayOpen(c) {
 		return []any{s}
@@ -205,7 +206,7 @@ func (s state) write(c *call, next facts) []any {
 	return []any{state{facts: next, crashes: s.crashes, undo: undo}}
 }
 
-// when leaves the state as it is where a condition holds.
+// when keeps the state if a condition holds.
 func (s state) when(holds bool) []any {
 	if holds {
 		return []any{s}
@@ -213,7 +214,7 @@ func (s state) when(holds bool) []any {
 	return nil
 }
 
-// renewed is what a rotate makes. The grace begins at some moment of the call.
+// renewed returns the facts after a rotate. The grace begins at some moment of the call.
 func (s state) renewed(c *call) facts {
 	next := s.facts
 	next.current, next.previous = c.next, s.current
@@ -227,7 +228,7 @@ func (s state) renewed(c *call) facts {
 	return next
 }
 
-// endedByAnother is a call for other sessions that ends this one, or may.
+// endedByAnother handles a call for other sessions that ends this one or may end it.
 func (s state) endedByAnother(c *call) []any {
 	if s.phase != live || !s.mayLive(c) {
 		return s.when(c.verb != endListed || c.outcome != done || s.otherID())
@@ -239,7 +240,7 @@ func (s state) endedByAnother(c *call) []any {
 	return append(ended, s)
 }
 
-// listed is a list of a user's sessions, with this one in it or without.
+// listed handles a list of a user's sessions, with or without this one.
 func (s state) listed(c *call) []any {
 	if c.outcome == noSession {
 		return s.when(s.phase != live || !s.mustLive(c))
@@ -247,7 +248,8 @@ func (s state) listed(c *call) []any {
 	return s.when(s.phase == live && s.mayLive(c) || s.otherID())
 }
 
-// otherID reports whether the id of this session may be another's: ids are handed out again after a crash.
+// otherID reports whether this session's id may be another one's, because ids are handed out again after a
+// crash.
 func (s state) otherID() bool { return s.phase != live && s.crashes > 0 }
 
 func (s state) mayOpen(c *call) bool {

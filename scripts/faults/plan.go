@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// A plan is the faults of each group. It depends on the seed, the kinds and the number of times alone.
+// A plan is the faults of each group. It depends only on the seed, the kinds and the number of times.
 type plan [][]*fault
 
-// newPlan lets each kind happen so many times, in an order that the seed decides. Where no kind of the plan
+// newPlan lets each kind happen so many times, in an order that the seed decides. Without a kind that
 // promotes a replica, there is one group for each seven faults.
 func newPlan(seed uint64, kinds []*kind, times int) plan {
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -77,7 +77,7 @@ func printFaults(to io.Writer, group int, faults []*fault) {
 	}
 }
 
-// choose returns the kinds whose names begin with one of the given ones, all for none.
+// choose returns the kinds whose names begin with one of the given names, and all kinds without a name.
 func choose(names string, from []*kind) ([]*kind, error) {
 	if names == "" {
 		return from, nil

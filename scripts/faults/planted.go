@@ -8,7 +8,7 @@ import (
 	"os"
 )
 
-// This build breaks the Store on purpose, in one of five ways, to show that the model finds it.
+// bug names the one of five ways in which this build breaks the Store, to show that the model finds it.
 var bug = flag.String("bug", "", "which bug to plant: update, revoke, lookup, rotate or insert")
 
 // plant puts the bug between the workload and the Store.

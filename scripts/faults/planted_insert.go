@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// sharedInsert returns the token of the session before for every tenth one.
+// sharedInsert returns the previous session's token for every tenth one.
 type sharedInsert struct {
 	sessions
 	calls atomic.Int64

@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 )
 
-// cachedLookup answers every tenth lookup with what it read first, however old that is.
+// cachedLookup answers every tenth lookup with the session's first answer, which may be old.
 type cachedLookup struct {
 	sessions
 	calls atomic.Int64

@@ -2,5 +2,5 @@
 
 package main
 
-// plant leaves the Store as it is. With the build tag planted it breaks it.
+// plant leaves the Store as it is. The build tag planted selects a version that breaks it.
 func plant(s sessions) sessions { return s }

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// prepare returns the calls of a session that say anything, with the crashes, in the order of their ends.
+// prepare returns the informative calls of a session and the crashes, in the order of their ends.
 func (h *history) prepare(s *session) []*call {
 	all := s.calls
 	if s.user != nil {
@@ -39,8 +39,8 @@ func (h *history) prepare(s *session) []*call {
 	return calls
 }
 
-// lastOwnWrite is when the Store of a lookup last acknowledged a write of the session before the lookup
-// began, -1 for never. That Store reads this write or something later.
+// lastOwnWrite returns the time at which the lookup's Store last acknowledged a write of the session before
+// the lookup, or -1. That Store reads this write or a later one.
 func lastOwnWrite(calls []*call, read *call) int64 {
 	latest := int64(-1)
 	for _, c := range calls {
@@ -52,7 +52,7 @@ func lastOwnWrite(calls []*call, read *call) int64 {
 	return latest
 }
 
-// dropImplied drops each lookup that another one with the same answer implies, because that one allows less.
+// dropImplied drops each lookup whose answer another lookup with less freedom repeats.
 func dropImplied(calls []*call) []*call {
 	same := func(a, b *call) bool {
 		return a.secret == b.secret && a.outcome == b.outcome &&
@@ -77,10 +77,9 @@ func dropImplied(calls []*call) []*call {
 	return kept
 }
 
-// thin keeps the first and the last of the lookups through one Store that read the same thing by the same
-// secret. A value is current without interruption, because no two writes have the same payload, so these two
-// say all that those between them say. A crash may bring a value back, so thin keeps every lookup that may be
-// of either side of one.
+// thin keeps the first and the last of a Store's lookups with the same secret and answer. A value is current
+// without interruption, because no two writes have the same payload, so these two imply the ones between
+// them. thin keeps every lookup close to a crash, because a crash may bring a value back.
 func (h *history) thin(calls []*call) []*call {
 	type key struct {
 		store, secret, crashes int
@@ -112,7 +111,8 @@ func (h *history) thin(calls []*call) []*call {
 	return kept
 }
 
-// crashesBefore counts the crashes before the time that a lookup may be of. between says that one is within.
+// crashesBefore counts the crashes before the time span of a lookup's value. between reports a crash within
+// it.
 func (h *history) crashesBefore(c *call) (crashes int, between bool) {
 	for _, w := range h.crashes {
 		switch {

@@ -22,11 +22,11 @@ const (
 	rawPeriod    = 30 * time.Millisecond
 )
 
-// A meter knows how late calls were.
+// A meter records how late calls were.
 type meter struct {
 	mu    sync.Mutex
 	calls int
-	late  []interval // from the deadline to the end
+	late  []interval // from the deadline to the end of the call
 	worst time.Duration
 	on    string // the verb of the worst
 }
@@ -55,7 +55,7 @@ func (g *group) timed(verb string, do func(context.Context) error) (start, end i
 	return start, end, err
 }
 
-// pulse makes a call at even intervals, whether or not earlier ones have ended, as visitors of a site do.
+// pulse makes a call at even intervals even if earlier ones have not ended, as visitors of a site do.
 func (g *group) pulse(s *series, verb string, do func(context.Context) error) {
 	g.running.Go(func() {
 		ticker := time.NewTicker(s.period)
@@ -104,7 +104,7 @@ func (g *group) startProbes(unknownPerSecond int) {
 			})
 		}
 	}
-	for i := range g.stores { // as many as there are Stores, so that neither side has more luck
+	for i := range g.stores { // as many as Stores, so that both sides have the same luck
 		writes := &series{name: fmt.Sprintf("raw writes %d", i), period: rawPeriod}
 		g.rawWrites = append(g.rawWrites, writes)
 		statement := fmt.Sprintf(cmp.Or(g.routes.rawWrite, beat), i)
@@ -117,7 +117,7 @@ func (g *group) startProbes(unknownPerSecond int) {
 	}
 }
 
-// lookCanary looks up a session that nobody writes and that every server has.
+// lookCanary looks up a session without writes, which every server has.
 func (g *group) lookCanary(ctx context.Context, i int, s sessions) error {
 	c := g.canaries[rand.IntN(len(g.canaries))]
 	payload, version, err := s.Lookup(ctx, c.token)
@@ -141,7 +141,7 @@ func unknownToken() string {
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// rawLoop is what an application without a Store does: one connection, made anew when it fails.
+// rawLoop acts as an application without a Store. It has one connection, and makes a new one after a failure.
 func (g *group) rawLoop(s *series, dsn, statement string) {
 	var conn *pgx.Conn
 	hangUp := func() {
@@ -149,7 +149,7 @@ func (g *group) rawLoop(s *series, dsn, statement string) {
 			return
 		}
 		ctx, cancel := context.WithCancel(context.Background())
-		cancel() // closes without a farewell
+		cancel() // it closes without a farewell
 		_ = conn.Close(ctx)
 		conn = nil
 	}
@@ -186,7 +186,7 @@ func (g *group) broken() []violation {
 	return slices.Clone(g.violations)
 }
 
-// report records a broken rule, the same one only once for each fault.
+// report records a broken rule, and the same one once for each fault.
 func (g *group) report(format string, args ...any) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

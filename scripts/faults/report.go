@@ -29,22 +29,22 @@ type row struct {
 	violations               int
 }
 
-// A report gathers what the groups found.
+// A report gathers the groups' findings.
 type report struct {
 	seed       uint64
 	started    time.Time
 	findings   []finding
-	violations int // those of no fault too
+	violations int // violations outside any fault included
 	late       int
 	calls      int
 	worst      time.Duration // after a deadline
 	worstOn    string
-	worstOwn   time.Duration // the same, less the time in which the machine stood still
+	worstOwn   time.Duration // the same without the stalls of the machine
 
 	logLines, repeatedLines int
 }
 
-// add takes what a group found. A violation belongs to the fault before it.
+// add takes a group's findings. A violation belongs to the fault before it.
 func (r *report) add(g *group, findings []finding, violations []violation, details io.Writer) {
 	const shown = 8 // of a group
 	for i, v := range violations {
@@ -126,8 +126,8 @@ func (r *report) print(to io.Writer, kinds []*kind) {
 	r.printLog(to, elapsed)
 }
 
-// printLog prints how much the Stores logged. A fault lasts for seconds and a line tells of a change of
-// state, so the lines of one fault are those of a minute with one outage in it.
+// printLog prints the amount of the Stores' logs. Each line tells a change of state, so the lines of one
+// fault are those of one outage.
 func (r *report) printLog(to io.Writer, elapsed time.Duration) {
 	var worst finding
 	for _, f := range r.findings {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A series is what became of the calls that a probe sends at even intervals.
+// A series is the results of a probe's calls at even intervals.
 type series struct {
 	name   string
 	period time.Duration
@@ -32,7 +32,7 @@ func (s *series) add(r result) {
 	s.results = append(s.results, r)
 }
 
-// goodSince reports whether a call that began at or after a moment has succeeded.
+// goodSince reports whether a call that began at or after a moment succeeded.
 func (s *series) goodSince(moment int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -44,21 +44,21 @@ func (s *series) goodSince(moment int64) bool {
 	return false
 }
 
-// outage returns the longest time within the window in which no call ended well, or in which every call that
-// began failed; whichever is longer.
+// outage returns the longest time within the window without a successful end, or in which every call failed,
+// whichever is longer.
 func (s *series) outage(window interval) interval {
 	s.mu.Lock()
 	results := slices.Clone(s.results)
 	s.mu.Unlock()
 	var longest interval
 	consider := func(i interval) {
-		i.from, i.to = max(i.from, window.from), min(i.to, window.to) // the rest is of another fault
+		i.from, i.to = max(i.from, window.from), min(i.to, window.to) // another fault caused the rest
 		if i.length() > longest.length() {
 			longest = i
 		}
 	}
 
-	// The time between two good ends, less the time that lies between two calls anyway.
+	// The time between two successful ends counts without the interval between two calls.
 	slices.SortFunc(results, func(a, b result) int { return cmp.Compare(a.end, b.end) })
 	last := window.from
 	for _, r := range results {
@@ -69,7 +69,7 @@ func (s *series) outage(window interval) interval {
 	}
 	consider(interval{last + int64(s.period), window.to})
 
-	// The time from the first of several calls that failed until one that began later has succeeded.
+	// The time counts from the first of several failed calls until a later call has succeeded.
 	slices.SortFunc(results, func(a, b result) int { return cmp.Compare(a.start, b.start) })
 	failing := int64(-1)
 	for i, r := range results {
@@ -87,8 +87,8 @@ func (s *series) outage(window interval) interval {
 	return longest
 }
 
-// firstGood returns when the first good call ended. The results are in the order of their starts, and the
-// first one is good: it may have waited while a server hung, and end after others that began later.
+// firstGood returns the end of the first success. The results are in the order of their starts, and the first
+// one is a success. It may have waited while a server hung, and end after later calls.
 func firstGood(results []result) int64 {
 	first := results[0].end
 	for _, r := range results {
@@ -102,7 +102,7 @@ func firstGood(results []result) int64 {
 	return first
 }
 
-// answering returns the times in which a server answered: between two good calls that are not far apart.
+// answering returns the spans between two successes close to each other, in which a server answered.
 func (s *series) answering() []interval {
 	const apart = 4
 	s.mu.Lock()

@@ -7,8 +7,8 @@ import (
 
 const stallPeriod = 10 * time.Millisecond
 
-// A stallMeter notes when the machine did not let this program run. Whatever came late then came late because
-// of that.
+// A stallMeter notes when the machine did not run this program, because every late event of that time has
+// this cause.
 type stallMeter struct {
 	mu   sync.Mutex
 	seen []interval
@@ -33,7 +33,7 @@ func (g *group) watchStalls() {
 	}
 }
 
-// within returns how much of a span the machine stood still.
+// within returns how long the machine stood still in a span.
 func (m *stallMeter) within(span interval) time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// No other file of this program knows the API of the Store.
+// Only this file of the program uses the API of the Store.
 
 const (
 	maxReplicaLag = 3 * time.Second
@@ -23,11 +23,11 @@ const (
 
 type insertOptions = sessionsql.InsertOptions
 
-// sessions is what the workload does with a Store. The planted bugs wrap it.
+// sessions are the workload's calls of a Store. The planted bugs wrap them.
 type sessions interface {
 	Insert(ctx context.Context, payload string, own *insertOptions) (token string, err error)
 
-	// InsertTx inserts in a transaction of its own. A token that comes with an error is of a commit in doubt.
+	// InsertTx inserts in a transaction. A token with an error means a commit in doubt.
 	InsertTx(ctx context.Context, payload string, own *insertOptions) (token string, err error)
 
 	Lookup(ctx context.Context, token string) (payload string, version int32, err error)
@@ -47,16 +47,16 @@ type sessions interface {
 	Close(ctx context.Context) error
 }
 
-// store is the real one.
+// store is the real Store.
 type store struct {
 	*sessionsql.Store
 	primary  *sql.DB   // for transactions of the application
-	replicas []*sql.DB // of a Store that got its pools from the application
+	replicas []*sql.DB // of a Store over the application's pools
 }
 
 var _ sessions = (*store)(nil)
 
-// openStore opens a Store over data source names, or with ownPools over pools as an application has them.
+// openStore opens a Store over data source names, or with ownPools over pools like an application's.
 func openStore(
 	ctx context.Context, primary string, replicas []string, ownPools bool, logger *slog.Logger,
 ) (*store, error) {
@@ -94,7 +94,7 @@ func openStore(
 	return s, nil
 }
 
-// openPool opens a pool as the documentation advises: with a connect_timeout.
+// openPool opens a pool with a connect_timeout, as the documentation advises.
 func openPool(dsn string) (*sql.DB, error) {
 	pool, err := sql.Open("pgx", dsn+"&connect_timeout=2")
 	if err != nil {
@@ -107,7 +107,7 @@ func openPool(dsn string) (*sql.DB, error) {
 
 const poolSize = 16
 
-// limitPools changes how many connections the application's pools may hold.
+// limitPools changes the limit of the application's pools.
 func (s *store) limitPools(connections int) {
 	for _, pool := range append([]*sql.DB{s.primary}, s.replicas...) {
 		pool.SetMaxOpenConns(connections)
@@ -137,7 +137,7 @@ func (s *store) InsertTx(ctx context.Context, payload string, own *insertOptions
 	if err != nil {
 		return "", fmt.Errorf("%w: begin: %w", errOfDriver, err)
 	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit
+	defer func() { _ = tx.Rollback() }() // it does nothing after Commit
 	token, err := s.Store.InsertTx(ctx, tx, payload, own)
 	if err != nil {
 		return "", err
@@ -198,11 +198,10 @@ func install(ctx context.Context, dsn string) error {
 	return errors.Join(sessionsql.Install(ctx, pool), pool.Close())
 }
 
-// errOfDriver marks an error of a transaction that the application began or committed by itself.
+// errOfDriver marks an error of a transaction that the application began or committed.
 var errOfDriver = errors.New("driver")
 
-// outcomeOf sorts what a call of the Store returned. untyped says that the error is none that the Store
-// documents.
+// outcomeOf classifies a Store's error. untyped reports an error that the Store does not document.
 func outcomeOf(verb verb, err error) (o outcome, untyped bool) {
 	switch {
 	case err == nil:

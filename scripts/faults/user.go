@@ -10,8 +10,8 @@ import (
 // maxSessions is how many live sessions a user may have.
 const maxSessions = 3
 
-// A user has several sessions, and calls that concern more than one of them. The history is checked session
-// by session, so each of these calls becomes one call of each session that it concerns.
+// A user has several sessions, and makes calls that concern more than one of them. Each such call becomes one
+// call of every session that it concerns, because the check works session by session.
 type user struct {
 	subject string
 
@@ -23,10 +23,10 @@ type user struct {
 // An act is a call that concerns several sessions of a user.
 type act struct {
 	call
-	shown *session // whose token was presented; nil for none
-	made  *session // by an insert; nil if nobody knows its token
-	id    int64    // of the session that a RevokeListed ends
-	ids   []int64  // that a ListSubject returned
+	shown *session // the session of the presented token; nil without one
+	made  *session // the session of an insert; nil if its token is unknown
+	id    int64    // the id of the session that a RevokeListed ends
+	ids   []int64  // the ids that a ListSubject returned
 	among []*session
 }
 
@@ -42,7 +42,7 @@ func (u *user) addSession(s *session) {
 	u.sessions = append(u.sessions, s)
 }
 
-// recent returns the latest sessions that nobody knows to have ended.
+// recent returns the latest sessions that have not ended as far as is known.
 func (u *user) recent() []*session {
 	const latest = 2 * maxSessions
 	u.mu.Lock()
@@ -51,7 +51,7 @@ func (u *user) recent() []*session {
 	return slices.DeleteFunc(sessions, (*session).worn)
 }
 
-// callsOn returns what the acts of a user mean to one of the sessions.
+// callsOn returns the meaning of a user's acts to one of the sessions.
 func (u *user) callsOn(s *session, h *history) []*call {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -61,7 +61,7 @@ func (u *user) callsOn(s *session, h *history) []*call {
 			if c := a.proof(); c != nil {
 				calls = append(calls, c)
 			}
-			continue // whose token is presented is spared
+			continue // the presented session is spared
 		}
 		if a.made == s || a.known() < s.born().start {
 			continue
@@ -87,8 +87,8 @@ func (u *user) callsOn(s *session, h *history) []*call {
 	return calls
 }
 
-// proof is what an act says about the session whose token was presented. That RevokeListed found no session
-// may have been due to the other one.
+// proof returns the meaning of an act to the presented session. A RevokeListed without success may have
+// failed because of the other session.
 func (a *act) proof() *call {
 	if a.outcome == unsure || a.outcome == noSession && a.verb != endSubject {
 		return nil
@@ -98,18 +98,19 @@ func (a *act) proof() *call {
 	return &c
 }
 
-// mayEvict reports whether an insert with a cap may have ended a session: only the oldest are ended, so as
-// many newer ones as the cap allows may have lived then.
+// mayEvict reports whether an insert with a cap may have ended a session. It may if enough newer sessions
+// lived then, because only the oldest ones end.
 func (u *user) mayEvict(a *act, s *session, h *history) bool {
 	if h.anyOrder.Load() {
 		return true
 	}
-	newer := 1 // the one that the insert made
+	newer := 1 // the insert's own session
 	for _, other := range u.acts {
 		if other == a || other.verb != endCapped || other.made == s {
 			continue
 		}
-		if other.known() > s.born().start && other.start < a.known() && !u.surelyDead(other.made, a.start, h) {
+		if other.known() > s.born().start && other.start < a.known() &&
+			!u.surelyDead(other.made, a.start, h) {
 			newer++
 		}
 	}
@@ -133,7 +134,7 @@ func (u *user) surelyDead(s *session, moment int64, h *history) bool {
 	})
 }
 
-// sameID counts the sessions that got an id.
+// sameID counts the sessions with an id.
 func (u *user) sameID(id int64) (count int) {
 	for _, s := range u.sessions {
 		if s.row == id {
@@ -143,10 +144,10 @@ func (u *user) sameID(id int64) (count int) {
 	return count
 }
 
-// born is the call that made a session.
+// born returns the call that made a session.
 func (s *session) born() *call { return s.calls[0] }
 
-// rowOf is the id of a session's row, which its token begins with.
+// rowOf returns the id of a session's row, which its token begins with.
 func rowOf(token string) int64 {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(raw) < 8 {

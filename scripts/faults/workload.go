@@ -14,21 +14,21 @@ const (
 	callersPerStore = 8
 	slotCount       = 60
 	userCount       = 6
-	sharedSlots     = 20 // their sessions are written through every Store, the others' through one
+	sharedSlots     = 20 // every Store writes these sessions, and one Store each of the others
 
-	callsPerSession  = 80 // more would take long to check
+	callsPerSession  = 80 // more calls would take long to check
 	doubtsPerSession = 3
 
 	shortIdle     = 1500 * time.Millisecond
 	shortLifetime = 2500 * time.Millisecond
 )
 
-// A caller stands for the requests that one program handles one after the other.
+// A caller acts as one program that handles requests one after the other.
 type caller struct {
 	g     *group
 	store int
 	rng   *rand.Rand
-	pause time.Duration // between two calls, on average
+	pause time.Duration // the average pause between two calls
 }
 
 func (g *group) startWorkload(seed uint64, pause time.Duration) {
@@ -58,7 +58,7 @@ func (c *caller) run() {
 	}
 }
 
-// act makes one call for the session in a slot, or for a user's.
+// act makes one call for the session in a slot or for a user.
 func (c *caller) act(slot int) {
 	if c.rng.IntN(100) < 15 {
 		c.serve(c.g.users[c.rng.IntN(len(c.g.users))])
@@ -88,22 +88,22 @@ func (c *caller) act(slot int) {
 	}
 }
 
-// worn reports whether a session is to be replaced.
+// worn reports whether a session should be replaced.
 func (s *session) worn() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended || s.doubts >= doubtsPerSession || len(s.calls) >= callsPerSession
 }
 
-// doubtful reports whether a session has as many writes in doubt as can be checked in a reasonable time.
+// doubtful reports whether a session has as many writes in doubt as the check can handle.
 func (s *session) doubtful() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.doubts >= doubtsPerSession
 }
 
-// insert makes the session of a slot. Some expire soon: of those that do so for want of use, what counts as a
-// use is left out.
+// insert makes the session of a slot. Some expire soon. The ones with a short idle timeout get no call whose
+// use is uncertain.
 func (c *caller) insert(slot int, old *session, home int) {
 	s := &session{id: c.g.history.newID(), home: home}
 	own := &insertOptions{}
@@ -120,7 +120,7 @@ func (c *caller) insert(slot int, old *session, home int) {
 	}
 }
 
-// create makes a session. One without a token may exist, and nobody will ever know.
+// create makes a session. A session without a known token may exist, and stays unknown.
 func (c *caller) create(s *session, own *insertOptions) *call {
 	one := &call{
 		verb: insert, store: c.store, next: 1, payload: s.nextPayload(c.rng),
@@ -191,7 +191,8 @@ func (c *caller) revoke(s *session) {
 	s.add(one)
 }
 
-// begin prepares a call with the latest token of a session, and with an older one in so many percent.
+// begin prepares a call with the latest token of a session, or with an older one in some percent of the
+// cases.
 func (c *caller) begin(v verb, s *session, older int) (*call, string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,7 +206,7 @@ func (c *caller) begin(v verb, s *session, older int) (*call, string) {
 	return &call{verb: v, store: c.store, secret: secret}, s.tokens[secret-1]
 }
 
-// call makes a call and notes when and how it ended.
+// call makes a call and notes its times and outcome.
 func (c *caller) call(one *call, do func(context.Context) error) {
 	var err error
 	one.start, one.end, err = c.g.timed(one.verb.String(), do)
@@ -218,7 +219,7 @@ func (c *caller) call(one *call, do func(context.Context) error) {
 	}
 }
 
-// nextPayload returns a payload that no other write of the history has. Some are large.
+// nextPayload returns a payload that no other write of the history has. Some payloads are large.
 func (s *session) nextPayload(rng *rand.Rand) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -69,7 +69,7 @@ func (c *caller) revokeSubject(u *user, except *session) {
 	u.add(&act{call: *one, shown: except})
 }
 
-// list asks for the sessions of a user. There are never more of them than the cap allows.
+// list lists the sessions of a user, who never has more than the cap.
 func (c *caller) list(u *user, among []*session) {
 	one := &call{verb: listed, store: c.store}
 	a := &act{among: among}

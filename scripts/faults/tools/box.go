@@ -15,16 +15,16 @@ import (
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
-// A Box is a folder for the files of some programs. Every program that a Box starts names the folder in its
-// command line, by which Close finds it, as well as what it started in turn.
+// A Box is a folder for the files of some programs. Each program's command line names the folder, so that
+// Close finds the program and its children.
 type Box struct {
 	Folder  string
-	account *syscall.Credential // runs the programs, nil for that of this process
+	account *syscall.Credential // the account of the programs; nil for this process's
 }
 
 const (
 	endTimeout = 20 * time.Second
-	glance     = 20 * time.Millisecond // between two looks at what the system does not announce
+	glance     = 20 * time.Millisecond // the pause between two looks
 )
 
 // NewBox makes the folder.
@@ -88,11 +88,12 @@ func (b *Box) Log() string {
 	return text.String()
 }
 
-// niceness is what leaves the program that measures the first right to the processor. The programs of a box
-// stand for several machines.
+// niceness gives the measuring program the first right to the processor, because a box's programs stand for
+// several machines.
 const niceness = "10"
 
-// command prepares a program. Its session is its own, so that Ctrl-C in a terminal does not reach it.
+// command prepares a program. The program has its own session, so that Ctrl-C in a terminal does not reach
+// it.
 func (b *Box) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	command := exec.CommandContext(ctx, "nice", append([]string{"-n", niceness, name}, args...)...)
 	command.Dir = b.Folder
@@ -101,7 +102,7 @@ func (b *Box) command(ctx context.Context, name string, args ...string) *exec.Cm
 	return command
 }
 
-// Run runs a program to its end and returns what it printed.
+// Run runs a program to its end and returns its output.
 func (b *Box) Run(ctx context.Context, name string, args ...string) (string, error) {
 	command := b.command(ctx, name, args...)
 	command.WaitDelay = time.Second
@@ -113,13 +114,13 @@ func (b *Box) Run(ctx context.Context, name string, args ...string) (string, err
 	return text, nil
 }
 
-// A Process is one that Start started.
+// A Process is a program that Start started.
 type Process struct {
 	command *exec.Cmd
 	ended   chan struct{}
 }
 
-// Start starts a program that goes on until it is ended, and appends what it prints to a log in the folder.
+// Start starts a program that runs until it is ended, and appends its output to a log in the folder.
 func (b *Box) Start(log, name string, args ...string) (*Process, error) {
 	if !strings.Contains(strings.Join(args, " "), b.Folder) {
 		return nil, fmt.Errorf("%s: no argument names the folder", name)
@@ -151,7 +152,7 @@ func (p *Process) Kill() error {
 	return nil
 }
 
-// Signal signals the program alone. One that has ended is fine.
+// Signal signals the program alone. It succeeds if the program has ended.
 func (p *Process) Signal(signal syscall.Signal) error {
 	err := p.command.Process.Signal(signal)
 	if errors.Is(err, os.ErrProcessDone) {
@@ -160,10 +161,10 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	return err
 }
 
-// kill ends the chosen programs of the box, and whatever they started, by SIGKILL, and returns when they are
-// gone. Others may have come up meanwhile.
+// kill ends the chosen programs of the box and their children by SIGKILL, and returns when they are gone. New
+// ones may have started meanwhile.
 func (b *Box) kill(chosen func(process) bool) error {
-	// A stopped program starts no other that the second list would lack.
+	// A stopped program starts no child, so the second list is complete.
 	if err := signalAll(b.processes(chosen), syscall.SIGSTOP); err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (b *Box) processes(chosen func(process) bool) []process {
 		found = append(found, p)
 	}
 	for _, p := range all {
-		// A title of a server's process names the box as its cluster_name.
+		// The title of a server's process contains the box's name as its cluster_name.
 		if strings.Contains(p.title, b.Name()) && p.pid != os.Getpid() && chosen(p) {
 			add(p)
 		}
@@ -221,7 +222,7 @@ func signalAll(processes []process, signal syscall.Signal) error {
 	return nil
 }
 
-// A process is one that the system runs.
+// A process is an entry of the system's list.
 type process struct {
 	pid, parent int
 	title       string // the command line

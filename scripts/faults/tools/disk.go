@@ -12,7 +12,7 @@ import (
 // A Disk is a small file system in memory.
 type Disk struct{ folder string }
 
-// MoveToDisk moves a folder of a server that does not run to a disk of its own.
+// MoveToDisk moves a folder of a stopped server to its own disk.
 func MoveToDisk(ctx context.Context, box *Box, folder string, megabytes int) (*Disk, error) {
 	info, err := os.Stat(folder)
 	if err != nil {
@@ -55,8 +55,8 @@ func (d *Disk) Fill() error {
 	return nil
 }
 
-// Free removes what Fill wrote.
+// Free removes the bytes of Fill.
 func (d *Disk) Free() error { return os.Remove(d.filler()) }
 
-// Close unmounts the disk. Its files are gone.
+// Close unmounts the disk, and its files are gone.
 func (d *Disk) Close() error { return syscall.Unmount(d.folder, syscall.MNT_DETACH) }

@@ -1,3 +1,3 @@
-// Package tools starts the programs that stand between an application and PostgreSQL, or watch over its
-// servers: PgBouncer, HAProxy, Patroni with etcd. Each belongs to a [Box], and ends with it.
+// Package tools starts programs that stand between an application and PostgreSQL or watch over its servers:
+// PgBouncer, HAProxy, and Patroni with etcd. Each belongs to a [Box], and ends with it.
 package tools

@@ -6,13 +6,13 @@ import (
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
-// An etcd is one of one member.
+// An etcd is a cluster of one member.
 type etcd struct {
 	address string
 	api     string // as Patroni names it
 }
 
-// startEtcd starts it with the API of version 3, or of version 2, which later releases lack.
+// startEtcd starts an etcd with the API of version 3, or of version 2, which later releases lack.
 func startEtcd(ctx context.Context, box *Box, version2 bool) (*etcd, error) {
 	var addresses [2]string
 	for i := range addresses {

@@ -9,7 +9,7 @@ import (
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
-// An HAProxy stands before the servers of a Patroni, and asks the agents who leads.
+// An HAProxy stands before the servers of a Patroni, and asks the agents for the leader.
 type HAProxy struct {
 	Primary int   // the port that leads to the leader
 	Replica int   // the port that leads to the replicas in turn
@@ -21,7 +21,7 @@ type HAProxy struct {
 
 const haproxyProgram = "/usr/sbin/haproxy"
 
-// StartHAProxy returns when the leader can be reached.
+// StartHAProxy returns when it reaches the leader.
 func StartHAProxy(ctx context.Context, box *Box, p *Patroni) (*HAProxy, error) {
 	h := &HAProxy{box: box, Each: make([]int, len(p.Members))}
 	ports := []*int{&h.Primary, &h.Replica}
@@ -41,8 +41,8 @@ func StartHAProxy(ctx context.Context, box *Box, p *Patroni) (*HAProxy, error) {
 	return h, h.Start(ctx)
 }
 
-// configuration is that of Patroni's documentation. A server that no longer is what its listener is for loses
-// its connections.
+// configuration follows Patroni's documentation. A server that leaves its role loses the connections of that
+// role.
 func (h *HAProxy) configuration(p *Patroni) string {
 	lines := []string{
 		"global", "  maxconn 1000",
@@ -54,7 +54,8 @@ func (h *HAProxy) configuration(p *Patroni) string {
 			"  http-check expect status 200",
 			"  default-server inter 500ms fall 2 rise 1 on-marked-down shutdown-sessions")
 		for _, m := range members {
-			lines = append(lines, fmt.Sprintf("  server %s %s check port %d", m.Name, loopback(m.Port), m.REST))
+			lines = append(lines,
+				fmt.Sprintf("  server %s %s check port %d", m.Name, loopback(m.Port), m.REST))
 		}
 	}
 	listen("primary", h.Primary, "/primary", p.Members...)
@@ -65,7 +66,7 @@ func (h *HAProxy) configuration(p *Patroni) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-// Start starts it, the first time or after Kill.
+// Start starts HAProxy for the first time or after Kill.
 func (h *HAProxy) Start(ctx context.Context) (err error) {
 	h.process, err = h.box.Start("haproxy", haproxyProgram, "-db", "-f", h.box.Path("haproxy.cfg"))
 	if err != nil {
@@ -80,7 +81,7 @@ func (h *HAProxy) Start(ctx context.Context) (err error) {
 	})
 }
 
-// Kill ends it by SIGKILL.
+// Kill ends HAProxy by SIGKILL.
 func (h *HAProxy) Kill() error { return h.process.Kill() }
 
 // DSN leads to one of its ports.

@@ -17,7 +17,7 @@ import (
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
-// A Patroni is three servers, an agent beside each, and an etcd.
+// A Patroni is three servers, an agent for each, and an etcd.
 type Patroni struct {
 	Members []*Member
 
@@ -41,10 +41,10 @@ const (
 	patroniProgram = "/usr/bin/patroni"
 	patroniControl = "/usr/bin/patronictl"
 
-	// LeaseTime is how long a leader that gives no sign of life stays the leader.
+	// LeaseTime is how long a silent leader stays the leader.
 	LeaseTime = 6 * time.Second
 
-	// WatchdogMargin is how long before the end of the lease a watchdog resets the leader's machine.
+	// WatchdogMargin is the time before the end of the lease at which a watchdog resets the leader's machine.
 	WatchdogMargin = 2 * time.Second
 
 	patroniTimeout = 90 * time.Second
@@ -58,8 +58,9 @@ func StartPatroni(ctx context.Context, box *Box, synchronous bool) (*Patroni, er
 	}
 	for _, program := range []string{"pg_basebackup", "pg_rewind", "pg_controldata", "pg_isready"} {
 		if _, err := os.Stat(filepath.Join(binaries, program)); err != nil {
-			return nil, fmt.Errorf("Patroni needs %s, which %s lacks: set SESSIONSQL_PG_BIN to the programs of "+
-				"your system's package", program, binaries)
+			return nil, fmt.Errorf(
+				"Patroni needs %s, which %s lacks: set SESSIONSQL_PG_BIN to the programs of "+
+					"your system's package", program, binaries)
 		}
 	}
 	p := &Patroni{box: box, binaries: binaries, synchronous: synchronous}
@@ -85,7 +86,7 @@ func StartPatroni(ctx context.Context, box *Box, synchronous bool) (*Patroni, er
 		if err := m.StartAgent(); err != nil {
 			return nil, err
 		}
-		if i == 0 { // or the agents would race for the right to make the first server
+		if i == 0 { // because the agents would race to make the first server
 			if _, err := p.WaitLeader(ctx, nil); err != nil {
 				return nil, err
 			}
@@ -94,15 +95,15 @@ func StartPatroni(ctx context.Context, box *Box, synchronous bool) (*Patroni, er
 	return p, p.WaitHealthy(ctx)
 }
 
-// overwritesLock reports whether a version takes the lock from another leader when it thaws, where it uses
-// etcd's API of version 3: those before 3.0.3 (patroni/patroni#2689).
+// overwritesLock reports whether a thawed agent of this version takes the lock from another leader under
+// etcd's API of version 3. Versions before 3.0.3 do (patroni/patroni#2689).
 func overwritesLock(version string) bool {
 	var major, minor, patch int
 	_, err := fmt.Sscanf(version, "patroni %d.%d.%d", &major, &minor, &patch)
 	return err == nil && (major < 3 || major == 3 && minor == 0 && patch < 3)
 }
 
-// configure writes the agent's configuration. JSON is YAML.
+// configure writes the agent's configuration as JSON, which is YAML too.
 func (m *Member) configure() error {
 	type object = map[string]any
 	p := m.patroni
@@ -119,12 +120,17 @@ func (m *Member) configure() error {
 		"restapi":  object{"listen": loopback(m.REST), "connect_address": loopback(m.REST)},
 		"bootstrap": object{
 			"dcs": object{
-				// The shortest that one another's bounds allow: loop_wait + 2 retry_timeout <= ttl.
+				// These are the shortest values that satisfy loop_wait + 2 retry_timeout <= ttl.
 				"ttl": int(LeaseTime / time.Second), "loop_wait": 1, "retry_timeout": 2,
 				"synchronous_mode": p.synchronous,
 				"postgresql":       object{"use_pg_rewind": true, "use_slots": true},
 			},
-			"initdb": []any{object{"encoding": "UTF8"}, object{"locale": "C"}, object{"auth": "trust"}, "no-sync"},
+			"initdb": []any{
+				object{"encoding": "UTF8"},
+				object{"locale": "C"},
+				object{"auth": "trust"},
+				"no-sync",
+			},
 			"pg_hba": []string{
 				"local all all trust", "host all all 127.0.0.1/32 trust",
 				"host replication all 127.0.0.1/32 trust",
@@ -151,7 +157,8 @@ func (m *Member) DSN() string {
 	return "postgres://postgres@" + loopback(m.Port) + "/postgres?sslmode=disable&connect_timeout=1"
 }
 
-// StartAgent starts the agent, the first time or after Kill. It starts the server if that does not run.
+// StartAgent starts the agent for the first time or after Kill. The agent starts the server if it does not
+// run.
 func (m *Member) StartAgent() (err error) {
 	m.agent, err = m.patroni.box.Start(m.Name, patroniProgram, m.patroni.box.Path(m.Name+".yml"))
 	return err
@@ -168,7 +175,7 @@ func (m *Member) isPostmaster(p process) bool {
 }
 
 // Freeze stops every process of the agent and of the server. A stopped agent and a stopped postmaster start
-// no other.
+// no other process.
 func (m *Member) Freeze() error {
 	if err := m.agent.Signal(syscall.SIGSTOP); err != nil {
 		return err
@@ -180,7 +187,7 @@ func (m *Member) Freeze() error {
 	return signalAll(box.processes(m.isPostmaster), syscall.SIGSTOP)
 }
 
-// Thaw lets them go on, the server first.
+// Thaw continues them, the server first.
 func (m *Member) Thaw() error {
 	if err := signalAll(m.patroni.box.processes(m.isPostmaster), syscall.SIGCONT); err != nil {
 		return err
@@ -202,7 +209,7 @@ func (p *Patroni) WaitLeader(ctx context.Context, other *Member) (leader *Member
 	return leader, err
 }
 
-// leads asks the server, because its agent may know of a change a moment later.
+// leads asks the server, because its agent may learn of a change later.
 func (m *Member) leads(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -216,13 +223,12 @@ func (m *Member) leads(ctx context.Context) bool {
 	return err == nil && leads
 }
 
-// clusterView is what an agent knows of all.
+// clusterView is an agent's knowledge of all members.
 type clusterView struct {
 	Members []struct{ Name, Role, State string }
 }
 
-// WaitHealthy waits until there is one leader with two replicas that stream, in synchronous mode one of them
-// synchronously.
+// WaitHealthy waits until one leader has two streaming replicas, one of them synchronous in synchronous mode.
 func (p *Patroni) WaitHealthy(ctx context.Context) error {
 	return poll(ctx, patroniTimeout, "all members are well", func(ctx context.Context) error {
 		leader, err := p.view(ctx, p.Members[0])
@@ -253,13 +259,13 @@ func (p *Patroni) WaitHealthy(ctx context.Context) error {
 		if streaming != len(p.Members)-1 {
 			return fmt.Errorf("the leader's replicas: %+v", status.Replication)
 		}
-		// In synchronous mode a replica is synchronous for PostgreSQL before Patroni would let it lead.
+		// A replica becomes synchronous for PostgreSQL before Patroni lets it lead.
 		_, err = p.candidate(ctx, leader, 1)
 		return err
 	})
 }
 
-// view asks an agent who leads, and sees that it knows of nobody who does not run.
+// view asks an agent for the leader, and checks that all of its members run.
 func (p *Patroni) view(ctx context.Context, asked *Member) (leader *Member, err error) {
 	var all clusterView
 	if err := getJSON(ctx, "http://"+loopback(asked.REST)+"/cluster", &all); err != nil {
@@ -281,8 +287,8 @@ func (p *Patroni) view(ctx context.Context, asked *Member) (leader *Member, err 
 	return leader, nil
 }
 
-// candidate returns a member that a planned switchover may make the leader: in synchronous mode the one that
-// replicates synchronously, else one of the two by its number.
+// candidate returns a member that a planned switchover may promote: the synchronous one in synchronous mode,
+// else one of the two by its number.
 func (p *Patroni) candidate(ctx context.Context, leader *Member, which int) (*Member, error) {
 	for _, m := range p.Members {
 		if m == leader {
@@ -299,7 +305,7 @@ func (p *Patroni) candidate(ctx context.Context, leader *Member, which int) (*Me
 	return nil, fmt.Errorf("no member can take over")
 }
 
-// Switchover lets Patroni make another member the leader: the first or second of those that are not.
+// Switchover makes Patroni promote another member, the first or the second of the others.
 func (p *Patroni) Switchover(ctx context.Context, which int) error {
 	leader, err := p.WaitLeader(ctx, nil)
 	if err != nil {
@@ -314,7 +320,7 @@ func (p *Patroni) Switchover(ctx context.Context, which int) error {
 	return err
 }
 
-// getJSON asks an agent or etcd. Another status than 200 is an error.
+// getJSON asks an agent or etcd. A status other than 200 is an error.
 func getJSON(ctx context.Context, url string, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()

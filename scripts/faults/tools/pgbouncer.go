@@ -13,7 +13,7 @@ import (
 	"github.com/sessionsql/postgres/internal/pgcluster"
 )
 
-// A PgBouncer stands in front of one server.
+// A PgBouncer stands before one server.
 type PgBouncer struct {
 	Port int
 
@@ -26,7 +26,7 @@ type PgBouncer struct {
 	process *Process
 }
 
-// Programs that Debian puts beside those that everybody may run.
+// Debian installs this program outside of the usual path.
 const pgbouncerProgram = "/usr/sbin/pgbouncer"
 
 // StartPgBouncer starts one in pool mode session, transaction or statement.
@@ -37,7 +37,7 @@ func StartPgBouncer(ctx context.Context, box *Box, name, mode string, server int
 	}
 	b := &PgBouncer{Port: port, box: box, name: name, mode: mode, server: server, pool: 20}
 	if mode == "session" {
-		b.pool = 120 // each client holds a connection to the server
+		b.pool = 120 // because each client holds a connection to the server
 	}
 	version, err := box.Run(ctx, pgbouncerProgram, "--version")
 	if err != nil {
@@ -64,7 +64,8 @@ func keepsStatements(version string) bool {
 	return major > 1 || minor >= 21
 }
 
-// DSN leads through PgBouncer, with what docs/operations.md advises for the version and the mode.
+// DSN leads through PgBouncer, with the parameters that docs/operations.md advises for the version and the
+// mode.
 func (b *PgBouncer) DSN() string {
 	dsn := "postgres://postgres@" + net.JoinHostPort("127.0.0.1", strconv.Itoa(b.Port)) +
 		"/postgres?sslmode=disable"
@@ -96,7 +97,7 @@ func (b *PgBouncer) configure() error {
 	return b.box.Write(b.name+".ini", strings.Join(lines, "\n")+"\n")
 }
 
-// Start starts it, the first time or after Kill.
+// Start starts PgBouncer for the first time or after Kill.
 func (b *PgBouncer) Start(ctx context.Context) (err error) {
 	if b.process, err = b.box.Start(b.name, pgbouncerProgram, b.box.Path(b.name+".ini")); err != nil {
 		return err
@@ -106,10 +107,10 @@ func (b *PgBouncer) Start(ctx context.Context) (err error) {
 	})
 }
 
-// Kill ends it by SIGKILL.
+// Kill ends PgBouncer by SIGKILL.
 func (b *PgBouncer) Kill() error { return b.process.Kill() }
 
-// Reload changes the size of the pools and lets PgBouncer read its configuration anew.
+// Reload changes the size of the pools and makes PgBouncer read its configuration again.
 func (b *PgBouncer) Reload(ctx context.Context) error {
 	const step = 2
 	if b.pool%(2*step) == 0 {
@@ -136,8 +137,8 @@ func (b *PgBouncer) Command(ctx context.Context, command string) error {
 	return conn.Exec(ctx, command).Close()
 }
 
-// Pause sends PAUSE, does something meanwhile, and sends RESUME. PAUSE answers when every client has let go
-// of its connection to the server, which in session mode they do not do by themselves.
+// Pause sends PAUSE, runs a function meanwhile, and sends RESUME. PAUSE answers after every client has
+// released its connection to the server, which clients in session mode do not do by themselves.
 func (b *PgBouncer) Pause(ctx context.Context, meanwhile func() error) error {
 	pausing, stop := context.WithCancel(ctx)
 	defer stop()

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// listProcesses returns all processes but those that are dead and wait for their parent to notice.
+// listProcesses returns all processes except the dead ones that still wait for their parent.
 func listProcesses() []process {
 	var processes []process
 	files, _ := filepath.Glob("/proc/[0-9]*/stat")
@@ -18,17 +18,19 @@ func listProcesses() []process {
 		folder := filepath.Dir(file)
 		stat, err := os.ReadFile(file)
 		if err != nil {
-			continue // it has just ended
+			continue // the process has just ended
 		}
 		title, err := os.ReadFile(filepath.Join(folder, "cmdline"))
-		// As in "1234 (postgres) S 1200 ...": the name in parentheses may hold anything, parentheses too.
+		// The name in parentheses may hold any character, parentheses too, as in "1234 (postgres) S 1200
+		// ...".
 		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 		if err != nil || len(fields) < 2 || fields[0][0] == 'Z' || fields[0][0] == 'X' {
 			continue
 		}
 		pid, _ := strconv.Atoi(filepath.Base(folder))
 		parent, _ := strconv.Atoi(string(fields[1]))
-		processes = append(processes, process{pid, parent, string(bytes.ReplaceAll(title, []byte{0}, []byte{' '}))})
+		processes = append(processes,
+			process{pid, parent, string(bytes.ReplaceAll(title, []byte{0}, []byte{' '}))})
 	}
 	return processes
 }

@@ -12,6 +12,6 @@
 -- +migrate Up
 -- +migrate StatementBegin
 -- migrate:up
-@statement@
+{{.Statement -}}
 -- +migrate StatementEnd
 -- +goose StatementEnd
