@@ -17,15 +17,21 @@ for package in chromium:"no browser opens the demo's status page" \
 	fi
 done
 
-# The examples with the packages of each; those that are left out are said in one line.
+# Each row is an example or a migration tool, and its packages. One line names those that are left out.
 missing=
-for example in \
+for user in \
 	python:python3-psycopg:python3-psycopg-pool \
 	javascript:nodejs:npm \
 	php:php-cli:php-pgsql \
 	ruby:ruby:ruby-pg:ruby-webrick \
-	java:default-jdk-headless:libpostgresql-jdbc-java; do
-	IFS=: read -ra packages <<<"$example"
+	java:default-jdk-headless:libpostgresql-jdbc-java \
+	psql:postgresql-client \
+	Alembic:alembic:python3-psycopg2 \
+	Django:python3-django:python3-psycopg2 \
+	ActiveRecord:ruby-activerecord:ruby-pg \
+	JDBC:default-jdk-headless:libpostgresql-jdbc-java \
+	dbmate:npm node-pg-migrate:nodejs:npm Liquibase:npm:default-jdk-headless; do
+	IFS=: read -ra packages <<<"$user"
 	for package in "${packages[@]:1}"; do
 		if [[ ${SESSIONSQL_REQUIRE_PACKAGES:-} ]]; then
 			ensure_package "$package"
@@ -35,12 +41,13 @@ for example in \
 		fi
 	done
 done
-[[ -z $missing ]] || echo "test.sh: these examples are left out: $missing" >&2
+[[ -z $missing ]] || echo "test.sh: these examples and migration tools are left out: $missing" >&2
 
-# The library and each adapter are modules. The verbs in scripts/ test the modules below scripts/.
+# The library, each adapter and the test of the migration tools are modules. The verbs in scripts/ test the
+# modules below scripts/.
 # -count=1 bypasses the cache because a cached result says nothing about the servers of this machine.
 failed=0
-for file in go.mod adapters/*/go.mod; do
+for file in go.mod adapters/*/go.mod internal/*/go.mod; do
 	go -C "$(dirname "$file")" test -race -count=1 -timeout 20m "$@" ./... || failed=1
 done
 exit "$failed"

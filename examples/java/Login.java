@@ -115,7 +115,7 @@ public class Login {
             query("SELECT sessionsql.end_session(?)", token);
             return begin("", name);
         }
-        String renewed = query("SELECT sessionsql.renew_session(?, ?, '0 s')", token, name)[0];
+        String renewed = query("SELECT sessionsql.renew_session(?, ?)", token, name)[0];
         return renewed == null ? begin("", name) : setCookie(renewed);
     }
 

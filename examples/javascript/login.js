@@ -81,7 +81,7 @@ app.post('/login', async (request, response) => {
   if (request.session?.subject) {
     await rows('SELECT sessionsql.end_session($1)', request.token)
   } else {
-    token = await value("SELECT sessionsql.renew_session($1, $2, '0 s')", request.token, user)
+    token = await value('SELECT sessionsql.renew_session($1, $2)', request.token, user)
   }
   if (token) response.cookie(COOKIE, token, ATTRIBUTES)
   else await begin(request, response, '', user)

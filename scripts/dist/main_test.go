@@ -243,7 +243,8 @@ const lockTimeout = "55P03"
 
 func untilUnlocked(pool interface {
 	Exec(query string, args ...any) (sql.Result, error)
-}, statement string) error {
+}, statement string,
+) error {
 	for {
 		if _, err := pool.Exec(statement); sqlState(err) != lockTimeout {
 			return err
