@@ -272,7 +272,8 @@ func TestQuotedMessagesAreInTheSource(t *testing.T) {
 // foreign are parts of messages of PostgreSQL and of the driver, and those of ours that the source composes.
 var foreign = []string{
 	"canceling statement due to lock timeout", "failed to connect", "failed to connect to",
-	"permission denied", "read only", "the database is too old", "the program is too old", "bytes is too large",
+	"permission denied", "read only",
+	"the database is too old", "the program is too old", "bytes is too large",
 }
 
 // splitMessage returns the parts of a message that stand in the source as they are.
