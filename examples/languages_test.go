@@ -125,8 +125,15 @@ func (l language) start(t *testing.T, dir string, own ...string) *site {
 	s := &site{name: l.name, port: strconv.Itoa(port), logStart: log.Size(), output: output}
 	s.tokens = map[string]bool{}
 
-	// exec: what is ended is the program, and no shell beside it.
-	command := exec.Command("sh", "-c", "exec "+l.command)
+	// The shell kills the program when its input ends, which it also does when this process is killed.
+	command := exec.Command("sh", "-c", fmt.Sprintf(`
+		exec 3<&0
+		%s </dev/null &
+		program=$!
+		{ cat <&3; kill -9 $program; } >/dev/null 2>&1 &
+		wait $program`, l.command))
+	input, err := command.StdinPipe()
+	must(t, err)
 	command.Dir = dir
 	command.Stdout, command.Stderr = output, output
 	command.Env = append(environment(), "PORT="+s.port, fmt.Sprint("IDLE_TIMEOUT=", idleTimeout))
@@ -138,7 +145,7 @@ func (l language) start(t *testing.T, dir string, own ...string) *site {
 		close(ended)
 	}()
 	t.Cleanup(func() {
-		_ = command.Process.Kill()
+		_ = input.Close()
 		<-ended
 		if t.Failed() {
 			t.Logf("the program printed:\n%s", output)

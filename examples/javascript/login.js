@@ -120,6 +120,7 @@ app.post('/sessions/end', async (request, response) => {
 })
 
 app.use((error, request, response, next) => {
+  response.type('text')
   if (error.status) return response.status(error.status).send(error.message)
   if (error.code?.startsWith('22')) return response.status(400).send('not a form of this page') // a NUL byte
   console.error(error.message) // This says nothing about the session: the cookie stays.
