@@ -10,7 +10,7 @@ const driver = "/usr/share/java/postgresql.jar"
 
 var jdbc = tool{
 	name: "JDBC", section: "JDBC", files: "jdbc", packages: "default-jdk-headless libpostgresql-jdbc-java",
-	probe: "javac -version && readlink -e " + driver,
+	probe: "java -cp " + driver + " org.postgresql.util.PGJDBCMain | grep Driver && javac -version",
 	up: func(p *project, steps []step) {
 		program := readFile(p.T, "testdata/jdbc/Migrate.java")
 		p.write("Migrate.java", strings.Replace(program, "BLOCK", p.block(), 1))

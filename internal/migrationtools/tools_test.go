@@ -24,20 +24,21 @@ var tools = []tool{
 	liquibase,
 }
 
-// require skips a test whose tool this machine lacks, and fails it where SESSIONSQL_REQUIRE_PACKAGES is set.
-func (each tool) require(t *testing.T) {
+// require returns what the probe prints. It skips a test whose tool this machine lacks, and fails the test
+// where SESSIONSQL_REQUIRE_PACKAGES is set.
+func (each tool) require(t *testing.T) string {
 	t.Helper()
 	if each.probe == "" {
-		return
+		return ""
 	}
-	switch version, err := exec.CommandContext(t.Context(), "sh", "-c", each.probe).CombinedOutput(); {
-	case err == nil:
-		t.Logf("%s %s", each.name, strings.TrimSpace(string(version)))
-	case os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "":
-		t.Fatalf("%s needs %s: %v\n%s", each.name, each.packages, err, version)
-	default:
+	output, err := exec.CommandContext(t.Context(), "sh", "-c", each.probe).CombinedOutput()
+	if err != nil && os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "" {
+		t.Fatalf("%s needs %s: %v\n%s", each.name, each.packages, err, output)
+	} else if err != nil {
 		t.Skipf("%s is left out: it needs %s", each.name, each.packages)
 	}
+	t.Logf("%s %s", each.name, output)
+	return string(output)
 }
 
 // A project is an application's folder with the files of a tool, and its database.
