@@ -9,7 +9,7 @@ import (
 
 const document = root + "/docs/migrations.md"
 
-// A section of the document has one block. The comment above the block keeps the test in docs from running it.
+// A section of the document has one block. The comment above it keeps the test in docs from running it.
 var section = regexp.MustCompile(
 	"(?m)^## (.+)\n<!-- run by TestToolsInstallTheBundle -->\n```\\w+\n((?s:.*?))```\n")
 
