@@ -93,7 +93,10 @@ func (d *runningDemo) await(text string) (address string) {
 func drawn(t *testing.T, b *chromium.Browser, address, primary string) (page string) {
 	t.Helper()
 	deadline := time.Now().Add(8 * time.Second)
-	for page = b.Dump(address); !strings.HasPrefix(element(page, "primary"), primary); page = b.Dump(address) {
+	for {
+		if page = b.Dump(address); strings.HasPrefix(element(page, "primary"), primary) {
+			break
+		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the page does not show a %s as the primary\n%s", primary, page)
 		}
