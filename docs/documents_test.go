@@ -269,7 +269,7 @@ func TestQuotedMessagesAreInTheSource(t *testing.T) {
 	}
 }
 
-// foreign are parts of messages of PostgreSQL and of the driver, and those of ours that the source composes.
+// foreign are parts of messages of PostgreSQL and of the driver, and of ours that the source composes.
 var foreign = []string{
 	"canceling statement due to lock timeout", "failed to connect", "failed to connect to",
 	"permission denied", "read only",
