@@ -1,6 +1,7 @@
 // Package docs checks the documents of this module: the README, this folder and the files about contributing.
 // Their code runs, their links lead somewhere, the tests that they name exist, their figures are those of the
-// benchmark's report, and their pictures look the same with any font.
+// benchmark's report, the messages that they explain are in the source, and their pictures look the same with
+// any font.
 package docs
 
 import (
@@ -83,6 +84,8 @@ func blocksOf(text string) (blocks []block, err error) {
 		case open != nil && found != nil && strings.TrimSpace(found[2]) == "":
 			blocks = append(blocks, *open)
 			open = nil
+		case open == nil && strings.HasPrefix(strings.TrimSpace(line), "~~~"):
+			return nil, fmt.Errorf("line %d: a fence of tildes, which no rule here knows", i+1)
 		case open != nil:
 			open.text += strings.TrimPrefix(line, indent) + "\n"
 		case before == "" && (strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "\t")):
@@ -266,10 +269,11 @@ func TestQuotedMessagesAreInTheSource(t *testing.T) {
 	}
 }
 
-// foreign are parts of messages of PostgreSQL and of the driver, and those of ours that the source composes.
+// foreign are parts of messages of PostgreSQL and of the driver, and of ours that the source composes.
 var foreign = []string{
 	"canceling statement due to lock timeout", "failed to connect", "failed to connect to",
-	"permission denied", "read only", "the database is too old", "the program is too old", "bytes is too large",
+	"permission denied", "read only",
+	"the database is too old", "the program is too old", "bytes is too large",
 }
 
 // splitMessage returns the parts of a message that stand in the source as they are.

@@ -43,7 +43,7 @@ func TestPHPRegeneratesOneSession(t *testing.T) {
 			t.Errorf("session_regenerate_id(%s): %v: %s", test.deleteOld, err, out)
 		}
 		if n := get[int](t, "SELECT count(*) FROM sessionsql.session"); n != test.sessions {
-			t.Errorf("session_regenerate_id(%s) leaves %d sessions, want %d", test.deleteOld, n, test.sessions)
+			t.Errorf("session_regenerate_id(%s): %d sessions, want %d", test.deleteOld, n, test.sessions)
 		}
 	}
 }

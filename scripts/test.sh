@@ -3,13 +3,14 @@
 # its arguments to go test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-case "${1:-}" in -h | --help) sed -n '2,3s/^# //p' "$0" && exit 0 ;; esac
+case "${1:-}" in -h | --help) sed -n '2,3s/^# //p' "scripts/test.sh" && exit 0 ;; esac
 . scripts/lib/postgres.sh
 ensure_go
 ensure_race
 ensure_postgres
 for package in chromium:"no browser opens the demo's status page" \
-	libfaketime:"no test shifts a server's clock"; do
+	libfaketime:"no test shifts a server's clock" \
+	postgresql-client:"no test runs the documents' lines for psql"; do
 	if [[ ${SESSIONSQL_REQUIRE_PACKAGES:-} ]]; then
 		ensure_package "${package%%:*}"
 	elif ! "has_${package%%:*}"; then
