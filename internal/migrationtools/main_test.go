@@ -16,7 +16,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// These helpers have short names here, because all tests use them.
+// This helper has a short name here, because all tests use it.
 var must = testkit.Must
 
 const (

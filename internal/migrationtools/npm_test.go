@@ -21,7 +21,7 @@ var npmInstall = sync.OnceValue(func() error {
 	if err := os.CopyFS(npmFolder, os.DirFS(npmFiles)); err != nil {
 		return err
 	}
-	command := exec.Command("npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", "--ignore-scripts")
+	command := exec.Command("npm", "ci", "--prefer-offline")
 	command.Dir = npmFolder
 	if output, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("%v: %w\n%s", command.Args, err, output)
