@@ -35,7 +35,10 @@ var run = map[string]func(*testing.T, *pgcluster.Cluster, document, block){
 
 // examples are the files that run as tests, and from which documents may show a part.
 var examples = map[string][]string{
-	"go":         {"sessionsql/example*_test.go", "adapters/*/example*_test.go", "examples/go/*.go"},
+	"go": {
+		"sessionsql/example*_test.go", "sessionsql/*/example*_test.go", "adapters/*/example*_test.go",
+		"adapters/*/*/example*_test.go", "examples/go/*.go",
+	},
 	"python":     {"examples/python/*.py"},
 	"javascript": {"examples/javascript/*.js"},
 	"php":        {"examples/php/*.php"},
