@@ -88,14 +88,19 @@ has_python3-django() { /usr/bin/python3 -c 'import django' 2>/dev/null; }
 has_python3-psycopg2() { /usr/bin/python3 -c 'import psycopg2' 2>/dev/null; }
 has_ruby-activerecord() { ruby -r active_record -e '' 2>/dev/null; }
 
-# ensure_package NAME finds or installs a package that has a function has_NAME.
-ensure_package() {
-	"has_$1" && return
+# ensure_packages NAME... finds or installs packages that have a function has_NAME each.
+ensure_packages() {
+	local package missing=()
+	for package in "$@"; do
+		"has_$package" || missing+=("$package")
+	done
+	((${#missing[@]})) || return 0
 	if command -v apt-get >/dev/null; then
-		_apt_install "$1" </dev/null >/dev/null 2>&1 || true
-		"has_$1" && return
+		_apt_install "${missing[@]}" </dev/null >/dev/null 2>&1 || true
 	fi
-	_missing "$1 is missing: install it (a package of Debian)"
+	for package in "${missing[@]}"; do
+		"has_$package" || _missing "$package is missing: install it (a package of Debian)" || return
+	done
 }
 
 # _missing TEXT... prints the text as one line to stderr and returns 1.
