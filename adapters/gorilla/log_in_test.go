@@ -37,6 +37,17 @@ func TestAPlantedCookieGivesNothing(t *testing.T) {
 		s.mustBeAlive(b.token(), ann, "the visitor's")
 		b.want("/get", http.StatusOK, "false "+values)
 	}
+	// A handler that saves right after the login does not write another subject's values either.
+	s.page("/in", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
+		must(t, s.store.LogIn(r, w, session, sessionsql.InsertOptions{Subject: subject("ann")}))
+		session.Values["name"] = "Ann"
+		return session.Save(r, w)
+	})
+	mallory.plant("")
+	mallory.want("/set?key=cart&value=poison", http.StatusOK, "")
+	mallory.want("/login?name="+subject("mallory"), http.StatusOK, "")
+	mallory.want("/in", http.StatusOK, "")
+	mallory.want("/get", http.StatusOK, "false map[name:Ann]")
 }
 
 func TestLogInThenSave(t *testing.T) {
@@ -44,7 +55,9 @@ func TestLogInThenSave(t *testing.T) {
 	s.addPages()
 	s.page("/in", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
 		session.Values["before"] = true
-		login := sessionsql.InsertOptions{Subject: r.FormValue("name"), MaxSessions: 2, Label: r.FormValue("label")}
+		login := sessionsql.InsertOptions{
+			Subject: r.FormValue("name"), MaxSessions: 2, Label: r.FormValue("label"),
+		}
 		if err := s.store.LogIn(r, w, session, login); err != nil {
 			return err
 		}
@@ -94,7 +107,8 @@ func TestASecondLogInWithTheSameToken(t *testing.T) {
 	s.addPages()
 	ann := subject("ann")
 	s.page("/raced", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
-		_, err := s.sessions.Rotate(r.Context(), s.store.Token(session), &sessionsql.RotateOptions{Subject: ann})
+		first := &sessionsql.RotateOptions{Subject: ann}
+		_, err := s.sessions.Rotate(r.Context(), s.store.Token(session), first)
 		must(t, err)
 		return s.store.LogIn(r, w, session, sessionsql.InsertOptions{Subject: ann})
 	})
@@ -109,7 +123,9 @@ func TestLogInRefusesBadOptions(t *testing.T) {
 	s := newSite(t, databaseURL)
 	s.addPages()
 	s.page("/bad", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
-		for _, login := range []sessionsql.InsertOptions{{}, {Subject: "\x00"}, {Subject: "ann", MaxSessions: -1}} {
+		for _, login := range []sessionsql.InsertOptions{
+			{}, {Subject: "\x00"}, {Subject: "ann", MaxSessions: -1},
+		} {
 			if err := s.store.LogIn(r, w, session, login); !errors.Is(err, sessionsql.ErrOptions) {
 				t.Errorf("%+v: %v", login, err)
 			}
@@ -134,7 +150,8 @@ func TestNoFormatShowsAToken(t *testing.T) {
 	s.page("/print", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
 		token = string(s.store.Token(session))
 		for _, text := range []string{
-			fmt.Sprintf("%v %+v %#v", session, session, session), fmt.Sprintf("%v %+v %#v", s.store, s.store, s.store),
+			fmt.Sprintf("%v %+v %#v", session, session, session),
+			fmt.Sprintf("%v %+v %#v", s.store, s.store, s.store),
 			fmt.Sprintf("%+v %#v", *session, r.Context()),
 		} {
 			if strings.Contains(text, token) || strings.Contains(text, token[11:]) {

@@ -12,12 +12,14 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// Save writes the changes of session.Values and sets the cookie. Afterwards Values also holds the keys that other
-// requests have written meanwhile. It begins a session where there is none. If Options.MaxAge is negative, it ends the
-// session for good and removes the cookie (OWASP ASVS 5.0, 7.4.1). Call it before the response is written.
+// Save writes the changes of session.Values and sets the cookie. Afterwards Values also holds the keys that
+// other requests have written meanwhile. It begins a session where there is none. If Options.MaxAge is
+// negative, it ends the session for good and removes the cookie (OWASP ASVS 5.0, 7.4.1). Call it before the
+// response is written.
 //
-// It returns [sessionsql.ErrNoSession] for a session that has ended while the request was under way, [ErrValues], a
-// *[sessionsql.PayloadError], or [sessionsql.ErrUnavailable]. After an error it has not touched the cookie.
+// It returns [sessionsql.ErrNoSession] for a session that has ended while the request was under way,
+// [ErrValues], a *[sessionsql.PayloadError], or [sessionsql.ErrUnavailable]. After an error it has not
+// touched the cookie.
 func (s *Store) Save(r *http.Request, w http.ResponseWriter, session *sessions.Session) error {
 	st, err := s.known(session)
 	if err != nil {
@@ -66,8 +68,8 @@ func (s *Store) insert(ctx context.Context, st *state, session *sessions.Session
 	return nil
 }
 
-// update writes what session.Values has changed, and again on the newer version as long as others write first. One of
-// the writers succeeds each time, so each makes progress.
+// update writes what session.Values has changed, and again on the newer version as long as others write
+// first. One of the writers succeeds each time, so each makes progress.
 func (s *Store) update(ctx context.Context, st *state, session *sessions.Session) error {
 	stored, err := decode(st.payload)
 	if err != nil {
@@ -111,9 +113,9 @@ func (s *Store) end(ctx context.Context, token sessionsql.Token) error {
 	return err
 }
 
-// setCookie also keeps the response out of caches, unless the handler has decided about them (OWASP ASVS 5.0, 14.3.2).
-// Options often lack the attributes without which browsers refuse a name with __Host- (RFC 6265bis, section 4.1.3.2),
-// also when they are to remove the cookie.
+// setCookie also keeps the response out of caches, unless the handler has decided about them (OWASP ASVS 5.0,
+// 14.3.2). Options often lack the attributes without which browsers refuse a name with __Host- (RFC 6265bis,
+// section 4.1.3.2), also when they are to remove the cookie.
 func setCookie(w http.ResponseWriter, session *sessions.Session, token sessionsql.Token) {
 	cookie := sessions.NewCookie(session.Name(), string(token), session.Options)
 	if strings.HasPrefix(cookie.Name, "__Host-") {

@@ -22,8 +22,8 @@ type state struct {
 	unknown error // why nothing of this is known; nil as a rule
 }
 
-// states keeps the state of each session as long as the session is in memory. The fields of a [sessions.Session] have
-// no room for it: handlers log its ID, and clear its Values.
+// states keeps the state of each session as long as the session is in memory. The fields of a
+// [sessions.Session] have no room for it: handlers log its ID, and clear its Values.
 type states struct{ m sync.Map }
 
 func (s *states) of(session *sessions.Session) *state {

@@ -23,7 +23,7 @@ func TestStatesEndWithTheirSessions(t *testing.T) {
 			t.Fatal("a session in use has no state")
 		}
 	}
-	testkit.Eventually(t, "at most one state is left, that of the session which this stack still holds", func() bool {
+	testkit.Eventually(t, "at most one state is left, because this stack may hold a session", func() bool {
 		runtime.GC()
 		return sessionsqlgorilla.States(store) <= 1
 	})

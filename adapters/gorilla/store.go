@@ -11,9 +11,9 @@ import (
 
 // A Store implements [sessions.Store] over a [sessionsql.Store]. It is safe for concurrent use.
 type Store struct {
-	// Options are those of new sessions. Defaults to Path "/", Secure, HttpOnly and SameSite=Lax, and a cookie that
-	// ends with the browser. Without Secure, browsers refuse a cookie whose name begins with __Host-. Do not change it
-	// while requests are served.
+	// Options are those of new sessions. Defaults to Path "/", Secure, HttpOnly and SameSite=Lax, and a
+	// cookie that ends with the browser. Without Secure, browsers refuse a cookie whose name begins with
+	// __Host-. Do not change it while requests are served.
 	Options *sessions.Options
 
 	store  *sessionsql.Store
@@ -32,13 +32,15 @@ func NewStore(store *sessionsql.Store) *Store {
 	}}
 }
 
-// Get returns the request's session of this name, which is looked up once per request. It returns the errors of New.
+// Get returns the request's session of this name, which is looked up once per request. It returns the errors
+// of New.
 func (s *Store) Get(r *http.Request, name string) (*sessions.Session, error) {
 	return sessions.GetRegistry(r).Get(s, name)
 }
 
-// New looks up the session that the request's cookie of this name opens, and keeps it alive. Without one it returns an
-// empty session, whose IsNew is true, and makes no round trip if no well-formed token came with the request.
+// New looks up the session that the request's cookie of this name opens, and keeps it alive. Without one it
+// returns an empty session, whose IsNew is true, and makes no round trip if no well-formed token came with
+// the request.
 //
 // With an error it returns an empty session as well, as gorilla's stores do: [ErrValues], or
 // [sessionsql.ErrUnavailable], after which Save returns that error too.
@@ -73,6 +75,6 @@ func (s *Store) New(r *http.Request, name string) (*sessions.Session, error) {
 	return session, nil
 }
 
-// Token returns the token that opens a session, for the methods of a [sessionsql.Store] that take one, such as
-// ListSubject, RevokeListed and RevokeSubject. It is empty for a session that was not saved yet.
+// Token returns the token that opens a session, for the methods of a [sessionsql.Store] that take one, such
+// as ListSubject, RevokeListed and RevokeSubject. It is empty for a session that was not saved yet.
 func (s *Store) Token(session *sessions.Session) sessionsql.Token { return s.states.of(session).token }

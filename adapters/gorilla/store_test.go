@@ -35,7 +35,7 @@ func TestValuesComeBackWithTheirTypes(t *testing.T) {
 	s := newSite(t, databaseURL)
 	want := map[any]any{
 		"int": 7, 8: "a key that is no string", "bytes": []byte{0, 255}, "struct": item{"tea", 1.5},
-		"map": map[string]int{"a": 1}, "text": "\x00 \xff", "time": time.Unix(1e9, 5).UTC(), "nil is no value": false,
+		"map": map[string]int{"a": 1}, "text": "\x00 \xff", "time": time.Unix(1e9, 5).UTC(), "bool": false,
 	}
 	s.page("/set", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
 		for key, value := range want {
@@ -67,7 +67,7 @@ func TestValuesComeBackWithTheirTypes(t *testing.T) {
 func TestTheCookie(t *testing.T) {
 	s := newSite(t, databaseURL)
 	s.addPages()
-	s.page("/forgotten-options", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
+	s.page("/bare", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
 		session.Options = &sessions.Options{MaxAge: -1}
 		return session.Save(r, w)
 	})
@@ -96,7 +96,7 @@ func TestTheCookie(t *testing.T) {
 	if b.token() != token {
 		t.Error("the token changed without a login")
 	}
-	check("/forgotten-options", "Path=/; Max-Age=0; Secure", "no-store")
+	check("/bare", "Path=/; Max-Age=0; Secure", "no-store")
 	if b.token() != "" {
 		t.Error("the cookie is still there")
 	}
@@ -218,7 +218,8 @@ func TestAPayloadThatDoesNotDecode(t *testing.T) {
 	must(t, err)
 	session.Values["key"] = unknown{"canary"}
 	err = session.Save(r, w)
-	if !errors.Is(err, sessionsqlgorilla.ErrValues) || strings.Contains(err.Error(), "canary") || w.Header()["Set-Cookie"] != nil {
+	if !errors.Is(err, sessionsqlgorilla.ErrValues) || strings.Contains(err.Error(), "canary") ||
+		w.Header()["Set-Cookie"] != nil {
 		t.Errorf("%v, %q", err, w.Header())
 	}
 	// A session that begins in SQL with no payload.
@@ -231,7 +232,8 @@ func TestAPayloadThatDoesNotDecode(t *testing.T) {
 	}
 }
 
-// While the database is away no cookie is touched, also by a handler that ignores the error of Get, as gin's does.
+// While the database is away no cookie is touched, also by a handler that ignores the error of Get, as gin's
+// does.
 func TestAnOutageLogsNobodyOut(t *testing.T) {
 	dsn, err := url.Parse(databaseURL)
 	must(t, err)
@@ -251,7 +253,8 @@ func TestAnOutageLogsNobodyOut(t *testing.T) {
 		if err := session.Save(r, w); !errors.Is(err, sessionsql.ErrUnavailable) {
 			t.Errorf("Save: %v", err)
 		}
-		if err := s.store.LogIn(r, w, session, sessionsql.InsertOptions{Subject: "careless"}); !errors.Is(err, sessionsql.ErrUnavailable) {
+		err = s.store.LogIn(r, w, session, sessionsql.InsertOptions{Subject: "ann"})
+		if !errors.Is(err, sessionsql.ErrUnavailable) {
 			t.Errorf("LogIn: %v", err)
 		}
 		session.Options.MaxAge = -1
@@ -269,7 +272,8 @@ func TestAnOutageLogsNobodyOut(t *testing.T) {
 				t.Errorf("MaxAge %d: %v", maxAge, err)
 			}
 		}
-		if err := s.store.LogIn(r, w, session, sessionsql.InsertOptions{Subject: "ann"}); !errors.Is(err, sessionsql.ErrUnavailable) {
+		err := s.store.LogIn(r, w, session, sessionsql.InsertOptions{Subject: "ann"})
+		if !errors.Is(err, sessionsql.ErrUnavailable) {
 			t.Errorf("LogIn: %v", err)
 		}
 		return nil
@@ -296,7 +300,9 @@ func FuzzCookie(f *testing.F) {
 	store := sessionsqlgorilla.NewStore(sessionStore)
 	live, err := sessionStore.Insert(f.Context(), "", nil)
 	must(f, err)
-	for _, seed := range []string{"", "=", "x", string(live), string(live) + "=", string(live[:31]), `"` + string(live) + `"`, "\x00"} {
+	for _, seed := range []string{
+		"", "=", "x", "\x00", string(live), string(live) + "=", string(live[:31]), `"` + string(live) + `"`,
+	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, value string) {
@@ -306,7 +312,8 @@ func FuzzCookie(f *testing.F) {
 		if err != nil || session == nil {
 			t.Fatalf("%q: %v", value, err)
 		}
-		if !session.IsNew && !strings.Contains(value, string(live)) || session.IsNew && value == string(live) {
+		holds := strings.Contains(value, string(live))
+		if !session.IsNew && !holds || session.IsNew && value == string(live) {
 			t.Errorf("%q: IsNew %v", value, session.IsNew)
 		}
 	})

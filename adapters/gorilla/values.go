@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// ErrValues says that Values do not encode, or that a payload does not decode into Values. The reason is often a type
-// without gob.Register. The error repeats no value.
+// ErrValues says that Values do not encode, or that a payload does not decode into Values. The reason is
+// often a type without gob.Register. The error repeats no value.
 var ErrValues = errors.New("sessionsql/gorilla: session values")
 
 type values = map[any]any

@@ -44,13 +44,15 @@ func TestTheCookieIsStrictByDefault(t *testing.T) {
 			if logOut {
 				want = fmt.Sprintf(`^%s=; Path=/; Max-Age=0; %s$`, c.name, c.rest)
 			}
-			if got := w.Header()["Set-Cookie"]; len(got) != 1 || !regexp.MustCompile(want).MatchString(got[0]) {
+			got := w.Header()["Set-Cookie"]
+			if len(got) != 1 || !regexp.MustCompile(want).MatchString(got[0]) {
 				t.Errorf("%q, want %s", got, want)
 			}
 		}
 	}
 	for _, name := range []string{"a b", "a;b", "a=b", "a\n", "é"} {
-		if _, err := web.New[visitor](store, &web.Options{Name: name}); !errors.Is(err, sessionsql.ErrOptions) {
+		_, err := web.New[visitor](store, &web.Options{Name: name})
+		if !errors.Is(err, sessionsql.ErrOptions) {
 			t.Errorf("the name %q: %v, want ErrOptions", name, err)
 		}
 	}
@@ -90,15 +92,16 @@ func TestWhatCachesAreTold(t *testing.T) {
 		{"/public", "", "public, max-age=60", false},
 		{"/cart", "Cookie", "", false}, // without a session it holds nothing of the visitor
 		{"/begin", "Cookie", "no-store", true},
-		{"/begin", "Cookie", "public, max-age=60", false}, // the session is there already: the handler decides
+		{"/begin", "Cookie", "public, max-age=60", false}, // the session is there already
 		{"/cart", "Cookie", "no-store", false},
 		{"/private", "Cookie", "private, max-age=60", false},
 		{"/public", "", "public, max-age=60", false},
 		{"/logout", "Cookie", "no-store", true},
 	} {
 		got := b.get(c.path)
-		if vary := got.Header.Get("Vary"); vary != c.vary || got.Header.Get("Cache-Control") != c.cacheControl ||
-			(got.Header["Set-Cookie"] != nil) != c.setsCookie {
+		vary, cacheControl := got.Header.Get("Vary"), got.Header.Get("Cache-Control")
+		setsCookie := got.Header["Set-Cookie"] != nil
+		if vary != c.vary || cacheControl != c.cacheControl || setsCookie != c.setsCookie {
 			t.Errorf("%s: %q, want %+v", c.path, got.Header, c)
 		}
 	}

@@ -25,8 +25,8 @@ var (
 //
 //   - 200 for nil.
 //   - 401 for [sessionsql.ErrNoSession]: the visitor must log in.
-//   - 503 for [sessionsql.ErrUnavailable], [sessionsql.ErrClosed], or a context that has ended: the visitor should
-//     try again in a moment, and is still logged in.
+//   - 503 for [sessionsql.ErrUnavailable], [sessionsql.ErrClosed], or a context that has ended: the visitor
+//     should try again in a moment, and is still logged in.
 //   - 500 for any other error.
 func Status(err error) int {
 	switch {

@@ -40,7 +40,8 @@ func Example() {
 			fail(w, err)
 		}
 	})
-	mux.HandleFunc("POST /login/{name}", func(w http.ResponseWriter, r *http.Request) { // ask for a password here
+	mux.HandleFunc("POST /login/{name}", func(w http.ResponseWriter, r *http.Request) {
+		// Check the password here.
 		login := web.Login{InsertOptions: sessionsql.InsertOptions{Subject: r.PathValue("name")}}
 		if _, err := sessions.LogIn(r.Context(), login, nil); err != nil {
 			fail(w, err)

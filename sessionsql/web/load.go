@@ -31,8 +31,8 @@ func (Session[T]) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "web.Se
 // LogValue implements [slog.LogValuer].
 func (s Session[T]) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) }
 
-// Load returns the visitor's session and keeps it alive. The first call of a request makes one round trip, or none
-// if no well-formed token came with it; later calls make none.
+// Load returns the visitor's session and keeps it alive. The first call of a request makes one round trip, or
+// none if no well-formed token came with it; later calls make none.
 //
 // It returns ErrNoSession and a zero Session for a visitor who has none, [ErrPayload], or ErrUnavailable.
 func (s *Sessions[T]) Load(ctx context.Context) (Session[T], error) {
@@ -67,8 +67,8 @@ func (s *Sessions[T]) current(
 	return v, token, session, err
 }
 
-// typed decodes the payload anew each time, so that no two callers share a map or a slice. An empty payload stands for
-// the zero value.
+// typed decodes the payload anew each time, so that no two callers share a map or a slice. An empty payload
+// stands for the zero value.
 func typed[T any](session sessionsql.Session) (Session[T], error) {
 	var value T
 	if session.Payload == "" {

@@ -73,7 +73,8 @@ func TestAHandlerThatIsNotWrapped(t *testing.T) {
 		"LogOut": func() error { return s.sessions.LogOut(t.Context()) },
 		"End":    func() error { return s.sessions.End(t.Context(), 1) },
 	} {
-		if err := call(); !errors.Is(err, web.ErrNotWrapped) || web.Status(err) != http.StatusInternalServerError {
+		err := call()
+		if !errors.Is(err, web.ErrNotWrapped) || web.Status(err) != http.StatusInternalServerError {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -82,13 +83,16 @@ func TestAHandlerThatIsNotWrapped(t *testing.T) {
 func TestAPayloadOfAnotherTypeIsNotRepeated(t *testing.T) {
 	s := newSite(t)
 	s.addPages()
-	for _, payload := range []string{`{"Views": "canary"}`, `{"Views": 12345678901234567890}`, "canary", `{"Cart": canary}`} {
+	for _, payload := range []string{
+		`{"Views": "canary"}`, `{"Views": 12345678901234567890}`, "canary", `{"Cart": canary}`,
+	} {
 		b := s.browser()
 		token := s.insert("", payload)
 		b.plant(string(token))
 		for _, path := range []string{"/cart", "/add?item=tea", "/login?name=ann"} {
-			got := b.want(path, http.StatusInternalServerError,
-				fmt.Sprintf("sessionsql/web: payload: %d bytes do not decode into a web_test.visitor\n", len(payload)))
+			text := fmt.Sprintf("sessionsql/web: payload: %d bytes do not decode into a %T\n",
+				len(payload), visitor{})
+			got := b.want(path, http.StatusInternalServerError, text)
 			if got.Header["Set-Cookie"] != nil {
 				t.Errorf("%s sets a cookie", path)
 			}
@@ -110,7 +114,10 @@ func TestAValueThatDoesNotEncode(t *testing.T) {
 	must(t, err)
 	handler := sessions.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		zero := 0.0
-		_, err := sessions.Save(r.Context(), func(v *struct{ Price float64 }) error { v.Price = 1 / zero; return nil })
+		_, err := sessions.Save(r.Context(), func(v *struct{ Price float64 }) error {
+			v.Price = 1 / zero
+			return nil
+		})
 		if !errors.Is(err, web.ErrPayload) {
 			t.Errorf("%v, want ErrPayload", err)
 		}
@@ -126,7 +133,8 @@ func TestNoFormatShowsAValue(t *testing.T) {
 	sess := web.Session[visitor]{Value: visitor{Cart: []string{"canary"}}, Subject: "canary"}
 	var log strings.Builder
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("session", "session", sess)
-	for _, text := range []string{fmt.Sprint(sess), fmt.Sprintf("%+v %#v %q", sess, sess, sess), log.String()} {
+	formatted := fmt.Sprintf("%v %+v %#v %q", sess, sess, sess, sess)
+	for _, text := range []string{formatted, log.String()} {
 		if strings.Contains(text, "canary") || !strings.Contains(text, "redacted") {
 			t.Error(text)
 		}
@@ -138,10 +146,12 @@ func TestStatus(t *testing.T) {
 		http.StatusOK:           {nil},
 		http.StatusUnauthorized: {sessionsql.ErrNoSession, fmt.Errorf("page: %w", sessionsql.ErrNoSession)},
 		http.StatusServiceUnavailable: {
-			sessionsql.ErrUnavailable, sessionsql.ErrReadOnly, sessionsql.ErrClosed, context.Canceled, context.DeadlineExceeded,
+			sessionsql.ErrUnavailable, sessionsql.ErrReadOnly, sessionsql.ErrClosed,
+			context.Canceled, context.DeadlineExceeded,
 		},
 		http.StatusInternalServerError: {
-			sessionsql.ErrNotInstalled, sessionsql.ErrOptions, web.ErrHeaderSent, web.ErrPayload, errors.New("other"),
+			sessionsql.ErrNotInstalled, sessionsql.ErrOptions,
+			web.ErrHeaderSent, web.ErrPayload, errors.New("other"),
 		},
 	} {
 		for _, err := range errs {
@@ -160,7 +170,8 @@ func FuzzCookie(f *testing.F) {
 	live, err := store.Insert(f.Context(), `{"Views": 7}`, nil)
 	must(f, err)
 	for _, seed := range []string{
-		"", "=", ";", cookieName, cookieName + "=", cookieName + "=x", cookieName + "=\"x\"", cookieName + "=\x00",
+		"", "=", ";", cookieName, cookieName + "=", cookieName + "=x",
+		cookieName + "=\"x\"", cookieName + "=\x00",
 		"session=" + string(live), cookieName + "=" + string(live), cookieName + "=" + string(live) + "=",
 		cookieName + "=" + strings.Repeat("A", 32), cookieName + "=" + strings.Repeat("A", 5000),
 		"a=b; " + cookieName + "=" + string(live[:31]) + "; " + cookieName + "=" + string(live),
@@ -182,7 +193,8 @@ func FuzzCookie(f *testing.F) {
 		plain := cookieName + "=" + string(live)
 		named := strings.Contains(strings.ReplaceAll(header, `"`, ""), plain)
 		switch {
-		case got == nil && !named, got != nil && !errors.Is(got, sessionsql.ErrNoSession), got != nil && header == plain:
+		case got == nil && !named, got != nil && header == plain,
+			got != nil && !errors.Is(got, sessionsql.ErrNoSession):
 			t.Errorf("%q: %v", header, got)
 		}
 		if w.Header()["Set-Cookie"] != nil {

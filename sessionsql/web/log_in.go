@@ -22,18 +22,21 @@ type Login struct {
 
 const rememberSeconds = 400 * 24 * 60 * 60
 
-// LogIn makes the visitor's session one of login.Subject, changes its value as Save does, and gives the browser a
-// token that nobody has seen before. The token from before is dead when LogIn returns nil, so whoever planted it is
-// not logged in (session fixation; OWASP ASVS 5.0, 7.2.4).
+// LogIn makes the visitor's session one of login.Subject, changes its value as Save does, and gives the
+// browser a token that nobody has seen before. The token from before is dead when LogIn returns nil, so
+// whoever planted it is not logged in (session fixation; OWASP ASVS 5.0, 7.2.4).
 //
-// An anonymous session goes on under the new token if login sets no timeout and no Label. Otherwise a new session
-// takes its place. The value is kept, unless it was another subject's: then the new one begins at zero.
+// An anonymous session goes on under the new token if login sets no timeout and no Label. Otherwise a new
+// session takes its place. The value is kept, unless it was another subject's: then the new one begins at
+// zero.
 //
-// It returns [sessionsql.ErrOptions] for bad input, and otherwise the errors of Save and of change. After an error
-// call it again; the visitor has the old session, or the new one if no more than the write of the value failed.
+// It returns [sessionsql.ErrOptions] for bad input, and otherwise the errors of Save and of change. After an
+// error call it again; the visitor has the old session, or the new one if no more than the write of the value
+// failed.
 func (s *Sessions[T]) LogIn(ctx context.Context, login Login, change func(*T) error) (Session[T], error) {
 	if login.Subject == "" {
-		return Session[T]{}, fmt.Errorf("sessionsql/web: log in: %w: the subject is empty", sessionsql.ErrOptions)
+		return Session[T]{}, fmt.Errorf("sessionsql/web: log in: %w: the subject is empty",
+			sessionsql.ErrOptions)
 	}
 	v, old, session, err := s.current(ctx)
 	switch {
@@ -52,13 +55,14 @@ func (s *Sessions[T]) LogIn(ctx context.Context, login Login, change func(*T) er
 	return s.replace(ctx, v, old, session, login, change)
 }
 
-// fitsAnonymous tells whether an anonymous session can become this one, because a rotate sets no more than a subject.
+// fitsAnonymous tells whether an anonymous session can become this one, because a rotate sets no more than a
+// subject.
 func (l Login) fitsAnonymous() bool { return l.Label == "" && l.IdleTimeout == 0 && l.Lifetime == 0 }
 
 var errRotateRefused = errors.New("the anonymous session ended, or another request rotated it")
 
-// promote gives an anonymous session a subject and a new token, and then writes its value. Before that it tries
-// change, because a change that fails must leave the visitor logged out.
+// promote gives an anonymous session a subject and a new token, and then writes its value. Before that it
+// tries change, because a change that fails must leave the visitor logged out.
 func (s *Sessions[T]) promote(
 	ctx context.Context, v *visit, old sessionsql.Token, session sessionsql.Session,
 	login Login, change func(*T) error,
@@ -86,7 +90,8 @@ func (s *Sessions[T]) promote(
 	return s.update(ctx, v, token, session, change)
 }
 
-// replace begins a session with the value of another one, and ends that one. An empty old token stands for none.
+// replace begins a session with the value of another one, and ends that one. An empty old token stands for
+// none.
 func (s *Sessions[T]) replace(
 	ctx context.Context, v *visit, old sessionsql.Token, session sessionsql.Session,
 	login Login, change func(*T) error,
@@ -98,8 +103,8 @@ func (s *Sessions[T]) replace(
 	if err != nil {
 		return Session[T]{}, err
 	}
-	// The old session is of use until the new one is there. But one of the same subject counts in MaxSessions, and
-	// the insert would end that of another device for it.
+	// The old session is of use until the new one is there. But one of the same subject counts in
+	// MaxSessions, and the insert would end that of another device for it.
 	endFirst := login.MaxSessions > 0 && session.Subject == login.Subject
 	if endFirst {
 		if err := s.end(ctx, old); err != nil {

@@ -139,7 +139,8 @@ func TestConcurrentLogInsOfOneSession(t *testing.T) {
 		b.plant(string(anonymous))
 		wait.Go(func() {
 			b.want("/login", http.StatusOK, "")
-			if sess := s.mustBeAlive(b.token(), ann, "a tab's session"); !strings.Contains(sess.Payload, "tea") {
+			sess := s.mustBeAlive(b.token(), ann, "a tab's session")
+			if !strings.Contains(sess.Payload, "tea") {
 				t.Errorf("the cart is lost: %s", sess.Payload)
 			}
 		})

@@ -7,8 +7,8 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// LogOut ends the visitor's session and removes the cookie. When it returns nil, the session is dead for good, also if
-// it was dead before. OWASP ASVS 5.0, 7.4.1.
+// LogOut ends the visitor's session and removes the cookie. When it returns nil, the session is dead for
+// good, also if it was dead before. OWASP ASVS 5.0, 7.4.1.
 //
 // It returns ErrUnavailable, and then leaves the cookie; the visitor must try again.
 func (s *Sessions[T]) LogOut(ctx context.Context) error {
@@ -27,8 +27,8 @@ func (s *Sessions[T]) LogOut(ctx context.Context) error {
 	return nil
 }
 
-// LogOutEverywhere ends all sessions of the visitor's subject, removes the cookie, and returns the number of live
-// sessions that it ended. OWASP ASVS 5.0, 7.4.2 and 7.5.2.
+// LogOutEverywhere ends all sessions of the visitor's subject, removes the cookie, and returns the number of
+// live sessions that it ended. OWASP ASVS 5.0, 7.4.2 and 7.5.2.
 //
 // It returns ErrNoSession for a visitor who is not logged in, or ErrUnavailable.
 func (s *Sessions[T]) LogOutEverywhere(ctx context.Context) (int64, error) {
@@ -44,8 +44,8 @@ func (s *Sessions[T]) LogOutEverywhere(ctx context.Context) (int64, error) {
 	return ended, nil
 }
 
-// LogOutOthers is LogOutEverywhere without the visitor's own session and cookie, as after a change of the password.
-// OWASP ASVS 5.0, 7.4.3.
+// LogOutOthers is LogOutEverywhere without the visitor's own session and cookie, as after a change of the
+// password. OWASP ASVS 5.0, 7.4.3.
 func (s *Sessions[T]) LogOutOthers(ctx context.Context) (int64, error) {
 	_, token, subject, err := s.loggedIn(ctx)
 	if err != nil {
@@ -71,7 +71,9 @@ func (s *Sessions[T]) forget(v *visit) {
 }
 
 // loggedIn is current for the calls that need a subject.
-func (s *Sessions[T]) loggedIn(ctx context.Context) (v *visit, token sessionsql.Token, subject string, err error) {
+func (s *Sessions[T]) loggedIn(
+	ctx context.Context,
+) (v *visit, token sessionsql.Token, subject string, err error) {
 	v, token, session, err := s.current(ctx)
 	if err == nil && session.Subject == "" {
 		err = sessionsql.ErrNoSession

@@ -110,7 +110,9 @@ func (s *site) addPages() {
 		_, err := s.sessions.LogIn(r.Context(), as(r.FormValue("name")), nil)
 		return err
 	})
-	s.page("/logout", func(w http.ResponseWriter, r *http.Request) error { return s.sessions.LogOut(r.Context()) })
+	s.page("/logout", func(w http.ResponseWriter, r *http.Request) error {
+		return s.sessions.LogOut(r.Context())
+	})
 }
 
 // as is a login without options of its own.
@@ -179,7 +181,8 @@ func (b *browser) token() sessionsql.Token {
 
 // plant puts a token into the browser, as an attacker would.
 func (b *browser) plant(token string) {
-	b.client.Jar.SetCookies(b.url(), []*http.Cookie{{Name: cookieName, Value: token, Path: "/", Secure: true}})
+	cookie := &http.Cookie{Name: cookieName, Value: token, Path: "/", Secure: true}
+	b.client.Jar.SetCookies(b.url(), []*http.Cookie{cookie})
 }
 
 // mustBeDead checks that a token opens nothing.

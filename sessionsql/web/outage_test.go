@@ -9,7 +9,8 @@ import (
 	"github.com/sessionsql/postgres/internal/faultproxy"
 )
 
-// While the primary is away a page answers 503, the cookie stays, and afterwards the visitor is still logged in.
+// While the primary is away a page answers 503, the cookie stays, and afterwards the visitor is still logged
+// in.
 func TestAnOutageLogsNobodyOut(t *testing.T) {
 	dsn, err := url.Parse(databaseURL)
 	must(t, err)
@@ -20,21 +21,25 @@ func TestAnOutageLogsNobodyOut(t *testing.T) {
 	s := newSiteOver(t, openStore(t, dsn.String()))
 	s.addPages()
 	ann := subject("ann")
-	b, new := s.browser(), s.browser()
+	b, stranger := s.browser(), s.browser()
 	b.want("/login?name="+ann, http.StatusOK, "")
 	b.want("/add?item=tea", http.StatusOK, "")
 	token := b.token()
 
 	for _, fault := range []func(){proxy.Refuse, proxy.Freeze} {
 		fault()
-		for _, path := range []string{"/add?item=milk", "/logout", "/login?name=" + ann, "/login?name=" + subject("bob")} {
+		for _, path := range []string{
+			"/add?item=milk", "/logout", "/login?name=" + ann, "/login?name=" + subject("bob"),
+		} {
 			got := b.get(path)
 			if got.StatusCode != http.StatusServiceUnavailable || got.Header["Set-Cookie"] != nil ||
-				!strings.Contains(got.body, "database unavailable") || strings.Contains(got.body, string(token)) {
+				!strings.Contains(got.body, "database unavailable") ||
+				strings.Contains(got.body, string(token)) {
 				t.Errorf("%s: %d %q %q", path, got.StatusCode, got.body, got.Header)
 			}
 		}
-		if got := new.get("/add?item=milk"); got.StatusCode != http.StatusServiceUnavailable || new.token() != "" {
+		got := stranger.get("/add?item=milk")
+		if got.StatusCode != http.StatusServiceUnavailable || stranger.token() != "" {
 			t.Errorf("a new visitor: %d", got.StatusCode)
 		}
 		proxy.Pass()

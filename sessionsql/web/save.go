@@ -9,16 +9,17 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// Save changes the visitor's value and writes it, and returns the session as written. A nil change writes the value
-// as it is. For a visitor without a session it begins an anonymous one, from a zero value; call it only on the
-// visitor's own act (OWASP ASVS 5.0, 7.6.2).
+// Save changes the visitor's value and writes it, and returns the session as written. A nil change writes the
+// value as it is. For a visitor without a session it begins an anonymous one, from a zero value; call it only
+// on the visitor's own act (OWASP ASVS 5.0, 7.6.2).
 //
-// If another request writes the session first, Save reads it again and applies change to the newer value, so change
-// may be called several times and must change nothing else. If change returns an error, Save writes nothing and
-// returns that error.
+// If another request writes the session first, Save reads it again and applies change to the newer value, so
+// change may be called several times and must change nothing else. If change returns an error, Save writes
+// nothing and returns that error.
 //
-// It returns ErrNoSession when the session ends while the request is under way, [ErrHeaderSent] when it would have to
-// begin one, [ErrPayload], a *[sessionsql.PayloadError], or ErrUnavailable, after which the value may be written.
+// It returns ErrNoSession when the session ends while the request is under way, [ErrHeaderSent] when it would
+// have to begin one, [ErrPayload], a *[sessionsql.PayloadError], or ErrUnavailable, after which the value may
+// be written.
 func (s *Sessions[T]) Save(ctx context.Context, change func(*T) error) (Session[T], error) {
 	v, token, session, err := s.current(ctx)
 	switch {
@@ -30,8 +31,8 @@ func (s *Sessions[T]) Save(ctx context.Context, change func(*T) error) (Session[
 	return s.update(ctx, v, token, session, change)
 }
 
-// update writes a session, and again on its newer version as long as others write it first. One of the writers
-// succeeds each time, so each makes progress.
+// update writes a session, and again on its newer version as long as others write it first. One of the
+// writers succeeds each time, so each makes progress.
 func (s *Sessions[T]) update(
 	ctx context.Context, v *visit, token sessionsql.Token, session sessionsql.Session, change func(*T) error,
 ) (Session[T], error) {

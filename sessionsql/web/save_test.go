@@ -18,7 +18,8 @@ func TestSaveBeginsASession(t *testing.T) {
 	b.want("/add?item=tea", http.StatusOK, "")
 	b.want("/cart", http.StatusOK, "[tea]")
 	token := b.token()
-	if again := b.want("/add?item=milk", http.StatusOK, ""); again.Header["Set-Cookie"] != nil || b.token() != token {
+	again := b.want("/add?item=milk", http.StatusOK, "")
+	if again.Header["Set-Cookie"] != nil || b.token() != token {
 		t.Error("the second Save sets another cookie")
 	}
 	b.want("/cart", http.StatusOK, "[tea milk]")
@@ -66,7 +67,8 @@ func TestSaveMakesItsChangeAgainOnTheNewerVersion(t *testing.T) {
 	s.page("/add", func(w http.ResponseWriter, r *http.Request) error {
 		_, err := s.sessions.Save(r.Context(), func(v *visitor) error {
 			if calls++; calls == 1 {
-				_, err := s.store.Update(r.Context(), cookieOf(r), `{"Cart": ["milk"]}`, sessionsql.AnyVersion)
+				newer := `{"Cart": ["milk"]}`
+				_, err := s.store.Update(r.Context(), cookieOf(r), newer, sessionsql.AnyVersion)
 				must(t, err)
 			}
 			v.Cart = append(v.Cart, "tea")
@@ -78,7 +80,8 @@ func TestSaveMakesItsChangeAgainOnTheNewerVersion(t *testing.T) {
 	token := s.insert("", `{"Cart": ["bread"]}`)
 	b.plant(string(token))
 	b.want("/add", http.StatusOK, "")
-	if sess := s.mustBeAlive(token, "", "the session"); sess.Payload != `{"Cart":["milk","tea"],"Views":0}` || calls != 2 {
+	sess := s.mustBeAlive(token, "", "the session")
+	if sess.Payload != `{"Cart":["milk","tea"],"Views":0}` || calls != 2 {
 		t.Errorf("%s after %d calls", sess.Payload, calls)
 	}
 }
@@ -150,7 +153,8 @@ func TestAChangeThatFailsWritesNothing(t *testing.T) {
 	for _, path := range []string{"/save", "/login"} {
 		b.want(path, http.StatusInternalServerError, "refused\n")
 	}
-	if sess := s.mustBeAlive(token, "", "the anonymous session"); sess.Payload != `{"Views": 1}` || b.token() != token {
+	sess := s.mustBeAlive(token, "", "the anonymous session")
+	if sess.Payload != `{"Views": 1}` || b.token() != token {
 		t.Error("the session was changed")
 	}
 }
@@ -169,7 +173,10 @@ func TestAHandlerThatHasWrittenTheHeader(t *testing.T) {
 	}
 	view := func(v *visitor) error { v.Views++; return nil }
 	late("/save", func(r *http.Request) error { _, err := s.sessions.Save(r.Context(), view); return err })
-	late("/login", func(r *http.Request) error { _, err := s.sessions.LogIn(r.Context(), as(ann), view); return err })
+	late("/login", func(r *http.Request) error {
+		_, err := s.sessions.LogIn(r.Context(), as(ann), view)
+		return err
+	})
 	late("/remember", func(r *http.Request) error {
 		login := as(ann)
 		login.Label = "tea"

@@ -26,9 +26,9 @@ type Sessions[T any] struct {
 
 // New returns Sessions over a Store, which the caller closes. It makes no round trip.
 //
-// The cookie is called __Host-session, and has Secure, HttpOnly, SameSite=Lax and Path=/ (OWASP ASVS 5.0, 3.3.1 to
-// 3.3.4). A browser accepts a cookie with the prefix __Host- only over HTTPS and only from this very host, so a
-// neighbouring domain can plant none (RFC 6265bis, section 4.1.3.2).
+// The cookie is called __Host-session, and has Secure, HttpOnly, SameSite=Lax and Path=/ (OWASP ASVS 5.0,
+// 3.3.1 to 3.3.4). A browser accepts a cookie with the prefix __Host- only over HTTPS and only from this very
+// host, so a neighbouring domain can plant none (RFC 6265bis, section 4.1.3.2).
 //
 // It returns [sessionsql.ErrOptions] for a name that no cookie can have.
 func New[T any](store *sessionsql.Store, options *Options) (*Sessions[T], error) {
@@ -50,22 +50,25 @@ func New[T any](store *sessionsql.Store, options *Options) (*Sessions[T], error)
 		SameSite: http.SameSiteLaxMode,
 	}}
 	if err := s.cookie.Valid(); err != nil {
-		return nil, fmt.Errorf("sessionsql/web: %w: no cookie can have the name %q", sessionsql.ErrOptions, own.Name)
+		return nil, fmt.Errorf("sessionsql/web: %w: no cookie can have the name %q",
+			sessionsql.ErrOptions, own.Name)
 	}
 	return s, nil
 }
 
-// Wrap returns a handler that gives the requests of next their sessions. It makes no round trip by itself; the first
-// call that needs the session looks it up.
+// Wrap returns a handler that gives the requests of next their sessions. It makes no round trip by itself;
+// the first call that needs the session looks it up.
 func (s *Sessions[T]) Wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v := &visit{token: presented(r, s.cookie.Name)}
 		defer v.sendHeader(w.Header()) // of a handler that writes nothing, or panics
-		next.ServeHTTP(&writer{ResponseWriter: w, visit: v}, r.WithContext(context.WithValue(r.Context(), s, v)))
+		ctx := context.WithValue(r.Context(), s, v)
+		next.ServeHTTP(&writer{ResponseWriter: w, visit: v}, r.WithContext(ctx))
 	})
 }
 
-// visit returns the visit of the request that ctx belongs to. Its key is s, so that a site can have several Sessions.
+// visit returns the visit of the request that ctx belongs to. Its key is s, so that a site can have several
+// Sessions.
 func (s *Sessions[T]) visit(ctx context.Context) (*visit, error) {
 	v, ok := ctx.Value(s).(*visit)
 	if !ok {

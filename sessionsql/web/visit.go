@@ -35,8 +35,8 @@ func (v *visit) state() (token sessionsql.Token, session *sessionsql.Session, kn
 	return v.token, v.session, v.session != nil || v.missing
 }
 
-// learn keeps what a round trip said of a token, unless the visit has another one by now. A nil session says that
-// the token opens none.
+// learn keeps what a round trip said of a token, unless the visit has another one by now. A nil session says
+// that the token opens none.
 func (v *visit) learn(token sessionsql.Token, session *sessionsql.Session) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

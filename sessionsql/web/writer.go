@@ -42,7 +42,8 @@ func (w *writer) FlushError() error {
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
-// Hijack implements [http.Hijacker]. The handler writes the header itself, so no cookie can be set afterwards.
+// Hijack implements [http.Hijacker]. The handler writes the header itself, so no cookie can be set
+// afterwards.
 func (w *writer) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.visit.sendHeader(w.Header())
 	return http.NewResponseController(w.ResponseWriter).Hijack()

@@ -16,7 +16,8 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// ginStore adds the method that gin-contrib/sessions asks for. The adapter cannot have it without downloading gin.
+// ginStore adds the method that gin-contrib/sessions asks for. The adapter cannot have it without downloading
+// gin.
 type ginStore struct{ *sessionsqlgorilla.Store }
 
 func (s ginStore) Options(options ginsessions.Options) { s.Store.Options = options.ToGorillaOptions() }

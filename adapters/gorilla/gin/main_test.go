@@ -1,5 +1,5 @@
-// Package gin_test shows gin-contrib/sessions over the store of gorilla's. It is a folder of its own, because the tests
-// of a package that a program imports count in the program's go.sum.
+// Package gin_test shows gin-contrib/sessions over the store of gorilla's. It is a folder of its own, because
+// the tests of a package that a program imports count in the program's go.sum.
 package gin_test
 
 import (
