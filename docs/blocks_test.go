@@ -2,7 +2,6 @@ package docs
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -14,14 +13,13 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/jackc/pgx/v5/stdlib"
-
 	"github.com/sessionsql/postgres/internal/pgcluster"
-	bundle "github.com/sessionsql/postgres/sql"
+	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // run says how blocks of each tag are run. A block that cannot run has the tag "text".
-var run = map[string]func(*testing.T, *server, document, block){
+var run = map[string]func(*testing.T, *pgcluster.Cluster, document, block){
 	"text":       nil,
 	"sql":        nil, // all of a document together, because later ones use what earlier ones make
 	"sh":         runShell,
@@ -50,7 +48,7 @@ var examples = map[string][]string{
 
 // TestBlocksRun runs the code of every document.
 func TestBlocksRun(t *testing.T) {
-	s := startServer(t)
+	cluster := sessiontest.StartCluster(t, nil)
 	counts := map[string]int{}
 	for _, d := range documents(t) {
 		for _, b := range d.blocks {
@@ -64,10 +62,11 @@ func TestBlocksRun(t *testing.T) {
 				case !known:
 					t.Errorf("line %d: no rule to run blocks of the tag %q", b.line, b.tag)
 				case do != nil:
-					t.Run(fmt.Sprintf("line %d, %s", b.line, b.tag), func(t *testing.T) { do(t, s, d, b) })
+					name := fmt.Sprintf("line %d, %s", b.line, b.tag)
+					t.Run(name, func(t *testing.T) { do(t, cluster, d, b) })
 				}
 			}
-			runSQL(t, s, d)
+			runSQL(t, cluster, d)
 		})
 	}
 	t.Logf("blocks by tag: %v", counts)
@@ -78,47 +77,10 @@ func TestBlocksRun(t *testing.T) {
 	}
 }
 
-// A server is a cluster that the blocks use, and the databases in it.
-type server struct {
-	cluster *pgcluster.Cluster
-	admin   *sql.DB
-	made    int
-}
-
-func startServer(t *testing.T) *server {
-	t.Helper()
-	cluster, err := pgcluster.Start(t.Context(), nil)
-	must(t, err)
-	t.Cleanup(func() { must(t, cluster.Close()) })
-	return &server{cluster: cluster, admin: open(t, cluster.Primary.DSN("postgres"))}
-}
-
-func open(t *testing.T, dsn string) *sql.DB {
-	t.Helper()
-	pool, err := sql.Open("pgx", dsn)
-	must(t, err)
-	t.Cleanup(func() { _ = pool.Close() })
-	return pool
-}
-
-// database makes a database with the bundle in it and returns its DSN.
-func (s *server) database(t *testing.T) string {
-	t.Helper()
-	s.made++
-	name := fmt.Sprintf("docs%d", s.made)
-	_, err := s.admin.ExecContext(t.Context(), "CREATE DATABASE "+name)
-	must(t, err)
-	dsn := s.cluster.Primary.DSN(name)
-	_, err = open(t, dsn).ExecContext(t.Context(), bundle.Install())
-	must(t, err)
-	return dsn
-}
-
-// environment is for programs that connect to a database by what is usual.
-func (s *server) environment(dsn string) []string {
-	name := dsn[strings.LastIndex(dsn, "/")+1 : strings.LastIndex(dsn, "?")]
-	return append(os.Environ(), "DATABASE_URL="+dsn, "PGHOST=127.0.0.1",
-		fmt.Sprintf("PGPORT=%d", s.cluster.Primary.Port), "PGUSER=postgres", "PGDATABASE="+name)
+// environment tells programs how to connect to a database, in the usual variables.
+func environment(d *sessiontest.Database) []string {
+	return append(os.Environ(), "DATABASE_URL="+d.PrimaryDSN(), "PGHOST=127.0.0.1",
+		fmt.Sprintf("PGPORT=%d", d.Cluster.Primary.Port), "PGUSER=postgres", "PGDATABASE="+d.Name)
 }
 
 // program finds a client program: beside the server, or on the PATH, because some packages of servers have
@@ -126,7 +88,7 @@ func (s *server) environment(dsn string) []string {
 func program(t *testing.T, name string) string {
 	t.Helper()
 	folder, err := pgcluster.FindBinaries()
-	must(t, err)
+	testkit.Must(t, err)
 	if path := filepath.Join(folder, name); exec.Command(path, "--version").Run() == nil {
 		return path
 	}
@@ -137,12 +99,12 @@ func program(t *testing.T, name string) string {
 	if err != nil && os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") == "" {
 		t.Skipf("%s is missing: what needs it does not run", name)
 	}
-	must(t, err)
+	testkit.Must(t, err)
 	return path
 }
 
 // runSQL feeds a document's SQL to psql, as somebody would who reads it from top to bottom.
-func runSQL(t *testing.T, s *server, d document) {
+func runSQL(t *testing.T, cluster *pgcluster.Cluster, d document) {
 	var script strings.Builder
 	for _, b := range d.blocks {
 		if b.tag == "sql" && b.runner == "" {
@@ -153,14 +115,15 @@ func runSQL(t *testing.T, s *server, d document) {
 		return
 	}
 	t.Run("sql", func(t *testing.T) {
-		command := exec.CommandContext(t.Context(), program(t, "psql"),
-			"--no-psqlrc", "--set=ON_ERROR_STOP=1", s.database(t))
+		dsn := sessiontest.NewDatabase(t, cluster).PrimaryDSN()
+		command := exec.CommandContext(t.Context(),
+			program(t, "psql"), "--no-psqlrc", "--set=ON_ERROR_STOP=1", dsn)
 		command.Stdin, command.Dir = strings.NewReader(script.String()), root
 		var out, complaints strings.Builder
 		command.Stdout, command.Stderr = &out, &complaints
 		err := command.Run()
 		t.Logf("%s%s", &out, &complaints)
-		must(t, err)
+		testkit.Must(t, err)
 		if strings.Contains(complaints.String(), `\`) {
 			t.Error("psql does not understand one of its own commands")
 		}
@@ -173,7 +136,7 @@ func runSQL(t *testing.T, s *server, d document) {
 
 // runShell runs lines in a shell at the root. CI runs our own scripts by themselves and for minutes, so of
 // these it checks that they know their arguments.
-func runShell(t *testing.T, s *server, _ document, b block) {
+func runShell(t *testing.T, cluster *pgcluster.Cluster, _ document, b block) {
 	var kept strings.Builder
 	for line := range strings.Lines(b.text) {
 		if found := ownScript.FindStringSubmatch(line); found != nil {
@@ -192,7 +155,7 @@ func runShell(t *testing.T, s *server, _ document, b block) {
 		}
 	}
 	command := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", kept.String())
-	command.Dir, command.Env = root, append(s.environment(s.database(t)), "PATH="+path)
+	command.Dir, command.Env = root, append(environment(sessiontest.NewDatabase(t, cluster)), "PATH="+path)
 	if out, err := command.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s\n%s", err, kept.String(), out)
 	}
@@ -219,7 +182,7 @@ func knows(t *testing.T, script string, arguments []string) {
 	}
 	if script == ".ci/run" {
 		_, err := os.Stat(filepath.Join(root, script))
-		must(t, err)
+		testkit.Must(t, err)
 		return
 	}
 	if helps[script] == "" {
@@ -243,50 +206,51 @@ func knows(t *testing.T, script string, arguments []string) {
 	}
 }
 
-// parseJSON parses.
-func parseJSON(t *testing.T, _ *server, _ document, b block) {
+// parseJSON checks the syntax.
+func parseJSON(t *testing.T, _ *pgcluster.Cluster, _ document, b block) {
 	var value any
-	must(t, json.Unmarshal([]byte(b.text), &value))
+	testkit.Must(t, json.Unmarshal([]byte(b.text), &value))
 }
 
-// applySettings puts lines of postgresql.conf into the server's and asks it what it thinks of them.
-func applySettings(t *testing.T, s *server, _ document, b block) {
-	path := filepath.Join(s.cluster.Primary.DataDir, "postgresql.conf")
+// applySettings puts lines of postgresql.conf into the server's and asks it for errors.
+func applySettings(t *testing.T, cluster *pgcluster.Cluster, _ document, b block) {
+	path := filepath.Join(cluster.Primary.DataDir, "postgresql.conf")
 	before, err := os.ReadFile(path)
-	must(t, err)
+	testkit.Must(t, err)
 	lines := strings.Count(string(before), "\n")
-	must(t, os.WriteFile(path, append(slices.Clone(before), b.text...), 0o600))
-	defer func() { must(t, os.WriteFile(path, before, 0o600)) }()
+	testkit.Must(t, os.WriteFile(path, append(slices.Clone(before), b.text...), 0o600))
+	defer func() { testkit.Must(t, os.WriteFile(path, before, 0o600)) }()
 	// A setting that needs a restart is known, though it cannot be applied now.
-	rows, err := s.admin.QueryContext(t.Context(), `
+	admin := testkit.OpenPool(t, cluster.Primary.DSN("postgres"))
+	rows, err := admin.QueryContext(t.Context(), `
 		SELECT COALESCE(f.name, ''), COALESCE(NULLIF(f.error, 'setting could not be applied'), '')
 		FROM pg_file_settings AS f WHERE f.sourcefile = $1 AND f.sourceline > $2`, path, lines)
-	must(t, err)
+	testkit.Must(t, err)
 	defer func() { _ = rows.Close() }()
 	known := 0
 	for rows.Next() {
 		var name, problem string
-		must(t, rows.Scan(&name, &problem))
+		testkit.Must(t, rows.Scan(&name, &problem))
 		known++
 		if problem != "" {
 			t.Errorf("%s: %s", name, problem)
 		}
 	}
-	must(t, rows.Err())
+	testkit.Must(t, rows.Err())
 	if want := strings.Count(b.text, "="); known < want {
 		t.Errorf("the server sees %d settings, not %d", known, want)
 	}
 }
 
 // runGo runs a whole program; a part of one stands in an Example, which runs as a test.
-func runGo(t *testing.T, s *server, d document, b block) {
+func runGo(t *testing.T, cluster *pgcluster.Cluster, d document, b block) {
 	if !strings.HasPrefix(b.text, "package main\n") {
-		checkExcerpt(t, s, d, b)
+		checkExcerpt(t, cluster, d, b)
 		return
 	}
 	folder := consumer(t, b.text)
 	command := exec.CommandContext(t.Context(), "go", "run", ".")
-	command.Dir, command.Env = folder, append(s.environment(s.database(t)), "GOFLAGS=-mod=mod")
+	command.Dir, command.Env = folder, environment(sessiontest.NewDatabase(t, cluster))
 	out, err := command.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -299,7 +263,7 @@ func runGo(t *testing.T, s *server, d document, b block) {
 }
 
 // checkExcerpt looks for a block's lines in the examples, one after the other; their indentation may differ.
-func checkExcerpt(t *testing.T, _ *server, _ document, b block) {
+func checkExcerpt(t *testing.T, _ *pgcluster.Cluster, _ document, b block) {
 	plain := func(text string) string {
 		var lines strings.Builder
 		for line := range strings.Lines(text) {
@@ -309,10 +273,10 @@ func checkExcerpt(t *testing.T, _ *server, _ document, b block) {
 	}
 	for _, pattern := range examples[b.tag] {
 		paths, err := filepath.Glob(filepath.Join(root, pattern))
-		must(t, err)
+		testkit.Must(t, err)
 		for _, path := range paths {
 			source, err := os.ReadFile(path)
-			must(t, err)
+			testkit.Must(t, err)
 			if strings.Contains("\n"+plain(string(source)), "\n"+plain(b.text)) {
 				return
 			}
@@ -327,8 +291,8 @@ func consumer(t *testing.T, program string) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
 	module, err := filepath.Abs(root)
-	must(t, err)
-	must(t, os.WriteFile(filepath.Join(folder, "main.go"), []byte(program), 0o600))
+	testkit.Must(t, err)
+	testkit.Must(t, os.WriteFile(filepath.Join(folder, "main.go"), []byte(program), 0o600))
 	const path = "github.com/sessionsql/postgres"
 	for _, arguments := range [][]string{
 		{"mod", "init", "example.org/consumer"},
@@ -357,7 +321,7 @@ func goTool(t *testing.T, folder string, arguments ...string) string {
 // documentation.
 func TestTheReadmesProgramIsThePackages(t *testing.T) {
 	source, err := os.ReadFile(filepath.Join(root, "sessionsql", "doc.go"))
-	must(t, err)
+	testkit.Must(t, err)
 	var comment strings.Builder
 	for line := range strings.Lines(string(source)) {
 		comment.WriteString(strings.TrimPrefix(strings.TrimPrefix(line, "//"), "\t"))
@@ -380,22 +344,26 @@ func TestWhatAConsumerDownloads(t *testing.T) {
 	}
 	folder := consumer(t, program)
 	sums, err := os.ReadFile(filepath.Join(folder, "go.sum"))
-	must(t, err)
+	testkit.Must(t, err)
 	for line := range strings.Lines(string(sums)) {
 		if regexp.MustCompile("docker|ory/|moby|opencontainers|containerd").MatchString(line) {
 			t.Errorf("a consumer's go.sum has what dockertest needs: %s", line)
 		}
 	}
-	linked := goTool(t, folder, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", ".")
-	modules := strings.Fields(linked)
-	slices.Sort(modules)
-	others := len(slices.Compact(modules)) - len([]string{"the program", "this module"})
+	linked := map[string]bool{}
+	for path := range strings.FieldsSeq(
+		goTool(t, folder, "list", "-deps", "-f", "{{with .Module}}{{.Path}}{{end}}", "."),
+	) {
+		linked[path] = true
+	}
+	delete(linked, "example.org/consumer")
+	delete(linked, "github.com/sessionsql/postgres")
 	graph := strings.Count(goTool(t, folder, "list", "-m", "all"), "\n")
 	text := read(t, "docs/development.md").text
 	for _, want := range []string{
 		fmt.Sprintf("%d lines of go.sum", strings.Count(string(sums), "\n")),
 		fmt.Sprintf("%d modules in the graph", graph),
-		fmt.Sprintf("%d modules linked", others),
+		fmt.Sprintf("%d modules linked", len(linked)),
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("docs/development.md does not say %q", want)

@@ -1,6 +1,7 @@
 // Package docs checks the documents of this module: the README, this folder and the files about contributing.
 // Their code runs, their links lead somewhere, the tests that they name exist, their figures are those of the
-// benchmark's report, and their pictures look the same with any font.
+// benchmark's report, the messages that they explain are in the source, and their pictures look the same with
+// any font.
 package docs
 
 import (
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 const root = ".."
@@ -36,7 +39,7 @@ func documents(t *testing.T) (all []document) {
 	patterns := []string{"*.md", "docs/*.md", ".github/*.md", "examples/*.md", "examples/*/*.md"}
 	for _, pattern := range patterns {
 		paths, err := filepath.Glob(filepath.Join(root, pattern))
-		must(t, err)
+		testkit.Must(t, err)
 		for _, path := range paths {
 			all = append(all, read(t, strings.TrimPrefix(path, root+"/")))
 		}
@@ -50,7 +53,7 @@ func documents(t *testing.T) (all []document) {
 func read(t *testing.T, path string) document {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, path))
-	must(t, err)
+	testkit.Must(t, err)
 	d := document{path: path, text: string(text)}
 	d.blocks, err = blocksOf(d.text)
 	if err != nil {
@@ -81,6 +84,8 @@ func blocksOf(text string) (blocks []block, err error) {
 		case open != nil && found != nil && strings.TrimSpace(found[2]) == "":
 			blocks = append(blocks, *open)
 			open = nil
+		case open == nil && strings.HasPrefix(strings.TrimSpace(line), "~~~"):
+			return nil, fmt.Errorf("line %d: a fence of tildes, which no rule here knows", i+1)
 		case open != nil:
 			open.text += strings.TrimPrefix(line, indent) + "\n"
 		case before == "" && (strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "\t")):
@@ -194,7 +199,7 @@ var (
 
 func TestNamedTestsExist(t *testing.T) {
 	defined := map[string]bool{}
-	must(t, filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+	testkit.Must(t, filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
 		}
@@ -219,6 +224,68 @@ func TestNamedTestsExist(t *testing.T) {
 	}
 }
 
+// messageCell is the first cell of a row, or the second after a log level.
+var messageCell = regexp.MustCompile(`(?m)^\| (?:WARN \| |INFO \| )?([^|]*)\|`)
+
+// TestQuotedMessagesAreInTheSource looks for the messages that docs/operations.md explains. What stands for a
+// value in them, "..." or a number, may be anything.
+func TestQuotedMessagesAreInTheSource(t *testing.T) {
+	var source strings.Builder
+	for _, pattern := range []string{"sessionsql/*.go", "sql/*.sql", "sql/*/*.sql"} {
+		paths, err := filepath.Glob(filepath.Join(root, pattern))
+		testkit.Must(t, err)
+		for _, path := range paths {
+			if strings.HasSuffix(path, "_test.go") {
+				continue
+			}
+			text, err := os.ReadFile(path)
+			testkit.Must(t, err)
+			source.Write(text)
+		}
+	}
+	joined := regexp.MustCompile("[\"`] \\+\\s*[\"`]").ReplaceAllString(source.String(), "") // over two lines
+	text := read(t, "docs/operations.md").text
+	checked := 0
+	for _, title := range []string{"Why a replica is left out", "Log lines", "The log or an error says"} {
+		_, section, found := strings.Cut(text, "\n### "+title+"\n")
+		if !found {
+			t.Errorf("no section %q", title)
+		}
+		section, _, _ = strings.Cut(section, "\n#")
+		for _, quoted := range messageCell.FindAllStringSubmatch(section, -1) {
+			for _, message := range regexp.MustCompile("`(.+?)`").FindAllStringSubmatch(quoted[1], -1) {
+				for _, part := range splitMessage(message[1]) {
+					checked++
+					if !strings.Contains(joined, part) && !slices.Contains(foreign, part) {
+						t.Errorf("%s: no source has %q of %q", title, part, message[1])
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d parts of messages", checked)
+	if checked < 40 {
+		t.Error("so few were found that the search must be wrong")
+	}
+}
+
+// foreign are parts of messages of PostgreSQL and of the driver, and of ours that the source composes.
+var foreign = []string{
+	"canceling statement due to lock timeout", "failed to connect", "failed to connect to",
+	"permission denied", "read only",
+	"the database is too old", "the program is too old", "bytes is too large",
+}
+
+// splitMessage returns the parts of a message that stand in the source as they are.
+func splitMessage(message string) (parts []string) {
+	for _, part := range regexp.MustCompile(`\.\.\.|\(SQLSTATE.*|: |\d+`).Split(message, -1) {
+		if part = strings.Trim(part, " ,="); len(part) > 5 {
+			parts = append(parts, part)
+		}
+	}
+	return parts
+}
+
 // Files that the documents name in code, such as `sql/install.sql`, exist.
 func TestNamedFilesExist(t *testing.T) {
 	folders := `sql|sessionsql|db|docs|internal|scripts|adapters|examples|\.ci|\.github`
@@ -241,12 +308,5 @@ func TestNamedFilesExist(t *testing.T) {
 	t.Logf("%d names", checked)
 	if checked < 20 {
 		t.Error("so few were found that the search must be wrong")
-	}
-}
-
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }

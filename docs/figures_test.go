@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // A report is what scripts/bench.sh --json printed, as far as the documents repeat it.
@@ -30,9 +32,9 @@ type report struct {
 // TestFiguresAreTheReports compares the figures of the README and of docs/benchmarks.md with the report.
 func TestFiguresAreTheReports(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "scripts", "bench", "results", "full.json"))
-	must(t, err)
+	testkit.Must(t, err)
 	var r report
-	must(t, json.Unmarshal(text, &r))
+	testkit.Must(t, json.Unmarshal(text, &r))
 	readme, benchmarks := read(t, "README.md").text, read(t, "docs/benchmarks.md").text
 	says := func(where, path, want string) {
 		if !strings.Contains(where, want) {

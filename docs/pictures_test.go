@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/sessionsql/postgres/internal/chromium"
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // inspect is a page's script: it draws each picture with each font and writes what is wrong into "problems".
@@ -62,9 +63,9 @@ for (const [id, value] of Object.entries({problems: problems.join("\n"), widths,
 func TestPicturesLookTheSameWithAnyFont(t *testing.T) {
 	b := chromium.New(t)
 	pictures, err := filepath.Glob(filepath.Join(root, "docs", "*.svg"))
-	must(t, err)
+	testkit.Must(t, err)
 	plots, err := filepath.Glob(filepath.Join(root, "scripts", "bench", "results", "*.svg"))
-	must(t, err)
+	testkit.Must(t, err)
 	if len(pictures) < 1 || len(plots) < 4 {
 		t.Fatalf("only %q and %q", pictures, plots)
 	}
@@ -72,7 +73,7 @@ func TestPicturesLookTheSameWithAnyFont(t *testing.T) {
 	page.WriteString(`<!doctype html><meta charset="utf-8"><body><span id="probe">iiiiiiiiii</span>`)
 	for _, path := range append(pictures, plots...) {
 		drawing, err := os.ReadFile(path)
-		must(t, err)
+		testkit.Must(t, err)
 		page.WriteString(`<template id="` + filepath.Base(path) + `">` + string(drawing) + `</template>`)
 	}
 	for _, id := range []string{"problems", "widths", "labels", "page"} {
@@ -80,7 +81,7 @@ func TestPicturesLookTheSameWithAnyFont(t *testing.T) {
 	}
 	page.WriteString(`<script>` + inspect + `</script>`)
 	path := filepath.Join(t.TempDir(), "page.html")
-	must(t, os.WriteFile(path, []byte(page.String()), 0o600))
+	testkit.Must(t, os.WriteFile(path, []byte(page.String()), 0o600))
 
 	backgrounds := map[string]bool{}
 	for scheme, setting := range map[string]string{"dark": "0", "light": "1"} {
@@ -115,7 +116,7 @@ func element(t *testing.T, page, id string) string {
 // TestPlotsAreDrawnFromTheReport draws the plots again.
 func TestPlotsAreDrawnFromTheReport(t *testing.T) {
 	results, err := filepath.Abs(filepath.Join(root, "scripts", "bench", "results"))
-	must(t, err)
+	testkit.Must(t, err)
 	folder := t.TempDir()
 	draw := exec.Command("go", "run", ".", "-plots", folder, "-from", filepath.Join(results, "full.json"))
 	draw.Dir = filepath.Join(root, "scripts", "bench")
@@ -123,15 +124,15 @@ func TestPlotsAreDrawnFromTheReport(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	drawn, err := filepath.Glob(filepath.Join(folder, "*.svg"))
-	must(t, err)
+	testkit.Must(t, err)
 	if len(drawn) != 4 {
 		t.Errorf("%d plots were drawn, not 4", len(drawn))
 	}
 	for _, path := range drawn {
 		now, err := os.ReadFile(path)
-		must(t, err)
+		testkit.Must(t, err)
 		committed, err := os.ReadFile(filepath.Join(results, filepath.Base(path)))
-		must(t, err)
+		testkit.Must(t, err)
 		if string(now) != string(committed) {
 			t.Errorf("%s is not what full.json draws: scripts/bench.sh --plots scripts/bench/results "+
 				"--from scripts/bench/results/full.json", filepath.Base(path))

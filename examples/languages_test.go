@@ -115,7 +115,7 @@ func (l language) prepare(t *testing.T) string {
 }
 
 // start runs the program in dir until the test ends, and returns when it answers.
-func (l language) start(t *testing.T, dir string, environment ...string) *site {
+func (l language) start(t *testing.T, dir string, own ...string) *site {
 	t.Helper()
 	port, err := pgcluster.FreePort()
 	must(t, err)
@@ -125,19 +125,19 @@ func (l language) start(t *testing.T, dir string, environment ...string) *site {
 	s := &site{name: l.name, port: strconv.Itoa(port), logStart: log.Size(), output: output}
 	s.tokens = map[string]bool{}
 
-	// exec: what is ended is the program, and no shell beside it.
-	command := exec.Command("sh", "-c", "exec "+l.command)
+	// The shell kills the program when its input ends, which it also does when this process is killed.
+	command := exec.Command("sh", "-c", fmt.Sprintf(`
+		exec 3<&0
+		%s </dev/null &
+		program=$!
+		{ cat <&3; kill -9 $program; } >/dev/null 2>&1 &
+		wait $program`, l.command))
+	input, err := command.StdinPipe()
+	must(t, err)
 	command.Dir = dir
 	command.Stdout, command.Stderr = output, output
-	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "PG") {
-			command.Env = append(command.Env, variable)
-		}
-	}
-	command.Env = append(command.Env,
-		"PORT="+s.port, fmt.Sprint("IDLE_TIMEOUT=", idleTimeout), fmt.Sprint("PGPORT=", cluster.Primary.Port),
-		"PGHOST=127.0.0.1", "PGUSER=postgres", "PGDATABASE=postgres", "PGSSLMODE=disable")
-	command.Env = append(command.Env, environment...)
+	command.Env = append(environment(), "PORT="+s.port, fmt.Sprint("IDLE_TIMEOUT=", idleTimeout))
+	command.Env = append(command.Env, own...)
 	must(t, command.Start())
 	ended := make(chan struct{})
 	go func() {
@@ -145,7 +145,7 @@ func (l language) start(t *testing.T, dir string, environment ...string) *site {
 		close(ended)
 	}()
 	t.Cleanup(func() {
-		_ = command.Process.Kill()
+		_ = input.Close()
 		<-ended
 		if t.Failed() {
 			t.Logf("the program printed:\n%s", output)
@@ -166,6 +166,17 @@ func (l language) start(t *testing.T, dir string, environment ...string) *site {
 		return err == nil && strings.Contains(string(page), "Where am I logged in?")
 	})
 	return s
+}
+
+// environment tells a program where the server is, as it would tell psql.
+func environment() (variables []string) {
+	for _, variable := range os.Environ() {
+		if !strings.HasPrefix(variable, "PG") {
+			variables = append(variables, variable)
+		}
+	}
+	return append(variables, fmt.Sprint("PGPORT=", cluster.Primary.Port),
+		"PGHOST=127.0.0.1", "PGUSER=postgres", "PGDATABASE=postgres", "PGSSLMODE=disable")
 }
 
 // A buffer is what a program has printed so far.

@@ -3,7 +3,7 @@
 # shellcheck disable=SC2317 # the checks are called by name
 set -euo pipefail
 cd "$(dirname "$0")/.."
-case "${1:-}" in -h | --help) sed -n '2s/^# //p' "$0" && exit 0 ;; esac
+case "${1:-}" in -h | --help) sed -n '2s/^# //p' "scripts/check.sh" && exit 0 ;; esac
 . scripts/lib/postgres.sh
 ensure_go
 

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 given=
 for argument in "$@"; do
   case $argument in
-    -h | --help) sed -n '2,4s/^# //p' "$0" && exit 0 ;;
+    -h | --help) sed -n '2,4s/^# //p' "scripts/demo.sh" && exit 0 ;;
     -primary | --primary | -primary=* | --primary=*) given=1 ;;
   esac
 done

@@ -2,7 +2,7 @@
 # Rewrites what is generated, db/, sql/dist/ and the version in sql/begin.sql, from sql/; needs Go and no database.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-case "${1:-}" in -h | --help) sed -n '2s/^# //p' "$0" && exit 0 ;; esac
+case "${1:-}" in -h | --help) sed -n '2s/^# //p' "scripts/generate.sh" && exit 0 ;; esac
 . scripts/lib/postgres.sh
 ensure_go
 

@@ -19,7 +19,7 @@ func ExampleStore_Rotate() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// At login the session keeps its cart, and gets an owner and a new token. The old token opens nothing.
+	// A login rotates the session, which keeps its cart and gets an owner. The old token opens nothing.
 	token, err := store.Rotate(ctx, anonymous, &sessionsql.RotateOptions{Subject: "ann"})
 	if err != nil {
 		log.Fatal(err)
@@ -29,7 +29,7 @@ func ExampleStore_Rotate() {
 	_, err = store.Lookup(ctx, anonymous)
 	fmt.Println(err)
 
-	// Later rotates leave the old token a grace of 10 seconds, for requests that are under way with it.
+	// A later rotate keeps the old token for 10 seconds, so that requests under way succeed.
 	renewed, err := store.Rotate(ctx, token, nil)
 	if err != nil {
 		log.Fatal(err)

@@ -283,7 +283,7 @@ func ExampleStore_Touch() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(store.Touch(ctx, token)) // for a use that reads nothing, such as an open WebSocket
+	fmt.Println(store.Touch(ctx, token)) // such as a connection that is held open
 	fmt.Println(store.Touch(ctx, "forged"))
 	// Output:
 	// <nil>
@@ -313,7 +313,7 @@ func ExampleStore_Flush() {
 
 func ExampleStore_Reap() {
 	ctx := context.Background()
-	// A job of our own reaps, and not the Store.
+	// A job of the application calls Reap here, so the Store's own loop is off.
 	store, err := sessionsql.Open(ctx, primaryDSN, nil, &sessionsql.Options{ReapInterval: -1})
 	if err != nil {
 		log.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"sync"
 )
 
-// logBuffer collects what a Store logs.
+// logBuffer collects the lines that a Store logs.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer

@@ -341,7 +341,7 @@ func TestRotateSurvivesACrash(t *testing.T) {
 }
 
 func TestRotateRefusesBadOptionsBeforeAnySQL(t *testing.T) {
-	// Nobody listens there: whatever needs the database is unavailable.
+	// Nobody listens there, so every call that needs the database fails.
 	store := sessiontest.OpenStoreOver(t, nowhere(t), nil)
 	defer closeStore(t, store)
 	for name, options := range map[string]*sessionsql.RotateOptions{

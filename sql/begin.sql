@@ -77,6 +77,11 @@ BEGIN
   END IF;
   IF to_regclass('sessionsql.migration') IS NOT NULL THEN
     SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
+    IF migrated IS NULL THEN
+      RAISE invalid_schema_definition USING
+        MESSAGE = 'sessionsql: the schema sessionsql lacks rows of its own: nothing was changed',
+        HINT = 'Restore a dump with rows, or drop the schema and install again.';
+    END IF;
   END IF;
 
   IF installed <> wanted THEN

@@ -146,10 +146,10 @@ func TestOneFileInstallsWhatPsqlInstalls(t *testing.T) {
 		_ = conn.Close()
 		gotSchema, gotDump := describe(t, dsn, pool)
 		if !slices.Equal(gotSchema, schema) || len(schema) < 100 {
-			t.Errorf("%s: the schema of %d objects is another than that of %d", name, len(gotSchema), len(schema))
+			t.Errorf("%s: the schema of %d objects differs from %d", name, len(gotSchema), len(schema))
 		}
 		if gotDump != dump {
-			t.Errorf("%s: the dump of %d bytes is another than that of %d", name, len(gotDump), len(dump))
+			t.Errorf("%s: the dump of %d bytes differs from that of %d", name, len(gotDump), len(dump))
 		}
 	}
 }

@@ -1,4 +1,4 @@
-// A web login on PostgreSQL, in Java with JDBC. It finds the database as psql does (PGHOST, PGDATABASE ...);
+// A web login on PostgreSQL, in Java with JDBC. It finds the database by PGDATABASE, PGUSER, PGHOST ...;
 // PORT is 8080, IDLE_TIMEOUT 1800 seconds. Behind TLS leave PLAIN_HTTP out: the cookie is then Secure.
 //     apt-get install default-jdk-headless libpostgresql-jdbc-java    # then open http://localhost:8080
 //     PLAIN_HTTP=1 java -cp /usr/share/java/postgresql.jar examples/java/Login.java
@@ -35,7 +35,7 @@ public class Login {
         server.start();
     }
 
-    /** The first row of a statement, which commits by itself. A token is a parameter, never in the text. */
+    /** The first row of a statement on a connection of its own; a pool is faster. Tokens are parameters. */
     static String[] query(String sql, String... parameters) throws SQLException {
         try (var connection = DriverManager.getConnection(DATABASE, ENV.get("PGUSER"), ENV.get("PGPASSWORD"));
                 var statement = connection.prepareStatement(sql)) {
@@ -115,7 +115,7 @@ public class Login {
             query("SELECT sessionsql.end_session(?)", token);
             return begin("", name);
         }
-        String renewed = query("SELECT sessionsql.renew_session(?, ?, '0 s')", token, name)[0];
+        String renewed = query("SELECT sessionsql.renew_session(?, ?)", token, name)[0];
         return renewed == null ? begin("", name) : setCookie(renewed);
     }
 

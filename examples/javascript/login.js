@@ -81,7 +81,7 @@ app.post('/login', async (request, response) => {
   if (request.session?.subject) {
     await rows('SELECT sessionsql.end_session($1)', request.token)
   } else {
-    token = await value("SELECT sessionsql.renew_session($1, $2, '0 s')", request.token, user)
+    token = await value('SELECT sessionsql.renew_session($1, $2)', request.token, user)
   }
   if (token) response.cookie(COOKIE, token, ATTRIBUTES)
   else await begin(request, response, '', user)
@@ -120,6 +120,7 @@ app.post('/sessions/end', async (request, response) => {
 })
 
 app.use((error, request, response, next) => {
+  response.type('text')
   if (error.status) return response.status(error.status).send(error.message)
   if (error.code?.startsWith('22')) return response.status(400).send('not a form of this page') // a NUL byte
   console.error(error.message) // This says nothing about the session: the cookie stays.

@@ -51,7 +51,6 @@ final class PostgresSessions implements
     {
         $new = 'SELECT sessionsql.new_session(?, ?, subject => ?, label => ?)';
         $label = substr(preg_replace('/[^ -~]/', '?', $_SERVER['HTTP_USER_AGENT'] ?? ''), 0, 200);
-        $this->session = null;
         $this->created = $this->query($new, '', $this->idleTimeout, $this->subject, $label)->fetchColumn();
         return $this->created;
     }
@@ -73,28 +72,30 @@ final class PostgresSessions implements
     }
 
     /**
-     * Gives the session a new token, as session_regenerate_id() does, but in the same row. Returns false if
-     * there is none, or where another request was first, which sets the cookie. At login, pass the user and
-     * a grace of '0 s'.
+     * Gives the session a new token, as session_regenerate_id() does, but in the same row. At login, pass the
+     * user, whom the old token does not log in. Without a user the old token is good for 10 s, for requests under
+     * way. Returns false if there is no session, or if another request was first, which sets the cookie.
      */
-    public function renew(?string $subject = null, string $grace = '10 s'): bool
+    public function renew(?string $user = null): bool
     {
         session_write_close();
-        $renew = 'SELECT sessionsql.renew_session(?, ?, ?)';
-        $token = $this->query($renew, session_id(), $subject, $grace)->fetchColumn();
-        $this->session = null;
+        $token = $this->query('SELECT sessionsql.renew_session(?, ?)', session_id(), $user)->fetchColumn();
         return $token !== null && session_id($token) !== false && session_start();
     }
 
     public function destroy(string $id): bool
     {
         $this->query('SELECT sessionsql.end_session(?)', $id);
-        $this->session = null;
+        return true;
+    }
+
+    public function close(): bool
+    {
+        $this->session = null; // PHP may start another one in the same request.
         return true;
     }
 
     public function open(string $path, string $name): bool { return true; }
-    public function close(): bool { return true; }
     public function updateTimestamp(string $id, string $data): bool { return true; } // validateId has done it
     public function gc(int $max_lifetime): int { return 0; }
 }

@@ -50,7 +50,7 @@ function login(PostgresSessions $sessions): array
     if ($sessions->session?->subject !== null) {
         session_destroy();
     }
-    if (!$sessions->renew($_POST['user'], '0 s')) {
+    if (!$sessions->renew($_POST['user'])) {
         $sessions->subject = $_POST['user'];
         session_id(''); // PHP asks create_sid for another one.
         session_start();

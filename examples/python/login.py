@@ -110,7 +110,7 @@ class Visit(BaseHTTPRequestHandler):
         if self.user:
             query("SELECT sessionsql.end_session(%s)", self.token)
         else:
-            [[self.new_token]] = query("SELECT sessionsql.renew_session(%s, %s, '0 s')", self.token, user)
+            [[self.new_token]] = query("SELECT sessionsql.renew_session(%s, %s)", self.token, user)
         if not self.new_token:
             self.begin("", user)
 

@@ -107,7 +107,7 @@ Visit = Struct.new(:request, :response) do
     if @user
       query('SELECT sessionsql.end_session($1)', @token)
     else
-      token = value("SELECT sessionsql.renew_session($1, $2, '0 s')", @token, user)
+      token = value('SELECT sessionsql.renew_session($1, $2)', @token, user)
     end
     token ? give(token) : begin_session('', user)
   end

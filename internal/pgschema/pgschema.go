@@ -16,10 +16,11 @@ import (
 // Describe returns a line for each object of the schema sessionsql, with owner, privileges and comment.
 func Describe(ctx context.Context, pool interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-}) (lines []string, err error) {
+},
+) (lines []string, err error) {
 	rows, err := pool.QueryContext(ctx, `
-		SELECT concat_ws(' ', 'routine', pg_get_functiondef(p.oid), pg_get_userbyid(p.proowner), p.proacl::text,
-		  obj_description(p.oid, 'pg_proc'))
+		SELECT concat_ws(' ', 'routine', pg_get_functiondef(p.oid), pg_get_userbyid(p.proowner),
+		  p.proacl::text, obj_description(p.oid, 'pg_proc'))
 		FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace
 		UNION ALL
 		SELECT concat_ws(' ', 'relation', c.relname, c.relkind, pg_get_userbyid(c.relowner), c.relacl::text,

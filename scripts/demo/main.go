@@ -42,7 +42,7 @@ type config struct {
 	replicas []string
 	crash    bool
 
-	afterPromotion func(context.Context, *sql.DB) error // what a test does to the new primary
+	afterPromotion func(context.Context, *sql.DB) error // a test changes the new primary here
 }
 
 // run is the program. When ctx ends, it stops in good order and bounded time, and leaves no process and no

@@ -3,18 +3,15 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
-	"github.com/sessionsql/postgres/internal/testkit"
+	"github.com/sessionsql/postgres/internal/chromium"
 )
 
 // This test opens /status in headless Chromium before and after the crash. It writes the last picture to the
@@ -22,8 +19,8 @@ import (
 //
 //	SESSIONSQL_SCREENSHOT=$PWD/docs/status.png go test -count=1 -run InABrowser ./scripts/demo
 func TestStatusPageShowsTheCrashInABrowser(t *testing.T) {
-	b := newChromium(t)
-	b.dump("about:blank") // the first start reads from disk, which must not take the time before the crash
+	b := chromium.New(t)
+	b.Dump("about:blank") // the first start reads from disk, which must not take the time before the crash
 
 	screenshot, users := os.Getenv("SESSIONSQL_SCREENSHOT"), "200"
 	if screenshot != "" {
@@ -31,9 +28,9 @@ func TestStatusPageShowsTheCrashInABrowser(t *testing.T) {
 	}
 	d := startDemo(t, "--duration", "24s", "--users", users)
 	address := d.await("open ")
-	b.drawn(address, "primary")
+	drawn(t, b, address, "primary")
 	d.await("is promoted")
-	page := b.drawn(address, "replica")
+	page := drawn(t, b, address, "replica")
 	for _, part := range []string{`id="outage"`, "<span>killed</span>"} {
 		if !strings.Contains(page, part) {
 			t.Errorf("the page does not show the crash: %s is missing", part)
@@ -41,7 +38,7 @@ func TestStatusPageShowsTheCrashInABrowser(t *testing.T) {
 	}
 	if screenshot != "" {
 		rest(t.Context(), 4*time.Second) // so that the crash does not lie at the edge
-		b.screenshot(address, screenshot)
+		saveScreenshot(t, b, address, screenshot)
 	}
 }
 
@@ -93,13 +90,15 @@ func (d *runningDemo) await(text string) (address string) {
 
 // drawn opens the page until it shows a server of this name as the primary, and checks its numbers and
 // drawings.
-func (b *chromium) drawn(address, primary string) (page string) {
-	b.t.Helper()
+func drawn(t *testing.T, b *chromium.Browser, address, primary string) (page string) {
+	t.Helper()
 	deadline := time.Now().Add(8 * time.Second)
-	for page = b.dump(address); !strings.HasPrefix(element(page, "primary"),
-		primary); page = b.dump(address) {
+	for {
+		if page = b.Dump(address); strings.HasPrefix(element(page, "primary"), primary) {
+			break
+		}
 		if time.Now().After(deadline) {
-			b.t.Fatalf("the page does not show a %s as the primary\n%s", primary, page)
+			t.Fatalf("the page does not show a %s as the primary\n%s", primary, page)
 		}
 	}
 	for _, id := range []string{
@@ -108,96 +107,34 @@ func (b *chromium) drawn(address, primary string) (page string) {
 	} {
 		text := element(page, id)
 		if n, err := strconv.Atoi(strings.ReplaceAll(text, ",", "")); err != nil || n < 0 {
-			b.t.Errorf("%s: %q is not a number", id, text)
+			t.Errorf("%s: %q is not a number", id, text)
 		}
 	}
 	for _, id := range []string{"requests", "pages"} {
 		if element(page, id) == "0" {
-			b.t.Errorf("%s is 0", id)
+			t.Errorf("%s is 0", id)
 		}
 	}
 	if drawn, _ := strconv.Atoi(element(page, "drawn")); drawn < 2 {
-		b.t.Errorf("the page was drawn %d times, want a second drawing", drawn)
+		t.Errorf("the page was drawn %d times, want a second drawing", drawn)
 	}
 	for _, drawing := range []string{
 		`<polyline class="requests"`, `class="hand"`, "<span>primary</span>", "<span>replica, ",
 	} {
 		if !strings.Contains(page, drawing) {
-			b.t.Errorf("%s is not drawn", drawing)
+			t.Errorf("%s is not drawn", drawing)
 		}
 	}
-	if b.t.Failed() {
-		b.t.Log(page)
+	if t.Failed() {
+		t.Log(page)
 	}
 	return page
 }
 
-// A chromium is the browser with its own profile.
-type chromium struct {
-	t       *testing.T
-	program string
-	profile string
-}
-
-// newChromium finds the browser. Without one it skips the test, or fails it under
-// SESSIONSQL_REQUIRE_PACKAGES.
-func newChromium(t *testing.T) *chromium {
+func saveScreenshot(t *testing.T, b *chromium.Browser, address, path string) {
 	t.Helper()
-	program, err := exec.LookPath("chromium")
-	switch {
-	case err == nil:
-	case os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "":
-		t.Fatal(err)
-	default:
-		t.Skip("chromium is missing, so no browser opens the status page")
-	}
-	profile, err := os.MkdirTemp("", "sessionsql-chromium-")
-	testkit.Must(t, err)
-	t.Cleanup(func() {
-		// Its helper processes may write for a moment after it has ended.
-		deadline := time.Now().Add(10 * time.Second)
-		for err := os.RemoveAll(profile); err != nil; err = os.RemoveAll(profile) {
-			if time.Now().After(deadline) {
-				t.Error(err)
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
-		}
-	})
-	return &chromium{t, program, profile}
-}
-
-func (b *chromium) run(args ...string) string {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), time.Minute)
-	defer cancel()
-	args = append([]string{
-		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-		"--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
-		"--user-data-dir=" + b.profile, "--window-size=1280,690", "--hide-scrollbars",
-		"--virtual-time-budget=2500", // the page's clock passes this time at once
-	}, args...)
-	command := exec.CommandContext(ctx, b.program, args...)
-	command.Env = append(os.Environ(), "HOME="+b.profile)
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its helper processes end with it
-	command.Cancel = func() error { return syscall.Kill(-command.Process.Pid, syscall.SIGKILL) }
-	command.WaitDelay = time.Second
-	var stderr bytes.Buffer
-	command.Stderr = &stderr
-	out, err := command.Output()
-	if err != nil {
-		b.t.Fatalf("chromium: %v\n%s", err, &stderr)
-	}
-	return string(out)
-}
-
-// dump returns a page after its scripts have run.
-func (b *chromium) dump(address string) string { return b.run("--dump-dom", address) }
-
-func (b *chromium) screenshot(address, path string) {
-	b.t.Helper()
-	b.run("--screenshot="+path, address)
+	b.Run("--screenshot="+path, address)
 	if info, err := os.Stat(path); err != nil || time.Since(info.ModTime()) > time.Minute {
-		b.t.Errorf("chromium has not written %s", path)
+		t.Errorf("chromium has not written %s", path)
 	}
 }

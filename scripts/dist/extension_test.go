@@ -297,7 +297,8 @@ func TestAdoptionUnderLoad(t *testing.T) {
 			before := lines(t, d, sessions)
 			d.underLoad(t, create)
 			d.opens(t, token, "before")
-			if after := lines(t, d, sessions); version == bundle.Version && !slices.Contains(after, before[0]) {
+			// An older bundle's row gains a column.
+			if version == bundle.Version && !slices.Contains(lines(t, d, sessions), before[0]) {
 				t.Errorf("the row that was %s is gone or another", before[0])
 			}
 			d.sameAsCreated(t)
@@ -320,7 +321,8 @@ func TestAdoptionLeavesOtherObjectsAlone(t *testing.T) {
 	if _, err := d.Exec("DROP EXTENSION sessionsql"); sqlState(err) != "2BP01" {
 		t.Errorf("DROP EXTENSION beside objects of one's own: %v", err)
 	}
-	d.MustExec("DROP VIEW sessionsql.my_view; DROP TABLE sessionsql.mine; DROP FUNCTION sessionsql.my_function")
+	d.MustExec("DROP VIEW sessionsql.my_view; DROP TABLE sessionsql.mine")
+	d.MustExec("DROP FUNCTION sessionsql.my_function")
 	d.dropsAll(t)
 }
 
@@ -403,9 +405,11 @@ func TestDumpAndRestoreKeepSessions(t *testing.T) {
 		"updated": {create + " VERSION '" + old + "'", update},
 		"adopted": {bundle.Install(), create},
 		"roles":   {create, bundle.Roles()},
-		"another's": {"CREATE ROLE somebody; DO $$ BEGIN " +
-			"EXECUTE format('GRANT CREATE ON DATABASE %I TO somebody', current_database()); END $$",
-			"SET ROLE somebody; CREATE EXTENSION sessionsql; RESET ROLE"},
+		"another's": {
+			"CREATE ROLE somebody; DO $$ BEGIN " +
+				"EXECUTE format('GRANT CREATE ON DATABASE %I TO somebody', current_database()); END $$",
+			"SET ROLE somebody; CREATE EXTENSION sessionsql; RESET ROLE",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDatabase(t, first...)
@@ -426,7 +430,7 @@ func TestDumpAndRestoreKeepSessions(t *testing.T) {
 				t.Error("the dump makes what CREATE EXTENSION makes")
 			}
 			restored := newDatabase(t)
-			psql := exec.CommandContext(t.Context(), "psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", restored.dsn())
+			psql := exec.Command("psql", "-qX", "-v", "ON_ERROR_STOP=1", "-d", restored.dsn())
 			psql.Stdin = strings.NewReader(dump)
 			if said, err := psql.CombinedOutput(); err != nil {
 				t.Fatalf("psql: %v: %s", err, said)

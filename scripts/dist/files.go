@@ -26,7 +26,8 @@ var templates embed.FS
 // render fills in one of the templates.
 func render(name string, values any) string {
 	var text bytes.Buffer
-	if err := template.Must(template.ParseFS(templates, "templates/"+name)).Execute(&text, values); err != nil {
+	parsed := template.Must(template.ParseFS(templates, "templates/"+name))
+	if err := parsed.Execute(&text, values); err != nil {
 		panic(err) // a template that names no value of ours
 	}
 	return text.String()
@@ -127,7 +128,8 @@ func write(root, folder string) error {
 	}
 	made := files(olderVersions(string(changelog)))
 	made["CHANGELOG.md"] = string(changelog)
-	for name, source := range map[string]string{"LICENSE": "LICENSE", "doc/sessionsql.md": "docs/install.md"} {
+	sources := map[string]string{"LICENSE": "LICENSE", "doc/sessionsql.md": "docs/install.md"}
+	for name, source := range sources {
 		text, err := os.ReadFile(filepath.Join(root, source))
 		if err != nil {
 			return fmt.Errorf("dist: %w", err)

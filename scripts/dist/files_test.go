@@ -207,8 +207,8 @@ func TestPgTleIsGivenTheExtension(t *testing.T) {
 		}
 	}
 	version := bundle.Version
-	calls := lines(t, d, "SELECT concat_ws(' ', number, name, array_to_string(arguments, ' ')) FROM pgtle.call")
-	compare(t, "calls", calls, []string{
+	const calls = "SELECT concat_ws(' ', number, name, array_to_string(arguments, ' ')) FROM pgtle.call"
+	compare(t, "calls", lines(t, d, calls), []string{
 		"1 install_extension sessionsql " + version + " " + comment + " " + script,
 		"2 install_update_path sessionsql " + old + " " + version + " " + script,
 		"3 install_extension_version_sql sessionsql " + version + " " + script,

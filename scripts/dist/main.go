@@ -1,7 +1,7 @@
 // Command dist packages the bundle in sql/ for those who install it without Go:
 //
 //	go run ./scripts/dist -file sql/dist/sessionsql.sql    writes the bundle as one statement
-//	go run ./scripts/dist dist                             writes an extension and its archives into a folder
+//	go run ./scripts/dist dist                             writes an extension with its archives into dist
 //
 // It is run in the root of the repository.
 package main

@@ -177,7 +177,7 @@ var databases atomic.Int64
 // newDatabase makes an empty database and runs statements in it.
 func newDatabase(t testing.TB, statements ...string) *database {
 	t.Helper()
-	d := &database{name: fmt.Sprintf("test%d", databases.Add(1))}
+	d := &database{t: t, name: fmt.Sprintf("test%d", databases.Add(1))}
 	connect(t, server.Primary.DSN("postgres")).MustExec("CREATE DATABASE " + d.name)
 	d.DB = connect(t, d.dsn())
 	for _, statement := range statements {
@@ -188,7 +188,16 @@ func newDatabase(t testing.TB, statements ...string) *database {
 
 type database struct {
 	*sqlx.DB
+	t    testing.TB
 	name string
+}
+
+// MustExec fails the test. It does not panic, which would leave the server's folder behind.
+func (d *database) MustExec(query string, args ...any) {
+	d.t.Helper()
+	if _, err := d.Exec(query, args...); err != nil {
+		d.t.Fatal(err)
+	}
 }
 
 func (d *database) dsn() string { return server.Primary.DSN(d.name) }
@@ -243,7 +252,8 @@ const lockTimeout = "55P03"
 
 func untilUnlocked(pool interface {
 	Exec(query string, args ...any) (sql.Result, error)
-}, statement string) error {
+}, statement string,
+) error {
 	for {
 		if _, err := pool.Exec(statement); sqlState(err) != lockTimeout {
 			return err

@@ -151,7 +151,7 @@ func runGroup(
 	return g.runFaults(ctx, faults, o, r)
 }
 
-// runFaults lets the faults befall a group, closes it, and reports what it found.
+// runFaults lets the faults befall a group, closes it, and reports its findings.
 func (g *group) runFaults(ctx context.Context, faults []*fault, o options, r *report) (err error) {
 	defer func() { err = errors.Join(err, g.close()) }()
 	// Half of the groups get lookups of unknown tokens.

@@ -70,7 +70,8 @@ ensure_race() {
 # Some tests use these packages of Debian. Without a package, test.sh names the test that is skipped.
 has_chromium() { command -v chromium >/dev/null; }
 has_libfaketime() { compgen -G '/usr/lib*/*/faketime/libfaketime.so.1' >/dev/null; }
-has_python3-psycopg() { /usr/bin/python3 -c 'import psycopg' 2>/dev/null; } # Debian's, of several on a PATH
+# A PATH may have several Pythons, and only Debian's has its packages.
+has_python3-psycopg() { /usr/bin/python3 -c 'import psycopg' 2>/dev/null; }
 has_python3-psycopg-pool() { /usr/bin/python3 -c 'import psycopg_pool' 2>/dev/null; }
 has_nodejs() { command -v node >/dev/null; }
 has_npm() { command -v npm >/dev/null; }
@@ -81,15 +82,25 @@ has_ruby-pg() { ruby -r pg -e '' 2>/dev/null; }
 has_ruby-webrick() { ruby -r webrick -e '' 2>/dev/null; }
 has_default-jdk-headless() { javac -version >/dev/null 2>&1; }
 has_libpostgresql-jdbc-java() { [ -f /usr/share/java/postgresql.jar ]; }
+has_postgresql-client() { command -v psql >/dev/null; }
+has_alembic() { /usr/bin/python3 -c 'import alembic' 2>/dev/null; }
+has_python3-django() { /usr/bin/python3 -c 'import django' 2>/dev/null; }
+has_python3-psycopg2() { /usr/bin/python3 -c 'import psycopg2' 2>/dev/null; }
+has_ruby-activerecord() { ruby -r active_record -e '' 2>/dev/null; }
 
-# ensure_package NAME finds or installs a package that has a function has_NAME.
-ensure_package() {
-	"has_$1" && return
+# ensure_packages NAME... finds or installs packages that have a function has_NAME each.
+ensure_packages() {
+	local package missing=()
+	for package in "$@"; do
+		"has_$package" || missing+=("$package")
+	done
+	((${#missing[@]})) || return 0
 	if command -v apt-get >/dev/null; then
-		_apt_install "$1" </dev/null >/dev/null 2>&1 || true
-		"has_$1" && return
+		_apt_install "${missing[@]}" </dev/null >/dev/null 2>&1 || true
 	fi
-	_missing "$1 is missing: install it (a package of Debian)"
+	for package in "${missing[@]}"; do
+		"has_$package" || _missing "$package is missing: install it (a package of Debian)" || return
+	done
 }
 
 # _missing TEXT... prints the text as one line to stderr and returns 1.
