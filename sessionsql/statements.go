@@ -18,7 +18,7 @@ type statements struct {
 }
 
 // tickInterval bounds how late a statement learns of the end of its context.
-const tickInterval = 10 * time.Millisecond
+const tickInterval = 5 * time.Millisecond
 
 // begin returns the context of a new statement, which ends with its parent and at the limit.
 func (s *statements) begin(parent context.Context, limit time.Duration) *statementContext {
