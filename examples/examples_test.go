@@ -18,6 +18,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -120,7 +121,7 @@ func useKeepsAlive(t *testing.T, s *site) {
 	if left := b.session().ExpiresIn; left < 30 {
 		t.Fatalf("%v s left", left)
 	}
-	eventually(t, "kept alive", func() bool { return b.left() > idleTimeout })
+	testkit.Eventually(t, "kept alive", func() bool { return b.left() > idleTimeout })
 	expires := b.row("expires_at::text")
 	b.session()
 	if again := b.row("expires_at::text"); again != expires {
@@ -385,7 +386,7 @@ func noInputBreaks(t *testing.T, s *site) {
 
 func outageLogsNobodyOut(t *testing.T, s *site) {
 	b := s.loggedIn(t, "ann", "Firefox")
-	must(t, cluster.Primary.Stop(t.Context()))
+	testkit.Must(t, cluster.Primary.Stop(t.Context()))
 	for _, page := range []string{"/session", "/sessions"} {
 		if status, _ := b.send("GET", page, ""); status != 503 {
 			t.Errorf("GET %s: %d", page, status)
@@ -394,8 +395,8 @@ func outageLogsNobodyOut(t *testing.T, s *site) {
 	for _, page := range []string{"/note", "/login", "/logout"} {
 		b.want(503, page, "user", s.user("bob"), "note", "x", "version", "1")
 	}
-	must(t, cluster.Primary.Start(t.Context()))
-	eventually(t, "answers again", func() bool {
+	testkit.Must(t, cluster.Primary.Start(t.Context()))
+	testkit.Eventually(t, "answers again", func() bool {
 		status, _ := b.send("GET", "/session", "")
 		return status == 200
 	})
@@ -405,7 +406,7 @@ func outageLogsNobodyOut(t *testing.T, s *site) {
 // nothingIsLogged looks for every token and note of this program, in the server's log and in its own.
 func nothingIsLogged(t *testing.T, s *site) {
 	log, err := os.ReadFile(cluster.Primary.LogPath())
-	must(t, err)
+	testkit.Must(t, err)
 	text := string(log[s.logStart:]) + s.output.String()
 	if statements := strings.Count(text, "sessionsql"); statements < 100 {
 		t.Fatalf("the log has %d lines about sessions: it was not written", statements)

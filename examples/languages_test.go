@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // A language has a program, which is run in the root of the module by the command that its first lines tell.
@@ -79,9 +80,9 @@ func copyFiles(t *testing.T, root, into string, files ...string) {
 	t.Helper()
 	for _, file := range files {
 		text, err := os.ReadFile(filepath.Join(root, file))
-		must(t, err)
-		must(t, os.MkdirAll(filepath.Dir(filepath.Join(into, file)), 0o755))
-		must(t, os.WriteFile(filepath.Join(into, file), text, 0o644))
+		testkit.Must(t, err)
+		testkit.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(into, file)), 0o755))
+		testkit.Must(t, os.WriteFile(filepath.Join(into, file), text, 0o644))
 	}
 }
 
@@ -105,7 +106,7 @@ func (l language) prepare(t *testing.T) string {
 		t.Skipf("the example in %s is left out: it needs %s", l.name, l.packages)
 	}
 	root, err := filepath.Abs("..")
-	must(t, err)
+	testkit.Must(t, err)
 	if l.install == nil {
 		return root
 	}
@@ -118,9 +119,9 @@ func (l language) prepare(t *testing.T) string {
 func (l language) start(t *testing.T, dir string, own ...string) *site {
 	t.Helper()
 	port, err := pgcluster.FreePort()
-	must(t, err)
+	testkit.Must(t, err)
 	log, err := os.Stat(cluster.Primary.LogPath())
-	must(t, err)
+	testkit.Must(t, err)
 	output := &buffer{}
 	s := &site{name: l.name, port: strconv.Itoa(port), logStart: log.Size(), output: output}
 	s.tokens = map[string]bool{}
@@ -133,12 +134,12 @@ func (l language) start(t *testing.T, dir string, own ...string) *site {
 		{ cat <&3; kill -9 $program; } >/dev/null 2>&1 &
 		wait $program`, l.command))
 	input, err := command.StdinPipe()
-	must(t, err)
+	testkit.Must(t, err)
 	command.Dir = dir
 	command.Stdout, command.Stderr = output, output
 	command.Env = append(environment(), "PORT="+s.port, fmt.Sprint("IDLE_TIMEOUT=", idleTimeout))
 	command.Env = append(command.Env, own...)
-	must(t, command.Start())
+	testkit.Must(t, command.Start())
 	ended := make(chan struct{})
 	go func() {
 		_ = command.Wait()
@@ -151,7 +152,7 @@ func (l language) start(t *testing.T, dir string, own ...string) *site {
 			t.Logf("the program printed:\n%s", output)
 		}
 	})
-	eventually(t, "the program answers", func() bool {
+	testkit.Eventually(t, "the program answers", func() bool {
 		select {
 		case <-ended:
 			t.Fatalf("the program ended:\n%s", output)

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/jmoiron/sqlx"
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 const idleTimeout = 1800 // seconds
@@ -99,7 +99,7 @@ func (b *browser) send(method, page, form string) (status int, body string) {
 	b.t.Helper()
 	address := "http://127.0.0.1:" + b.site.port + page
 	request, err := http.NewRequestWithContext(b.t.Context(), method, address, strings.NewReader(form))
-	must(b.t, err)
+	testkit.Must(b.t, err)
 	request.Header.Set("User-Agent", b.agent)
 	if method == "POST" {
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -111,10 +111,10 @@ func (b *browser) send(method, page, form string) (status int, body string) {
 		request.Header.Set("Cookie", "a=b; "+b.cookie.Name+"="+b.cookie.Value+"; not"+b.cookie.Name+"=x")
 	}
 	response, err := http.DefaultClient.Do(request)
-	must(b.t, err)
+	testkit.Must(b.t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	must(b.t, err)
+	testkit.Must(b.t, err)
 	if cookies := response.Cookies(); len(cookies) > 1 || len(cookies) == 1 && response.StatusCode != 200 {
 		b.t.Errorf("%s %s answers %d and sets %d cookies", method, page, response.StatusCode, len(cookies))
 	} else if len(cookies) == 1 {
@@ -237,7 +237,7 @@ func (b *browser) left() float64 {
 	b.t.Helper()
 	left := b.row("date_part('epoch', expires_at - now())::text")
 	seconds, err := strconv.ParseFloat(left, 64)
-	must(b.t, err)
+	testkit.Must(b.t, err)
 	return seconds
 }
 
@@ -263,26 +263,5 @@ func (s *site) secrets() map[string]bool {
 
 func get[T any](t *testing.T, query string, args ...any) T {
 	t.Helper()
-	var value T
-	if err := sqlx.Get(pool, &value, query, args...); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return value
-}
-
-// eventually polls a condition that must come true.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("still not true: %s", what)
-		}
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	return testkit.Get[T](t, pool, query, args...)
 }

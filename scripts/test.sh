@@ -14,6 +14,7 @@ rows=(
 	"pages in a browser:chromium"
 	"shifted clocks:libfaketime"
 	"lines for psql:postgresql-client"
+	"make install of the extension:make:postgresql-client"
 	"the login in Python:python3-psycopg:python3-psycopg-pool"
 	"in JavaScript:nodejs:npm"
 	"in PHP:php-cli:php-pgsql"

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"io/fs"
-	"os"
 	"os/exec"
 	"regexp"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
 	"github.com/sessionsql/postgres/internal/pgschema"
+	"github.com/sessionsql/postgres/internal/testkit"
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
@@ -54,7 +54,7 @@ func TestInstallIsPlainSQL(t *testing.T) {
 
 // Migration tools read a file before they send it: some replace what looks like a parameter or a placeholder.
 func TestOneFileHoldsNothingThatMigrationToolsReplace(t *testing.T) {
-	file := string(must(os.ReadFile("dist/sessionsql.sql"))(t))
+	file := testkit.ReadFile(t, "dist/sessionsql.sql")
 	header, footer, found := strings.Cut(file, bundle.Install())
 	if !found {
 		t.Fatal("the file is not what Install sends: run scripts/generate.sh")
@@ -81,11 +81,13 @@ func TestOneFileHoldsNothingThatMigrationToolsReplace(t *testing.T) {
 
 // Migration tools send the file in a transaction or outside of one, as it is or prepared.
 func TestOneFileInstallsWhatPsqlInstalls(t *testing.T) {
-	cluster := must(pgcluster.Start(t.Context(), nil))(t)
+	cluster, err := pgcluster.Start(t.Context(), nil)
+	testkit.Must(t, err)
 	t.Cleanup(func() { _ = cluster.Close() })
 	create := func(name string) (dsn string, pool *sql.DB) {
-		must(connect(t, cluster.Primary.DSN("postgres")).Exec("CREATE DATABASE " + name))(t)
-		return cluster.Primary.DSN(name), connect(t, cluster.Primary.DSN(name))
+		_, err := testkit.OpenPool(t, cluster.Primary.DSN("postgres")).Exec("CREATE DATABASE " + name)
+		testkit.Must(t, err)
+		return cluster.Primary.DSN(name), testkit.OpenPool(t, cluster.Primary.DSN(name))
 	}
 	dsn, pool := create("psql")
 	psql := exec.Command("psql", "-qX1", "-v", "ON_ERROR_STOP=1", "-f", "install.sql", "-d", dsn)
@@ -99,7 +101,7 @@ func TestOneFileInstallsWhatPsqlInstalls(t *testing.T) {
 	}
 	schema, dump := describe(t, dsn, pool)
 
-	file := string(must(os.ReadFile("dist/sessionsql.sql"))(t))
+	file := testkit.ReadFile(t, "dist/sessionsql.sql")
 	for name, send := range map[string]func(context.Context, *sql.Conn) error{
 		"autocommit": func(ctx context.Context, conn *sql.Conn) error {
 			_, err := conn.ExecContext(ctx, file)
@@ -127,8 +129,10 @@ func TestOneFileInstallsWhatPsqlInstalls(t *testing.T) {
 		},
 	} {
 		dsn, pool := create(name)
-		conn := must(pool.Conn(t.Context()))(t)
-		must(conn.ExecContext(t.Context(), "SET lock_timeout = '7s'"))(t)
+		conn, err := pool.Conn(t.Context())
+		testkit.Must(t, err)
+		_, err = conn.ExecContext(t.Context(), "SET lock_timeout = '7s'")
+		testkit.Must(t, err)
 		before := ask(t, conn, settings)
 		for range 2 {
 			if err := send(t.Context(), conn); err != nil {
@@ -170,27 +174,11 @@ func ask(t *testing.T, conn *sql.Conn, query string) (answer string) {
 // describe returns what the catalog says of the schema, and what pg_dump says where there is one.
 func describe(t *testing.T, dsn string, pool *sql.DB) (schema []string, dump string) {
 	t.Helper()
-	schema = must(pgschema.Describe(t.Context(), pool))(t)
-	dump, err := pgschema.Dump(t.Context(), dsn, "--schema-only", "--schema=sessionsql")
+	schema, err := pgschema.Describe(t.Context(), pool)
+	testkit.Must(t, err)
+	dump, err = pgschema.Dump(t.Context(), dsn, "--schema-only", "--schema=sessionsql")
 	if err != nil && !errors.Is(err, pgschema.ErrNoDumper) {
 		t.Fatal(err)
 	}
 	return schema, dump
-}
-
-func connect(t *testing.T, dsn string) *sql.DB {
-	t.Helper()
-	pool := must(sql.Open("pgx", dsn))(t)
-	t.Cleanup(func() { _ = pool.Close() })
-	return pool
-}
-
-func must[T any](value T, err error) func(*testing.T) T {
-	return func(t *testing.T) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return value
-	}
 }

@@ -24,6 +24,14 @@ func Must(t testing.TB, err error) {
 	}
 }
 
+// ReadFile returns the text of a file.
+func ReadFile(t testing.TB, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	Must(t, err)
+	return string(text)
+}
+
 // Eventually waits until the condition holds, and ends the test after Patience. The text names the condition.
 func Eventually(t testing.TB, text string, condition func() bool) {
 	t.Helper()

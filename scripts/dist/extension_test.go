@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/internal/pgschema"
+	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 	bundle "github.com/sessionsql/postgres/sql"
 )
@@ -61,7 +61,7 @@ func compare(t *testing.T, what string, got, want []string) {
 func (d *database) sameAsCreated(t *testing.T) {
 	t.Helper()
 	created := newDatabase(t, create)
-	version := get[string](t, d, "SELECT extversion FROM pg_extension WHERE extname = 'sessionsql'")
+	version := testkit.Get[string](t, d, "SELECT extversion FROM pg_extension WHERE extname = 'sessionsql'")
 	if version != bundle.Version {
 		t.Errorf("the extension is of version %s", version)
 	}
@@ -72,15 +72,18 @@ func (d *database) sameAsCreated(t *testing.T) {
 
 func (d *database) schema(t *testing.T) []string {
 	t.Helper()
-	return must(pgschema.Describe(t.Context(), d))(t)
+	described, err := pgschema.Describe(t.Context(), d)
+	testkit.Must(t, err)
+	return described
 }
 
 func (d *database) store(t *testing.T) *sessionsql.Store {
 	t.Helper()
-	store := must(sessionsql.Open(t.Context(), d.dsn(), nil, &sessionsql.Options{
+	store, err := sessionsql.Open(t.Context(), d.dsn(), nil, &sessionsql.Options{
 		FlushInterval: 20 * time.Millisecond, ReapInterval: 20 * time.Millisecond,
 		Logger: slog.New(slog.DiscardHandler),
-	}))(t)
+	})
+	testkit.Must(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -95,7 +98,7 @@ func (d *database) store(t *testing.T) *sessionsql.Store {
 func (d *database) newToken(t *testing.T, payload string) string {
 	t.Helper()
 	const made = "SELECT sessionsql.new_session($1, subject => 'subject', durable => true)"
-	return get[string](t, d, made, payload)
+	return testkit.Get[string](t, d, made, payload)
 }
 
 func (d *database) opens(t *testing.T, token, payload string) {
@@ -137,7 +140,7 @@ func TestExtensionHoldsWhatAnInstallationHolds(t *testing.T) {
 	for _, table := range lines(t, d, `
 		SELECT c.oid::regclass::text FROM pg_class AS c
 		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'S')`) {
-		if strings.HasSuffix(table, "_seq") || get[int](t, d, "SELECT count(*) FROM "+table) == 0 {
+		if strings.HasSuffix(table, "_seq") || testkit.Get[int](t, d, "SELECT count(*) FROM "+table) == 0 {
 			empty = append(empty, table)
 		}
 	}
@@ -152,7 +155,8 @@ func TestExtensionServesGo(t *testing.T) {
 	}
 	compare(t, "functions", lines(t, d, written), before)
 	store := d.store(t)
-	token := must(store.Insert(t.Context(), "payload", nil))(t)
+	token, err := store.Insert(t.Context(), "payload", nil)
+	testkit.Must(t, err)
 	if sess, err := store.Lookup(t.Context(), token); err != nil || sess.Payload != "payload" {
 		t.Errorf("%q, %v", sess.Payload, err)
 	}
@@ -243,7 +247,7 @@ func (d *database) underLoad(t *testing.T, statement string) {
 		defer wait.Wait()
 		defer stop()
 		reader := d.MustBegin()
-		get[int](t, reader, "SELECT count(*) FROM sessionsql.live_session")
+		testkit.Get[int](t, reader, "SELECT count(*) FROM sessionsql.live_session")
 		done := make(chan error, 1)
 		go func() { done <- untilUnlocked(d, statement) }()
 		time.Sleep(time.Second)
@@ -283,7 +287,7 @@ func TestUpdateUnderLoad(t *testing.T) {
 // oldFile is a file of the old version.
 func oldFile(t *testing.T, name string) string {
 	t.Helper()
-	return string(must(os.ReadFile(oldPath(name)))(t))
+	return testkit.ReadFile(t, oldPath(name))
 }
 
 func TestAdoptionUnderLoad(t *testing.T) {
@@ -369,7 +373,7 @@ func TestExtensionRefusesASchemaOfSomebodyElse(t *testing.T) {
 	if _, err := d.Exec(create); sqlState(err) != "42501" || !strings.Contains(err.Error(), "mallory") {
 		t.Errorf("CREATE EXTENSION: %v", err)
 	}
-	if get[bool](t, d, "SELECT is_called FROM public.trapped") {
+	if testkit.Get[bool](t, d, "SELECT is_called FROM public.trapped") {
 		t.Error("a function of the schema's owner ran")
 	}
 }
@@ -378,7 +382,7 @@ func TestExtensionRefusesASchemaOfSomebodyElse(t *testing.T) {
 func (d *database) dropsAll(t *testing.T) {
 	t.Helper()
 	d.MustExec("DROP EXTENSION sessionsql")
-	if get[bool](t, d, "SELECT to_regnamespace('sessionsql') IS NOT NULL") {
+	if testkit.Get[bool](t, d, "SELECT to_regnamespace('sessionsql') IS NOT NULL") {
 		t.Error("DROP EXTENSION left the schema")
 	}
 }
@@ -447,8 +451,9 @@ func TestDumpAndRestoreKeepSessions(t *testing.T) {
 			}
 			// The next ids are new ones.
 			restored.opens(t, restored.newToken(t, "after"), "after")
-			if got := get[int](t, restored, "SELECT count(*) FROM sessionsql.session"); got != len(tokens)+1 {
-				t.Errorf("%d sessions, want %d", got, len(tokens)+1)
+			count := testkit.Get[int](t, restored, "SELECT count(*) FROM sessionsql.session")
+			if count != len(tokens)+1 {
+				t.Errorf("%d sessions, want %d", count, len(tokens)+1)
 			}
 		})
 	}

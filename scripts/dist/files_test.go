@@ -2,7 +2,6 @@ package main
 
 import (
 	"archive/zip"
-	"bytes"
 	"encoding/json"
 	"io"
 	"maps"
@@ -15,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/testkit"
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
@@ -68,15 +68,20 @@ type provided struct {
 func TestArchiveIsWhatPGXNTakes(t *testing.T) {
 	folder, archive := packaged(t)
 	files := map[string]string{}
-	reader := must(zip.OpenReader(archive))(t)
+	reader, err := zip.OpenReader(archive)
+	testkit.Must(t, err)
 	defer func() { _ = reader.Close() }()
 	for _, file := range reader.File {
 		name, inFolder := strings.CutPrefix(file.Name, "sessionsql-"+bundle.Version+"/")
 		if !inFolder {
 			t.Errorf("%s is outside of the archive's folder", file.Name)
 		}
-		files[name] = string(must(io.ReadAll(must(file.Open())(t)))(t))
-		if files[name] != string(must(os.ReadFile(filepath.Join(folder, name)))(t)) || files[name] == "" {
+		content, err := file.Open()
+		testkit.Must(t, err)
+		text, err := io.ReadAll(content)
+		testkit.Must(t, err)
+		files[name] = string(text)
+		if files[name] != testkit.ReadFile(t, filepath.Join(folder, name)) || files[name] == "" {
 			t.Errorf("%s in the archive is another than beside it, or empty", name)
 		}
 	}
@@ -124,13 +129,14 @@ func TestArchiveIsWhatPGXNTakes(t *testing.T) {
 	}
 
 	_, again := packaged(t)
-	if !bytes.Equal(must(os.ReadFile(archive))(t), must(os.ReadFile(again))(t)) {
+	if testkit.ReadFile(t, archive) != testkit.ReadFile(t, again) {
 		t.Error("the same files make two different archives")
 	}
 }
 
 func TestMakeInstallCopiesTheExtension(t *testing.T) {
-	binaries := must(pgcluster.FindBinaries())(t)
+	binaries, err := pgcluster.FindBinaries()
+	testkit.Must(t, err)
 	config := filepath.Join(binaries, "pg_config")
 	if _, err := os.Stat(config); err != nil {
 		config = "pg_config" // of another server: the files and the way are the same
@@ -151,9 +157,12 @@ func TestMakeInstallCopiesTheExtension(t *testing.T) {
 	if said, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("make install: %v: %s", err, said)
 	}
-	share := strings.TrimSpace(string(must(exec.Command(config, "--sharedir").Output())(t)))
+	share, err := exec.Command(config, "--sharedir").Output()
+	testkit.Must(t, err)
+	installed, err := filepath.Glob(filepath.Join(target, strings.TrimSpace(string(share)), "extension", "*"))
+	testkit.Must(t, err)
 	var got []string
-	for _, path := range must(filepath.Glob(filepath.Join(target, share, "extension", "*")))(t) {
+	for _, path := range installed {
 		got = append(got, filepath.Base(path))
 	}
 	compare(t, "files", got, append([]string{"sessionsql.control"}, scripts...))
@@ -200,7 +209,8 @@ const recorder = `
 func TestPgTleIsGivenTheExtension(t *testing.T) {
 	made := files([]string{old})
 	d := newDatabase(t, recorder, made["sessionsql-pgtle.sql"], made["sessionsql-pgtle.sql"])
-	script := get[string](t, d, "SELECT arguments[4] FROM pgtle.call WHERE name = 'install_extension'")
+	const argument = "SELECT arguments[4] FROM pgtle.call WHERE name = 'install_extension'"
+	script := testkit.Get[string](t, d, argument)
 	for _, name := range scripts {
 		if _, text, _ := strings.Cut(made[name], "\n"); strings.TrimSpace(text) != strings.TrimSpace(script) {
 			t.Errorf("pg_tle is given another script than %s", name)
@@ -223,7 +233,7 @@ func TestPgTleIsGivenTheExtension(t *testing.T) {
 // pg_tle names no schema for an extension. The script then begins with the search_path of whoever creates it.
 func TestExtensionWithoutASchemaInItsControlFile(t *testing.T) {
 	control := filepath.Join(extensions, "sessionsql.control")
-	before := must(os.ReadFile(control))(t)
+	before := []byte(testkit.ReadFile(t, control))
 	t.Cleanup(func() {
 		if err := os.WriteFile(control, before, 0o644); err != nil {
 			t.Error(err)
@@ -243,7 +253,7 @@ func TestExtensionWithoutASchemaInItsControlFile(t *testing.T) {
 		CREATE OPERATOR public.|| (FUNCTION = public.trap, LEFTARG = text, RIGHTARG = regclass)`
 	for _, statements := range [][]string{{trap, create}, {trap, bundle.Install(), create}} {
 		d := newDatabase(t, statements...)
-		if get[bool](t, d, "SELECT is_called FROM public.trapped") {
+		if testkit.Get[bool](t, d, "SELECT is_called FROM public.trapped") {
 			t.Error("an operator of the schema public ran")
 		}
 		compare(t, "dumped", lines(t, d, dumped), []string{"sessionsql.session", "sessionsql.session_id_seq"})

@@ -21,6 +21,7 @@ import (
 	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 const (
@@ -204,19 +205,7 @@ func (d *database) dsn() string { return server.Primary.DSN(d.name) }
 
 func connect(t testing.TB, dsn string) *sqlx.DB {
 	t.Helper()
-	pool := must(sqlx.Open("pgx", dsn))(t)
-	t.Cleanup(func() { _ = pool.Close() })
-	return pool
-}
-
-// get returns the only value of a query.
-func get[T any](t testing.TB, from sqlx.Queryer, query string, args ...any) T {
-	t.Helper()
-	var value T
-	if err := sqlx.Get(from, &value, query, args...); err != nil {
-		t.Fatalf("%s: %v", query, err)
-	}
-	return value
+	return sqlx.NewDb(testkit.OpenPool(t, dsn), "pgx")
 }
 
 // lines returns the only column of a query.
@@ -227,16 +216,6 @@ func lines(t testing.TB, from sqlx.Queryer, query string) []string {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return values
-}
-
-func must[T any](value T, err error) func(testing.TB) T {
-	return func(t testing.TB) T {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return value
-	}
 }
 
 func sqlState(err error) string {
