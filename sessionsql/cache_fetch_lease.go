@@ -45,19 +45,29 @@ func (c *Cache) Fetch(
 	}
 	s.stats.cacheMisses.Add(1)
 	f := fetch{Cache: c, key: key, ttl: ttl, load: load, stale: err == nil}
-	loading := s.loads.DoChan(string(k.hash[:]), func() (any, error) { return f.run(ctx, k) })
-	if f.stale {
-		return entry.Value, nil
-	}
-	select {
-	case result := <-loading:
-		if p, panicked := result.Err.(loadPanic); panicked {
-			panic(p.value)
+	for pause := firstLeasePause; ; pause = min(2*pause, maxLeasePause) {
+		loading := s.loads.DoChan(string(k.hash[:]), func() (any, error) { return f.run(ctx, k) })
+		if f.stale {
+			return entry.Value, nil
 		}
-		value, _ := result.Val.([]byte)
-		return bytes.Clone(value), result.Err // because each caller may change its own
-	case <-ctx.Done():
-		return nil, s.countError("cache fetch", contextError(ctx, "cache fetch"))
+		select {
+		case result := <-loading:
+			if p, panicked := result.Err.(loadPanic); panicked {
+				panic(p.value)
+			}
+			if result.Err != errLeased {
+				value, _ := result.Val.([]byte)
+				return bytes.Clone(value), result.Err // because each caller may change its own
+			}
+			// The callers of this program wake together, and share the next round trip.
+			if !s.sleep(ctx, pause) && ctx.Err() == nil {
+				return nil, ErrClosed
+			}
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return nil, s.countError("cache fetch", contextError(ctx, "cache fetch"))
+		}
 	}
 }
 
@@ -79,22 +89,32 @@ const (
 	// leaseTime is how long the lease of a program that died keeps the others from loading.
 	leaseTime = 5 * time.Second
 
-	// A program that waits for the load of another asks for the result after the first pause, and then after
-	// longer ones.
+	// A caller that waits for the load of another program asks for the result after the first pause, and then
+	// after longer ones.
 	firstLeasePause = 10 * time.Millisecond
 	maxLeasePause   = 250 * time.Millisecond
 )
 
-// errNoReturn is the error of a load that ended its goroutine, as t.FailNow does.
-var errNoReturn = errors.New("sessionsql: cache fetch: the load did not return")
+var (
+	// errLeased is the error of a fetch that another program's lease kept from loading.
+	errLeased = errors.New("sessionsql: cache fetch: another program loads the entry")
 
-// run takes the lease and loads, or waits for the program that holds it.
-func (f *fetch) run(values context.Context, k entryKey) (any, error) {
+	// errNoReturn is the error of a load that ended its goroutine, as t.FailNow does.
+	errNoReturn = errors.New("sessionsql: cache fetch: the load did not return")
+)
+
+// run takes the lease and loads, if no other program has done so meanwhile and none is about to.
+func (f *fetch) run(values context.Context, k entryKey) (value []byte, err error) {
 	s := f.store
 	if !s.calls.enter() {
 		return nil, ErrClosed
 	}
 	defer s.calls.leave()
+	defer func() { // a driver's hook that the application wrote may panic too
+		if p := recover(); p != nil {
+			err = loadPanic{p}
+		}
+	}()
 	ctx, cancel := s.detached(values, backgroundTimeout)
 	defer cancel()
 	if f.stale { // Close waits for nothing that nobody waits for
@@ -102,20 +122,16 @@ func (f *fetch) run(values context.Context, k entryKey) (any, error) {
 	}
 	owner := make([]byte, 16)
 	_, _ = rand.Read(owner) // it never fails
-	for pause := firstLeasePause; ; pause = min(2*pause, maxLeasePause) {
-		row, err := f.lease(ctx, k, owner)
-		switch {
-		case err != nil:
-			return nil, s.countError("cache fetch", err)
-		case row.Leased:
-			return f.hold(ctx, k, owner)
-		case row.ExpiresIn.Valid:
-			return []byte(row.Value), nil // loaded by another program, or stale while it loads
-		}
-		if !s.sleep(ctx, pause) {
-			return nil, s.countError("cache fetch", contextError(ctx, "cache fetch"))
-		}
+	row, err := f.lease(ctx, k, owner)
+	switch {
+	case err != nil:
+		return nil, s.countError("cache fetch", err)
+	case row.Leased:
+		return f.hold(ctx, k, owner)
+	case row.ExpiresIn.Valid: // another program has loaded it, or loads it while it is stale
+		return row.Value, nil
 	}
+	return nil, errLeased
 }
 
 func (f *fetch) lease(ctx context.Context, k entryKey, owner []byte) (row db.CacheFetchLeaseRow, err error) {
@@ -134,7 +150,7 @@ func (f *fetch) lease(ctx context.Context, k entryKey, owner []byte) (row db.Cac
 }
 
 // hold loads while it renews the lease, sets the entry, and gives the lease back.
-func (f *fetch) hold(ctx context.Context, k entryKey, owner []byte) (any, error) {
+func (f *fetch) hold(ctx context.Context, k entryKey, owner []byte) (value []byte, err error) {
 	s := f.store
 	s.stats.cacheLoads.Add(1)
 	loaded := f.begin(ctx)
@@ -153,7 +169,10 @@ func (f *fetch) hold(ctx context.Context, k entryKey, owner []byte) (any, error)
 			if result.err == nil || !f.stale {
 				f.swapLease(ctx, k, owner, nil)
 			}
-			return result.value, result.err
+			if result.err != nil {
+				return nil, result.err
+			}
+			return result.value, nil
 		case <-renew.C:
 			f.swapLease(ctx, k, owner, owner)
 		case <-ctx.Done():
