@@ -13,8 +13,16 @@ import (
 // [sessionsql.ErrUnavailable], and never look as if a key were missing.
 type Storage struct{ cache *sessionsql.Cache }
 
-// NewStorage returns a Storage over a cache. It makes no round trip.
-func NewStorage(cache *sessionsql.Cache) *Storage { return &Storage{cache} }
+// NewStorage returns a Storage over a cache of a name and options as [sessionsql.Store.Cache] takes them, but
+// always with PrimaryFirst, because fiber's middleware writes back what it has read. It makes no round trip.
+func NewStorage(store *sessionsql.Store, name string, options *sessionsql.CacheOptions) *Storage {
+	o := sessionsql.CacheOptions{}
+	if options != nil {
+		o = *options
+	}
+	o.PrimaryFirst = true
+	return &Storage{store.Cache(name, &o)}
+}
 
 // Get is GetWithContext without a context.
 func (s *Storage) Get(key string) ([]byte, error) { return s.GetWithContext(context.Background(), key) }

@@ -15,11 +15,11 @@ import (
 var must = testkit.Must
 
 func TestStorageIsAKeyValueStore(t *testing.T) {
-	cluster := sessiontest.StartCluster(t, nil)
+	cluster := keyvaluetest.StartCluster(t)
 	for name, options := range map[string]*sessionsql.CacheOptions{"default": nil, "Final": {Final: true}} {
 		t.Run(name, func(t *testing.T) {
 			keyvaluetest.Run(t, cluster, func(store *sessionsql.Store) keyvaluetest.Adapter {
-				s := sessionsqlfiber.NewStorage(store.Cache("fiber", options))
+				s := sessionsqlfiber.NewStorage(store, "fiber", options)
 				return keyvaluetest.Adapter{
 					Get:    s.GetWithContext,
 					Set:    s.SetWithContext,
@@ -39,7 +39,7 @@ func TestStorageIsAKeyValueStore(t *testing.T) {
 func TestStorageKeepsFibersContract(t *testing.T) {
 	d := sessiontest.NewDatabase(t, sessiontest.StartCluster(t, nil))
 	store := d.Store(t, nil)
-	s := sessionsqlfiber.NewStorage(store.Cache("fiber", nil))
+	s := sessionsqlfiber.NewStorage(store, "fiber", nil)
 	must(t, s.Set("a", []byte("value"), time.Hour))
 	for _, empty := range [][]byte{nil, {}} { // ignored without an error
 		must(t, s.Set("", []byte("value"), 0))

@@ -47,9 +47,10 @@ func NewStore(store *sessionsql.Store, options *Options) *Store {
 	}
 	return &Store{
 		cache: store.Cache(o.Space, &sessionsql.CacheOptions{
-			Final:    true,
-			KeepKeys: o.KeepTokens,
-			Slack:    max(o.Slack, 0),
+			Final:        true,
+			KeepKeys:     o.KeepTokens,
+			PrimaryFirst: true, // because scs writes back what it has read
+			Slack:        max(o.Slack, 0),
 		}),
 		keepTokens: o.KeepTokens,
 	}

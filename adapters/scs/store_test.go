@@ -18,7 +18,7 @@ import (
 var must = testkit.Must
 
 func TestStoreIsAKeyValueStore(t *testing.T) {
-	cluster := sessiontest.StartCluster(t, nil)
+	cluster := keyvaluetest.StartCluster(t)
 	for name, options := range map[string]*sessionsqlscs.Options{
 		"default": nil, "KeepTokens": {Space: "with tokens", KeepTokens: true, Slack: -1},
 	} {

@@ -37,6 +37,12 @@ type Adapter struct {
 	Final bool
 }
 
+// StartCluster starts the servers for Run.
+func StartCluster(t *testing.T) *pgcluster.Cluster {
+	t.Helper()
+	return sessiontest.StartCluster(t, &pgcluster.Options{Replicas: 1})
+}
+
 // Run tests the adapter that adapt makes over a Store.
 func Run(t *testing.T, cluster *pgcluster.Cluster, adapt func(*sessionsql.Store) Adapter) {
 	for _, test := range []struct {
@@ -52,6 +58,8 @@ func Run(t *testing.T, cluster *pgcluster.Cluster, adapt func(*sessionsql.Store)
 		{"a deleted key stays deleted if it should", deletion},
 		{"a reset ends every entry and no other's", reset},
 		{"an ended context is an error and does nothing", endedContext},
+		{"a replica hides no write of another program", replicaBehind},
+		{"replicas serve while the primary is away", primaryAway},
 		{"an outage is an error", outage},
 		{"concurrent callers share nothing", concurrency},
 	} {
@@ -268,14 +276,60 @@ func endedContext(t *testing.T, s *suite) {
 	s.want("a", []byte("value"))
 }
 
-func outage(t *testing.T, s *suite) {
+// replicaBehind matters because frameworks write back what they have read.
+func replicaBehind(t *testing.T, s *suite) {
+	s.set("a", []byte("old"))
+	other := s.adapt(s.database.Store(t, nil))
+	s.database.CatchUp(t)
+	replica := testkit.OpenPool(t, s.database.ReplicaDSNs()[0])
+	_, err := replica.ExecContext(t.Context(), "SELECT pg_wal_replay_pause()")
+	testkit.Must(t, err)
+	defer func() {
+		_, err := replica.ExecContext(t.Context(), "SELECT pg_wal_replay_resume()")
+		testkit.Must(t, err)
+	}()
+	s.set("a", []byte("new"))
+	if got, err := other.Get(t.Context(), "a"); err != nil || string(got) != "new" {
+		t.Errorf("another program finds %q, %v", got, err)
+	}
+	testkit.Must(t, s.Delete(t.Context(), "a"))
+	if got, err := other.Get(t.Context(), "a"); err != nil || got != nil {
+		t.Errorf("after the deletion another program finds %q, %v", got, err)
+	}
+}
+
+// openBehindProxy opens an adapter whose connections to the primary go through a proxy.
+func (s *suite) openBehindProxy(replicas []string) *faultproxy.Proxy {
+	s.t.Helper()
 	primary := s.database.Cluster.Primary
 	proxy, err := faultproxy.New(primary.Address())
-	testkit.Must(t, err)
-	t.Cleanup(func() { testkit.Must(t, proxy.Close()) })
-	_, port, _ := strings.Cut(proxy.Addr(), ":")
-	dsn := strings.Replace(s.database.PrimaryDSN(), fmt.Sprint(primary.Port), port, 1)
-	s.Adapter = s.adapt(sessiontest.OpenStore(t, dsn, nil, nil))
+	testkit.Must(s.t, err)
+	s.t.Cleanup(func() { testkit.Must(s.t, proxy.Close()) })
+	dsn := strings.Replace(s.database.PrimaryDSN(), primary.Address(), proxy.Addr(), 1)
+	s.Adapter = s.adapt(sessiontest.OpenStore(s.t, dsn, replicas, nil))
+	return proxy
+}
+
+func primaryAway(t *testing.T, s *suite) {
+	s.set("a", []byte("value"))
+	s.database.CatchUp(t)
+	proxy := s.openBehindProxy(s.database.ReplicaDSNs())
+	s.want("a", []byte("value"))
+	proxy.Refuse()
+	testkit.Eventually(t, "the replica serves", func() bool {
+		value, err := s.Get(t.Context(), "a")
+		if err == nil && string(value) != "value" || err != nil && !errors.Is(err, sessionsql.ErrUnavailable) {
+			t.Fatalf("%q, %v", value, err)
+		}
+		return err == nil
+	})
+	if value, err := s.Get(t.Context(), "b"); value != nil || !errors.Is(err, sessionsql.ErrUnavailable) {
+		t.Errorf("a key that the replica does not have: %q, %v; want ErrUnavailable", value, err)
+	}
+}
+
+func outage(t *testing.T, s *suite) {
+	proxy := s.openBehindProxy(nil)
 	s.set("a", []byte("value"))
 	proxy.Refuse()
 	value, getErr := s.Get(t.Context(), "a")

@@ -25,11 +25,11 @@ func Example() {
 	}
 	defer store.Close(ctx)
 
-	sessions := store.Cache("sessions", &sessionsql.CacheOptions{Final: true})
+	final := &sessionsql.CacheOptions{Final: true} // a logout stays one
 	site := fiber.New()
 	site.Use(recover.New()) // because the middleware of sessions panics when the database does not answer
 	site.Use(session.New(session.Config{
-		Storage:        sessionsqlfiber.NewStorage(sessions),
+		Storage:        sessionsqlfiber.NewStorage(store, "sessions", final),
 		CookieSecure:   true, // needs HTTPS
 		CookieHTTPOnly: true,
 	}))

@@ -82,8 +82,8 @@ func newSessionSite(t *testing.T, storage fiber.Storage) (s site, loaded, let ch
 func TestSessionsOfFiber(t *testing.T) {
 	d := sessiontest.NewDatabase(t, cluster)
 	open := func() site {
-		storage := sessionsqlfiber.NewStorage(
-			d.Store(t, nil).Cache("sessions", &sessionsql.CacheOptions{Final: true}))
+		final := &sessionsql.CacheOptions{Final: true}
+		storage := sessionsqlfiber.NewStorage(d.Store(t, nil), "sessions", final)
 		s, _, _ := newSessionSite(t, storage)
 		return s
 	}
@@ -109,7 +109,7 @@ func TestARequestUnderWayNeverBringsALoggedOutSessionBack(t *testing.T) {
 	d := sessiontest.NewDatabase(t, cluster)
 	for name, options := range map[string]*sessionsql.CacheOptions{"not final": nil, "final": {Final: true}} {
 		t.Run(name, func(t *testing.T) {
-			storage := sessionsqlfiber.NewStorage(d.Store(t, nil).Cache(name, options))
+			storage := sessionsqlfiber.NewStorage(d.Store(t, nil), name, options)
 			s, loaded, let := newSessionSite(t, storage)
 			ann := s.want("/login/Ann", "", "")
 			done := make(chan struct{})
@@ -138,10 +138,10 @@ func TestOtherMiddlewareOfFiber(t *testing.T) {
 	open := func() site {
 		store, s := d.Store(t, nil), site{t, fiber.New()}
 		s.Get("/limited", limiter.New(limiter.Config{
-			Max: 2, Expiration: time.Hour, Storage: sessionsqlfiber.NewStorage(store.Cache("limiter", nil)),
+			Max: 2, Expiration: time.Hour, Storage: sessionsqlfiber.NewStorage(store, "limiter", nil),
 		}), func(c fiber.Ctx) error { return c.SendString("limited") })
 		s.Get("/page", cache.New(cache.Config{
-			Expiration: time.Hour, Storage: sessionsqlfiber.NewStorage(store.Cache("pages", nil)),
+			Expiration: time.Hour, Storage: sessionsqlfiber.NewStorage(store, "pages", nil),
 		}), func(c fiber.Ctx) error {
 			renders++
 			return c.SendString("page")
@@ -166,7 +166,7 @@ func TestOtherMiddlewareOfFiber(t *testing.T) {
 // ends, and does not hold the fiber.Ctx, which fiber uses again.
 func TestStorageEndsWithTheRequest(t *testing.T) {
 	d := sessiontest.NewDatabase(t, cluster)
-	storage := sessionsqlfiber.NewStorage(d.Store(t, nil).Cache("fiber", nil))
+	storage := sessionsqlfiber.NewStorage(d.Store(t, nil), "fiber", nil)
 	must(t, storage.Set("a", []byte("value"), time.Hour))
 	s := site{t, fiber.New()}
 	errs := make(chan error, 4)
