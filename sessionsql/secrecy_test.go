@@ -23,6 +23,7 @@ import (
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/db/native"
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/pgtext"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -597,6 +598,10 @@ func (w *secrecy) printTypes() {
 
 func fillPayloads(v reflect.Value, name string) {
 	switch {
+	case v.Type() == reflect.TypeFor[pgtext.Value]():
+		v.Set(reflect.ValueOf(pgtext.Value(canaryText)))
+	case v.Type() == reflect.TypeFor[pgtext.Values]():
+		v.Set(reflect.ValueOf(pgtext.Values{[]byte(canaryText)}))
 	case v.Kind() == reflect.String && strings.Contains(name, "Payload"):
 		v.SetString(canaryText)
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String &&

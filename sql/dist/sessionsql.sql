@@ -2691,7 +2691,7 @@ BEGIN
         sessionsql.cache_expiry(u.ttl) AS expires_at,
         u.value,
         u.plain_key,
-        LEAST(u.slack, u.ttl / 3) AS slack
+        CASE WHEN u.slack > u.ttl / 3 THEN u.ttl / 3 ELSE u.slack END AS slack
       FROM unnest(
         cache_set_batch.keys,
         cache_set_batch.spaces,
@@ -3110,7 +3110,7 @@ BEGIN
     cache_fetch_lease_by_key.lease_seconds > 0 AND cache_fetch_lease_by_key.stale_seconds >= 0
   ) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: lease_seconds must be positive, stale_seconds 0 or more';
+      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: the lease must be positive, stale_seconds at least 0';
   END IF;
 
   result.leased := false;
@@ -3363,10 +3363,11 @@ EXECUTE $file$
 -- cache_reap takes this step for spaces over their budget, before it deletes what is expired. It holds the
 -- hand's lock.
 --
--- The bytes of a space are those that the hand has left in this lap, those of the range, and those that the
--- last lap left in the rest of the table. If they are over the budget, the same share of the range goes: the
--- entries of the range that were written longest ago, be it by a set or a touch. So this samples, as Redis
--- does: an older entry may stand elsewhere.
+-- The bytes of a space are those that the hand has left in this lap, those of the range, and an estimate of
+-- the rest: what the last lap left beyond these, but no more than the rest of the table would hold if all
+-- pages were alike. If they are over the budget, the same share of the range goes: the entries of the range
+-- that were written longest ago, be it by a set or a touch. So this samples, as Redis does: an older entry
+-- may stand elsewhere.
 --
 -- Promises: never evicts a tombstone or an entry that was written in the meantime, and never waits for a row.
 -- If more than max_rows would go, the range ends earlier. The result is the first page behind it.
@@ -3407,7 +3408,10 @@ BEGIN
       r.entries,
       1 - b.max_bytes / (
         b.lap_bytes + r.bytes
-          + b.last_lap_bytes * (evict.table_pages - evict.end_page) / evict.table_pages
+          + LEAST(
+            GREATEST(b.last_lap_bytes - b.lap_bytes - r.bytes, 0),
+            b.last_lap_bytes * (evict.table_pages - evict.end_page) / evict.table_pages
+          )
       ) AS share
     FROM sessionsql.cache_space AS b
     JOIN (
@@ -3480,7 +3484,8 @@ EXECUTE $file$
 -- This is reap for cache entries. Its clock hand also keeps spaces within a budget of bytes: budgets[i] is
 -- that of spaces[i]. The hand sums the bytes of these spaces as it goes round, and takes live entries of a
 -- space that is over its budget; see evict. Calls without the arrays keep to the budgets as well, so that it
--- does not matter which program moves the hand. A budget lapses a day after the last call that named it.
+-- does not matter which program moves the hand. A budget lapses a day after the last call that named it. A
+-- space may stand above its budget by what is set while the hand goes round.
 --
 -- Promises: those of reap. It evicts at most max_rows live rows too, and never a tombstone. Do not give a
 -- budget to a space that holds sessions, because it would end live ones.
