@@ -50,6 +50,11 @@ type CacheOptions struct {
 	// so the size comes down to the budget over a few rounds. Not with Final. Defaults to 0, no budget.
 	MaxBytes int64
 
+	// PrimaryFirst makes reads ask the primary, and replicas only once the primary is known to be away. Set it
+	// where programs write back what they have read, as frameworks do with sessions: a replica may hold less than
+	// another program has written, and the write back would undo that. Defaults to false, replicas first.
+	PrimaryFirst bool
+
 	// StaleFor is how long Fetch may still serve an entry after its TTL, while one caller loads it again. For
 	// Get such an entry is gone; Add, Swap and Increment still meet it. Defaults to 0.
 	StaleFor time.Duration

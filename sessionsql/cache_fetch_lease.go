@@ -35,7 +35,7 @@ func (c *Cache) Fetch(
 	}
 	s, k := c.store, c.key(key)
 	s.stats.cacheGets.Add(1)
-	row, err := s.entry(ctx, k)
+	row, err := c.entry(ctx, k)
 	if err != nil && !errors.Is(err, ErrNoEntry) {
 		return nil, s.countError("cache fetch", err)
 	}

@@ -51,7 +51,7 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 
 func (c *Cache) get(ctx context.Context, k entryKey) (Entry, error) {
 	c.store.stats.cacheGets.Add(1)
-	row, err := c.store.entry(ctx, k)
+	row, err := c.entry(ctx, k)
 	entry, fresh := c.fresh(row)
 	switch {
 	case errors.Is(err, ErrNoEntry) || err == nil && !fresh:
@@ -76,7 +76,7 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) (map[string]Entry, e
 		for i, key := range chunk {
 			hashed[i] = c.key(key)
 		}
-		rows, err := c.store.entries(ctx, hashed)
+		rows, err := c.entries(ctx, hashed)
 		if err != nil {
 			return nil, c.store.countError("cache get", err)
 		}
@@ -109,25 +109,28 @@ func (c *Cache) fresh(row db.CacheEntry) (Entry, bool) {
 type getCall = coalesce.Call[entryKey, db.CacheEntry]
 
 // entry asks a replica first, and then the primary, as lookupRow does.
-func (s *Store) entry(ctx context.Context, k entryKey) (db.CacheEntry, error) {
-	if n := s.chooseEntryServer(k); n.replica {
+func (c *Cache) entry(ctx context.Context, k entryKey) (db.CacheEntry, error) {
+	if n := c.chooseServer(k); n.replica {
 		row, err := n.gets.Do(ctx, k)
 		if err == nil || ctx.Err() != nil {
 			return row, err
 		}
 	}
-	return s.primary.gets.Do(ctx, k)
+	return c.store.primary.gets.Do(ctx, k)
 }
 
-// chooseEntryServer returns the server for a read of these entries.
-func (s *Store) chooseEntryServer(keys ...entryKey) *node {
-	return s.chooseServer(s.unlogged.recently() || slices.ContainsFunc(keys, s.recent.hasEntry))
+// chooseServer returns the server for a read of these entries.
+func (c *Cache) chooseServer(keys ...entryKey) *node {
+	s := c.store
+	first := c.options.PrimaryFirst && s.primary.state.Load().usable
+	return s.chooseServer(first || s.unlogged.recently() || slices.ContainsFunc(keys, s.recent.hasEntry))
 }
 
 // entries reads entries as entry does, in a statement of their own.
-func (s *Store) entries(ctx context.Context, keys []entryKey) (map[pgtext.Key]db.CacheEntry, error) {
+func (c *Cache) entries(ctx context.Context, keys []entryKey) (map[pgtext.Key]db.CacheEntry, error) {
+	s := c.store
 	var found map[pgtext.Key]db.CacheEntry
-	if n := s.chooseEntryServer(keys...); n.replica {
+	if n := c.chooseServer(keys...); n.replica {
 		rows, err := s.getEntries(ctx, n, keys)
 		if err == nil || ctx.Err() != nil {
 			return rows, err
