@@ -115,7 +115,8 @@ func TestTheLoopReapsACacheAndKeepsItsBudget(t *testing.T) {
 	if err := final.Set(t.Context(), "k0", nil, 0); err != sessionsql.ErrEntryEnded {
 		t.Errorf("the tombstone is gone: %v", err)
 	}
-	if stats := store.Stats(); stats.EntriesEvicted < 5000 || stats.EntriesEvicted > 6000 || stats.ReapErrors != 0 {
+	stats := store.Stats()
+	if stats.EntriesEvicted < 5000 || stats.EntriesEvicted > 6000 || stats.ReapErrors != 0 {
 		t.Errorf("%+v", stats)
 	}
 }
@@ -135,5 +136,5 @@ func TestAStoreWithoutACacheDoesNotAskForOne(t *testing.T) {
 		t.Errorf("%d rounds failed", errors)
 	}
 	_ = store.Cache("c", nil)
-	eventually(t, "the reaper says that the bundle is older", func() bool { return store.Stats().ReapErrors > 0 })
+	eventually(t, "the reaper misses the function", func() bool { return store.Stats().ReapErrors > 0 })
 }

@@ -35,8 +35,8 @@ func ExampleStore_Cache() {
 	// true
 }
 
-// Of all callers, in every program, one asks the source. When the price is a minute old, callers get it at once,
-// and one of them asks again in the background.
+// Of all callers, in every program, one asks the source. When the price is a minute old, callers get it at
+// once, and one of them asks again in the background.
 func ExampleJSON() {
 	ctx := context.Background()
 	store := openStore(ctx)

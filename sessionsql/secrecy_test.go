@@ -639,7 +639,8 @@ func fillPayloads(v reflect.Value, name string) {
 		strings.Contains(name, "Payload"):
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		v.Index(0).SetString(canaryText)
-	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 && strings.Contains(name, "Value"):
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 &&
+		strings.Contains(name, "Value"):
 		v.SetBytes([]byte(canaryText))
 	case v.Type() == reflect.TypeFor[pgtext.Values]():
 		v.Set(reflect.ValueOf([][]byte{[]byte(canaryText)}).Convert(v.Type()))
@@ -707,7 +708,8 @@ func newSecrecy(t *testing.T) *secrecy {
 	// Counters and leases are short.
 	d.primary.MustExec(`CREATE UNIQUE INDEX forced_entry ON sessionsql.cache_entry (md5(value))
 		WHERE length(value) > 16`)
-	d.primary.MustExec("ALTER TABLE sessionsql.cache_entry ADD CONSTRAINT forced CHECK (length(value) <= 3000)")
+	d.primary.MustExec(
+		"ALTER TABLE sessionsql.cache_entry ADD CONSTRAINT forced CHECK (length(value) <= 3000)")
 	w := &secrecy{t: t, d: d, random: seeded(t), explains: explains}
 	if explains {
 		d.primary.MustExec("CREATE EXTENSION pg_stat_statements")
