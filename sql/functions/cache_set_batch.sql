@@ -77,7 +77,7 @@ BEGIN
         sessionsql.cache_expiry(u.ttl) AS expires_at,
         u.value,
         u.plain_key,
-        LEAST(u.slack, u.ttl / 3) AS slack
+        CASE WHEN u.slack > u.ttl / 3 THEN u.ttl / 3 ELSE u.slack END AS slack
       FROM unnest(
         cache_set_batch.keys,
         cache_set_batch.spaces,
