@@ -11,7 +11,7 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-func TestNoIncrementIsLost(t *testing.T) {
+func TestNoIncrementOfTwoProgramsIsLost(t *testing.T) {
 	d := newDatabase(t)
 	caches := []*sessionsql.Cache{d.Store(t, nil).Cache("c", nil), d.Store(t, nil).Cache("c", nil)}
 	seen := make([]bool, 3201)
