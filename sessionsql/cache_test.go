@@ -47,8 +47,8 @@ func wantNoEntry(t testing.TB, cache *sessionsql.Cache, key string) {
 	}
 }
 
-// cacheCalls returns a call of every method that sends a statement about one key.
-func cacheCalls(cache *sessionsql.Cache, key, text string) map[string]func(context.Context) error {
+// keyCalls returns a call of every method that sends a statement about one key.
+func keyCalls(cache *sessionsql.Cache, key, text string) map[string]func(context.Context) error {
 	value := []byte(text)
 	return map[string]func(context.Context) error{
 		"Get": func(ctx context.Context) error { _, err := cache.Get(ctx, key); return err },
@@ -94,7 +94,7 @@ func spaceCalls(cache *sessionsql.Cache) map[string]func(context.Context) error 
 
 func allCalls(cache *sessionsql.Cache, key string) map[string]func(context.Context) error {
 	calls := spaceCalls(cache)
-	for name, call := range cacheCalls(cache, key, "v") {
+	for name, call := range keyCalls(cache, key, "v") {
 		calls[name] = call
 	}
 	calls["Touch"] = func(ctx context.Context) error { return cache.Touch(ctx, key, time.Hour) }
@@ -136,7 +136,7 @@ func TestBadKeysTTLsAndValuesAreRefusedBeforeAnySQL(t *testing.T) {
 	options.MaxPayloadBytes = 10
 	store := sessiontest.OpenStoreOver(t, nowhere(t), options)
 	cache := store.Cache("c", &sessionsql.CacheOptions{StaleFor: time.Hour})
-	calls := cacheCalls(cache, "", "v")
+	calls := keyCalls(cache, "", "v")
 	calls["Touch"] = func(ctx context.Context) error { return cache.Touch(ctx, "", time.Hour) }
 	for method, call := range calls {
 		if err := call(t.Context()); !errors.Is(err, sessionsql.ErrOptions) {

@@ -234,9 +234,9 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]ver
 	}
 	// A token is the key of a cache entry, as the session id of a framework is.
 	cache := store.Cache("c", &sessionsql.CacheOptions{Final: true})
-	for name := range cacheCalls(cache, "", "") {
+	for name := range keyCalls(cache, "", "") {
 		verbs["Cache."+name] = func(ctx context.Context, token sessionsql.Token) error {
-			return cacheCalls(cache, string(token), w.payload())[name](ctx)
+			return keyCalls(cache, string(token), w.payload())[name](ctx)
 		}
 	}
 	verbs["Cache.Get"] = func(ctx context.Context, token sessionsql.Token) error {
@@ -397,7 +397,7 @@ func (w *secrecy) refusePayloads(store *sessionsql.Store, renewed sessionsql.Tok
 		w.keep(store.Insert(ctx, payload, nil))
 		_, err := store.Update(ctx, renewed, payload, sessionsql.AnyVersion)
 		w.failed(err)
-		for name, call := range cacheCalls(cache, string(w.forge(renewed)), payload) {
+		for name, call := range keyCalls(cache, string(w.forge(renewed)), payload) {
 			if name != "Set" {
 				w.failed(call(ctx))
 			}
