@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"time"
 
@@ -30,25 +31,29 @@ type Cache struct {
 	err     error // the name or the options are invalid
 }
 
+// Format implements [fmt.Formatter]. It does not follow the pointer to the Store, as [Store.Format] says.
+func (c Cache) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sessionsql.Cache") }
+
 // CacheOptions says how a [Cache] behaves; nil is the zero value. Programs that share a name should share its
 // options.
 type CacheOptions struct {
 	// Final makes a delete final for an hour: no Set, Add, Swap or Increment brings the entry back, and the
-	// delete survives a crash. Set it where keys are session ids, or a request under way may bring a logged-out
-	// session back.
+	// delete survives a crash. Set it where keys are session ids, or a request under way may bring a
+	// logged-out session back.
 	Final bool
 
 	// KeepKeys stores keys in plain beside their hashes, which All needs.
 	KeepKeys bool
 
 	// MaxBytes is a budget for the keys and values of this name. The reapers of the Stores that know it (see
-	// [Options.ReapInterval]) delete the entries that were not written for longest among those that they meet,
-	// so the size comes down to the budget over a few rounds. Not with Final. Defaults to 0, no budget.
+	// [Options.ReapInterval]) delete the entries that were not written for longest among those that they
+	// meet, so the size comes down to the budget over a few rounds. Not with Final. Defaults to 0, no budget.
 	MaxBytes int64
 
-	// PrimaryFirst makes reads ask the primary, and replicas only once the primary is known to be away. Set it
-	// where programs write back what they have read, as frameworks do with sessions: a replica may hold less than
-	// another program has written, and the write back would undo that. Defaults to false, replicas first.
+	// PrimaryFirst makes reads ask the primary, and replicas only once the primary is known to be away. Set
+	// it where programs write back what they have read, as frameworks do with sessions: a replica may hold
+	// less than another program has written, and the write back would undo that. Defaults to false, replicas
+	// first.
 	PrimaryFirst bool
 
 	// StaleFor is how long Fetch may still serve an entry after its TTL, while one caller loads it again. For
@@ -67,8 +72,8 @@ type CacheOptions struct {
 
 const maxCacheName = 63 // bytes
 
-// Cache returns the entries of a name of 1 to 63 bytes; nil options are the zero value. It makes no round trip.
-// If the name or an option is invalid, the methods of the Cache return ErrOptions.
+// Cache returns the entries of a name of 1 to 63 bytes; nil options are the zero value. It makes no round
+// trip. If the name or an option is invalid, the methods of the Cache return ErrOptions.
 func (s *Store) Cache(name string, options *CacheOptions) *Cache {
 	c := &Cache{store: s, space: spaceOf(name)}
 	if options != nil {
@@ -91,7 +96,7 @@ func checkCache(name string, o *CacheOptions) error {
 	case o.MaxBytes < 0:
 		return fmt.Errorf("%w: MaxBytes is negative", ErrOptions)
 	case o.MaxBytes > 0 && o.Final:
-		return fmt.Errorf("%w: a Final cache has no MaxBytes, because its entries may not be evicted", ErrOptions)
+		return fmt.Errorf("%w: a Final cache may have no MaxBytes", ErrOptions)
 	case o.StaleFor < 0 || o.StaleFor > maxTimeout:
 		return fmt.Errorf("%w: StaleFor must be between 0 and 100 years", ErrOptions)
 	case !(o.Jitter >= 0 && o.Jitter <= 1):
@@ -124,8 +129,8 @@ func (c *Cache) key(key string) entryKey {
 	return entryKey{hash: pgtext.Key(sum[:16]), space: c.space}
 }
 
-// enter lets a call in, as the Store's gate does, if the Cache is valid and no key is empty. If it returns nil,
-// the caller calls leave at its end.
+// enter lets a call in, as the Store's gate does, if the Cache is valid and no key is empty. If it returns
+// nil, the caller calls leave at its end.
 func (c *Cache) enter(op string, keys ...string) error {
 	if c.err != nil {
 		return fmt.Errorf("sessionsql: %s: %w", op, c.err)
@@ -165,7 +170,8 @@ func (c *Cache) life(op string, ttl time.Duration) (sql.NullFloat64, error) {
 
 func (c *Cache) checkTTL(op string, ttl time.Duration) error {
 	if ttl > maxTimeout-c.options.StaleFor {
-		return fmt.Errorf("sessionsql: %s: %w: TTL of %v; with StaleFor it may be 100 years", op, ErrOptions, ttl)
+		return fmt.Errorf("sessionsql: %s: %w: TTL of %v; with StaleFor it may be 100 years",
+			op, ErrOptions, ttl)
 	}
 	return nil
 }

@@ -36,7 +36,9 @@ func (c *Cache) Add(ctx context.Context, key string, value []byte, ttl time.Dura
 }
 
 // change sends a write of one entry, which shares no round trip.
-func (c *Cache) change(ctx context.Context, op string, k entryKey, send func(context.Context, Tx) error) error {
+func (c *Cache) change(
+	ctx context.Context, op string, k entryKey, send func(context.Context, Tx) error,
+) error {
 	err := c.store.primary.write(ctx, op, send)
 	c.store.recent.markEntries(k)
 	if err != nil {

@@ -27,8 +27,8 @@ func (c *Cache) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// newDeletes returns the group by which deletes share round trips. Final deletes have one of their own, because
-// they wait for the disk.
+// newDeletes returns the group by which deletes share round trips. Final deletes have one of their own,
+// because they wait for the disk.
 func (s *Store) newDeletes(
 	final bool, onPrimary func(context.Context) (context.Context, func()),
 ) *coalesce.Group[entryKey, struct{}] {

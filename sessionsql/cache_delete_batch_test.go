@@ -47,11 +47,13 @@ func TestNothingBringsBackAFinallyDeletedEntry(t *testing.T) {
 		must(t, cache.Delete(ctx, name)) // again
 		value := []byte("w")
 		for method, call := range map[string]func() error{
-			"Set":       func() error { return cache.Set(ctx, name, value, 0) },
-			"SetMany":   func() error { return cache.SetMany(ctx, map[string][]byte{name: value, "other": value}, 0) },
+			"Set": func() error { return cache.Set(ctx, name, value, 0) },
+			"SetMany": func() error {
+				return cache.SetMany(ctx, map[string][]byte{name: value, "other": value}, 0)
+			},
 			"Increment": func() error { _, err := cache.Increment(ctx, name, 1, 0); return err },
 			"Fetch": func() error {
-				_, err := cache.Fetch(ctx, name, 0, func(context.Context) ([]byte, error) { return value, nil })
+				_, err := cache.Fetch(ctx, name, 0, loading("w"))
 				return err
 			},
 		} {
@@ -68,7 +70,8 @@ func TestNothingBringsBackAFinallyDeletedEntry(t *testing.T) {
 		}
 		wantNoEntry(t, cache, name)
 		must(t, cache.Delete(ctx, "other"))
-		d.primary.MustExec("DELETE FROM sessionsql.cache_entry WHERE key = sessionsql.cache_key('c', 'other')")
+		d.primary.MustExec(`DELETE FROM sessionsql.cache_entry
+			WHERE key = sessionsql.cache_key('c', 'other')`)
 	}
 	if n, err := cache.Len(ctx); n != 0 || err != nil {
 		t.Errorf("Len counts %d, %v", n, err)

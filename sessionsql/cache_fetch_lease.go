@@ -13,9 +13,9 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// Fetch returns a live entry, or else calls load and sets the entry to its result. Of all callers of a key, in
-// every program, one loads; the others wait for its result. With [CacheOptions.StaleFor] they get the value
-// whose TTL is over, and the load goes on in the background.
+// Fetch returns a live entry, or else calls load and sets the entry to its result. Of all callers of a key,
+// in every program, one loads; the others wait for its result. With [CacheOptions.StaleFor] they get the
+// value whose TTL is over, and the load goes on in the background.
 //
 // A load has the values of its first caller's context, and 30 seconds; Close ends it. A caller whose ctx ends
 // leaves alone. An error or a panic of load reaches the callers of this program, and then a caller of another

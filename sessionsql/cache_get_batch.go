@@ -63,8 +63,8 @@ func (c *Cache) get(ctx context.Context, k entryKey) (Entry, error) {
 	return entry, nil
 }
 
-// GetMany returns the live entries of these keys by key; it leaves out the others. Keys that a replica does not
-// have cost a second round trip.
+// GetMany returns the live entries of these keys by key; it leaves out the others. Keys that a replica does
+// not have cost a second round trip.
 func (c *Cache) GetMany(ctx context.Context, keys []string) (map[string]Entry, error) {
 	if err := c.enter("cache get", keys...); err != nil {
 		return nil, err
@@ -136,7 +136,10 @@ func (c *Cache) entries(ctx context.Context, keys []entryKey) (map[pgtext.Key]db
 			return rows, err
 		}
 		found = rows
-		keys = slices.DeleteFunc(slices.Clone(keys), func(k entryKey) bool { _, ok := rows[k.hash]; return ok })
+		keys = slices.DeleteFunc(slices.Clone(keys), func(k entryKey) bool {
+			_, known := rows[k.hash]
+			return known
+		})
 	}
 	rows, err := s.getEntries(ctx, s.primary, keys)
 	if err != nil {
@@ -174,8 +177,8 @@ func (s *Store) getMany(ctx context.Context, n *node, calls []*getCall) {
 	}
 }
 
-// getEntries reads entries from one server, and leaves out the keys that have none. It returns an error beside
-// the entries of a replica that lacks some, because only the primary may say that there is no entry.
+// getEntries reads entries from one server, and leaves out the keys that have none. It returns an error
+// beside the entries of a replica that lacks some, because only the primary may say that there is no entry.
 func (s *Store) getEntries(
 	ctx context.Context, n *node, keys []entryKey,
 ) (found map[pgtext.Key]db.CacheEntry, err error) {

@@ -7,8 +7,8 @@ import (
 	"github.com/sessionsql/postgres/db"
 )
 
-// CacheHealth is the state of the table of cache entries on the primary. It is cheap to read, because no row is
-// counted.
+// CacheHealth is the state of the table of cache entries on the primary. It is cheap to read, because no row
+// is counted.
 type CacheHealth struct {
 	EstimatedRows  int64        // of the last vacuum or analyze, expired entries and tombstones included
 	HeapBytes      int64        // the table with its TOAST table
@@ -19,7 +19,8 @@ type CacheHealth struct {
 	LastLapEndedAt sql.NullTime // when the reaper last ended a lap
 }
 
-// CacheHealth reads the columns about cache entries of the view sessionsql.health, as Health reads the others.
+// CacheHealth reads the columns about cache entries of the view sessionsql.health, as Health reads the
+// others.
 func (s *Store) CacheHealth(ctx context.Context) (CacheHealth, error) {
 	if !s.calls.enter() {
 		return CacheHealth{}, ErrClosed

@@ -28,13 +28,17 @@ func TestJSONCacheKeepsValuesOfItsType(t *testing.T) {
 		t.Errorf("Get: %v, %v", got, err)
 	}
 	for range 2 {
-		got, err := products.Fetch(ctx, "fetched", time.Hour, func(context.Context) (product, error) { return lamp, nil })
+		got, err := products.Fetch(ctx, "fetched", time.Hour, func(context.Context) (product, error) {
+			return lamp, nil
+		})
 		if err != nil || got != lamp {
 			t.Errorf("Fetch: %v, %v", got, err)
 		}
 	}
 	failure := errors.New("the source is down")
-	_, err := products.Fetch(ctx, "failed", 0, func(context.Context) (product, error) { return lamp, failure })
+	_, err := products.Fetch(ctx, "failed", 0, func(context.Context) (product, error) {
+		return lamp, failure
+	})
 	if err != failure {
 		t.Errorf("Fetch: %v", err)
 	}

@@ -18,8 +18,9 @@ type KeyedEntry struct {
 // listRows is how many entries All reads at a time.
 const listRows = 100
 
-// All returns the live entries on the primary, in no order that means anything. It needs KeepKeys, or it yields
-// ErrOptions. After an error it yields no more. An entry that is written meanwhile may be missing or older.
+// All returns the live entries on the primary, in no order that means anything. It needs KeepKeys, or it
+// yields ErrOptions. After an error it yields no more. An entry that is written meanwhile may be missing or
+// older.
 func (c *Cache) All(ctx context.Context) iter.Seq2[KeyedEntry, error] {
 	return func(yield func(KeyedEntry, error) bool) {
 		after := pgtext.Key{}

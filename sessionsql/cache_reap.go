@@ -46,8 +46,8 @@ func (b *cacheBudgets) params() (params db.CacheReapParams) {
 	return params
 }
 
-// ReapCache is Reap for cache entries. It also deletes live entries of the caches that this Store has made with
-// [CacheOptions.MaxBytes] and that are over it. A Store that has made a Cache calls it by itself, unless
+// ReapCache is Reap for cache entries. It also deletes live entries of the caches that this Store has made
+// with [CacheOptions.MaxBytes] and that are over it. A Store that has made a Cache calls it by itself, unless
 // [Options.ReapInterval] is negative. It returns ErrUnavailable.
 func (s *Store) ReapCache(ctx context.Context) (ReapResult, error) {
 	if !s.calls.enter() {

@@ -17,8 +17,8 @@ func mustReapCache(t testing.TB, store *sessionsql.Store) sessionsql.ReapResult 
 	return result
 }
 
-// fillCache sets n entries of 1,000 random bytes, which do not compress, under keys that begin with prefix.
-func (d *database) fillCache(t testing.TB, cache *sessionsql.Cache, prefix string, n int) {
+// fillEntries sets n entries of 1,000 random bytes, which do not compress, under keys that begin with prefix.
+func fillEntries(t testing.TB, cache *sessionsql.Cache, prefix string, n int) {
 	t.Helper()
 	random := seeded(t)
 	values := map[string][]byte{}
@@ -36,9 +36,9 @@ func TestReapCacheDeletesWhatIsExpired(t *testing.T) {
 	d := newDatabase(t)
 	store := d.Store(t, nil)
 	cache := store.Cache("c", nil)
-	d.fillCache(t, cache, "expired", 1500)
+	fillEntries(t, cache, "expired", 1500)
 	d.setAll("-1 second")
-	d.fillCache(t, cache, "live", 100)
+	fillEntries(t, cache, "live", 100)
 	token := mustInsert(t, store, "p", nil)
 	total := int64(0)
 	for calls := 0; ; calls++ {
@@ -93,15 +93,15 @@ func TestTheLoopReapsACacheAndKeepsItsBudget(t *testing.T) {
 	_ = store.Cache("c", nil) // the budget stays
 	other := store.Cache("other", nil)
 	final := store.Cache("final", &sessionsql.CacheOptions{Final: true})
-	d.fillCache(t, other, "k", 200)
-	d.fillCache(t, final, "k", 200)
+	fillEntries(t, other, "k", 200)
+	fillEntries(t, final, "k", 200)
 	must(t, final.Delete(t.Context(), "k0"))
 	size := func() int64 {
 		return get[int64](t, d.primary, `SELECT COALESCE(sum(octet_length(value)), 0)::bigint
 			FROM sessionsql.cache_entry WHERE space = sessionsql.cache_space_id('c')`)
 	}
 	for round := range 3 {
-		d.fillCache(t, cache, fmt.Sprint("round", round, "-"), 2000)
+		fillEntries(t, cache, fmt.Sprint("round", round, "-"), 2000)
 		eventually(t, "the cache is within its budget", func() bool { return size() <= budget })
 	}
 	if left := size(); left < budget/4 {
@@ -115,7 +115,8 @@ func TestTheLoopReapsACacheAndKeepsItsBudget(t *testing.T) {
 	if err := final.Set(t.Context(), "k0", nil, 0); err != sessionsql.ErrEntryEnded {
 		t.Errorf("the tombstone is gone: %v", err)
 	}
-	if stats := store.Stats(); stats.EntriesEvicted < 5000 || stats.EntriesEvicted > 6000 || stats.ReapErrors != 0 {
+	stats := store.Stats()
+	if stats.EntriesEvicted < 5000 || stats.EntriesEvicted > 6000 || stats.ReapErrors != 0 {
 		t.Errorf("%+v", stats)
 	}
 }
@@ -135,5 +136,5 @@ func TestAStoreWithoutACacheDoesNotAskForOne(t *testing.T) {
 		t.Errorf("%d rounds failed", errors)
 	}
 	_ = store.Cache("c", nil)
-	eventually(t, "the reaper says that the bundle is older", func() bool { return store.Stats().ReapErrors > 0 })
+	eventually(t, "the reaper misses the function", func() bool { return store.Stats().ReapErrors > 0 })
 }

@@ -17,7 +17,8 @@ import (
 )
 
 // Set writes an entry, whatever it was before. Its TTL is exact. With a negative TTL no entry is left.
-// Concurrent calls share round trips. A Touch of the same key that waits for its flush still extends the entry.
+// Concurrent calls share round trips. A Touch of the same key that waits for its flush still extends the
+// entry.
 //
 // It returns ErrEntryEnded after a final delete, a *[PayloadError] for a value that is too large, ErrOptions,
 // or ErrUnavailable. After ErrUnavailable, or when ctx ends, the write may have been done.

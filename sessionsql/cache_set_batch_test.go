@@ -21,8 +21,9 @@ func TestAnyBytesAreAKeyAndAValue(t *testing.T) {
 		large[i] = byte(random.IntN(256))
 	}
 	for key, value := range map[string][]byte{
-		"binary": large, "empty": {}, "nil": nil, "not UTF-8": {0xff, 0xfe}, "NUL": {0, 1, 0}, "quotes": []byte(`"\'{},`),
-		"\x00\xff": []byte("v"), strings.Repeat("long", 10_000): []byte("v"), " ": []byte("v"), "NULL": []byte("NULL"),
+		"binary": large, "empty": {}, "nil": nil, "not UTF-8": {0xff, 0xfe}, "NUL": {0, 1, 0},
+		"quotes": []byte(`"\'{},`), "NULL": []byte("NULL"),
+		"\x00\xff": []byte("v"), strings.Repeat("long", 10_000): []byte("v"), " ": []byte("v"),
 	} {
 		must(t, cache.Set(t.Context(), key, value, time.Hour))
 		entry, err := cache.Get(t.Context(), key)
@@ -116,7 +117,7 @@ func TestSetManyWritesAnyNumberOfEntries(t *testing.T) {
 func TestOneBadEntryFailsNoOthersSet(t *testing.T) {
 	d := newDatabase(t)
 	cache := d.Store(t, nil).Cache("c", nil)
-	d.primary.MustExec(`ALTER TABLE sessionsql.cache_entry ADD CONSTRAINT picky CHECK (value <> 'bad'::bytea)`)
+	d.primary.MustExec("ALTER TABLE sessionsql.cache_entry ADD CHECK (value <> 'bad'::bytea)")
 	atOnce(200, func(i int) {
 		value := "good"
 		if i%20 == 0 {
@@ -142,7 +143,9 @@ func TestJitterShortensEachTTLByUpToItsShare(t *testing.T) {
 	must(t, cache.SetMany(t.Context(), values, time.Hour))
 	spread := get[struct{ Least, Most, Average float64 }](t, d.primary, `
 		SELECT min(left_) AS least, max(left_) AS most, avg(left_) AS average
-		FROM (SELECT date_part('epoch', expires_at - clock_timestamp()) AS left_ FROM sessionsql.cache_entry) AS e`)
+		FROM (
+		  SELECT date_part('epoch', expires_at - clock_timestamp()) AS left_ FROM sessionsql.cache_entry
+		) AS e`)
 	if spread.Least < 1780 || spread.Least > 1900 || spread.Most > 3600 || spread.Most < 3450 ||
 		spread.Average < 2500 || spread.Average > 2900 {
 		t.Errorf("the TTLs are spread like %+v", spread)

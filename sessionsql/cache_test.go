@@ -15,7 +15,8 @@ import (
 
 // setAll gives every entry another expiry, because a test cannot wait for it.
 func (d *database) setAll(expiresIn string) {
-	d.primary.MustExec("UPDATE sessionsql.cache_entry SET expires_at = clock_timestamp() + $1::interval", expiresIn)
+	d.primary.MustExec(`UPDATE sessionsql.cache_entry
+		SET expires_at = clock_timestamp() + $1::interval`, expiresIn)
 }
 
 // entryExpiresIn returns the seconds that the one entry has left.
@@ -46,23 +47,34 @@ func wantNoEntry(t testing.TB, cache *sessionsql.Cache, key string) {
 	}
 }
 
-// cacheCalls returns a call of every method that sends a statement.
-func cacheCalls(cache *sessionsql.Cache, key string) map[string]func(context.Context) error {
-	load := func(context.Context) ([]byte, error) { return []byte("v"), nil }
-	value := []byte("v")
+// keyCalls returns a call of every method that sends a statement about one key.
+func keyCalls(cache *sessionsql.Cache, key, text string) map[string]func(context.Context) error {
+	value := []byte(text)
 	return map[string]func(context.Context) error{
-		"Get":         func(ctx context.Context) error { _, err := cache.Get(ctx, key); return err },
-		"GetMany":     func(ctx context.Context) error { _, err := cache.GetMany(ctx, []string{key}); return err },
-		"GetAndTouch": func(ctx context.Context) error { _, err := cache.GetAndTouch(ctx, key, time.Hour); return err },
-		"Set":         func(ctx context.Context) error { return cache.Set(ctx, key, value, 0) },
+		"Get": func(ctx context.Context) error { _, err := cache.Get(ctx, key); return err },
+		"GetMany": func(ctx context.Context) error {
+			_, err := cache.GetMany(ctx, []string{key})
+			return err
+		},
+		"GetAndTouch": func(ctx context.Context) error {
+			_, err := cache.GetAndTouch(ctx, key, time.Hour)
+			return err
+		},
+		"Set": func(ctx context.Context) error { return cache.Set(ctx, key, value, 0) },
 		"SetMany": func(ctx context.Context) error {
 			return cache.SetMany(ctx, map[string][]byte{key: value}, 0)
 		},
-		"Delete":    func(ctx context.Context) error { return cache.Delete(ctx, key) },
-		"Add":       func(ctx context.Context) error { _, err := cache.Add(ctx, key, value, 0); return err },
-		"Swap":      func(ctx context.Context) error { return cache.Swap(ctx, key, value, value, 0) },
-		"Increment": func(ctx context.Context) error { _, err := cache.Increment(ctx, key, 1, 0); return err },
-		"Fetch":     func(ctx context.Context) error { _, err := cache.Fetch(ctx, key, 0, load); return err },
+		"Delete": func(ctx context.Context) error { return cache.Delete(ctx, key) },
+		"Add":    func(ctx context.Context) error { _, err := cache.Add(ctx, key, value, 0); return err },
+		"Swap":   func(ctx context.Context) error { return cache.Swap(ctx, key, value, value, 0) },
+		"Increment": func(ctx context.Context) error {
+			_, err := cache.Increment(ctx, key, 1, 0)
+			return err
+		},
+		"Fetch": func(ctx context.Context) error {
+			_, err := cache.Fetch(ctx, key, 0, loading(text))
+			return err
+		},
 	}
 }
 
@@ -82,7 +94,7 @@ func spaceCalls(cache *sessionsql.Cache) map[string]func(context.Context) error 
 
 func allCalls(cache *sessionsql.Cache, key string) map[string]func(context.Context) error {
 	calls := spaceCalls(cache)
-	for name, call := range cacheCalls(cache, key) {
+	for name, call := range keyCalls(cache, key, "v") {
 		calls[name] = call
 	}
 	calls["Touch"] = func(ctx context.Context) error { return cache.Touch(ctx, key, time.Hour) }
@@ -124,7 +136,7 @@ func TestBadKeysTTLsAndValuesAreRefusedBeforeAnySQL(t *testing.T) {
 	options.MaxPayloadBytes = 10
 	store := sessiontest.OpenStoreOver(t, nowhere(t), options)
 	cache := store.Cache("c", &sessionsql.CacheOptions{StaleFor: time.Hour})
-	calls := cacheCalls(cache, "")
+	calls := keyCalls(cache, "", "v")
 	calls["Touch"] = func(ctx context.Context) error { return cache.Touch(ctx, "", time.Hour) }
 	for method, call := range calls {
 		if err := call(t.Context()); !errors.Is(err, sessionsql.ErrOptions) {
@@ -134,8 +146,10 @@ func TestBadKeysTTLsAndValuesAreRefusedBeforeAnySQL(t *testing.T) {
 	const century = 100 * 365.25 * 24 * time.Hour
 	ctx, k, v := t.Context(), "k", []byte("v")
 	for method, call := range map[string]func(ttl time.Duration) error{
-		"Set":       func(ttl time.Duration) error { return cache.Set(ctx, k, v, ttl) },
-		"SetMany":   func(ttl time.Duration) error { return cache.SetMany(ctx, map[string][]byte{k: v}, ttl) },
+		"Set": func(ttl time.Duration) error { return cache.Set(ctx, k, v, ttl) },
+		"SetMany": func(ttl time.Duration) error {
+			return cache.SetMany(ctx, map[string][]byte{k: v}, ttl)
+		},
 		"Touch":     func(ttl time.Duration) error { return cache.Touch(ctx, k, ttl) },
 		"Add":       func(ttl time.Duration) error { _, err := cache.Add(ctx, k, v, ttl); return err },
 		"Swap":      func(ttl time.Duration) error { return cache.Swap(ctx, k, v, v, ttl) },

@@ -14,8 +14,8 @@ import (
 // on, and it dies between ttl and four thirds of it after the last touch. Touch never shortens, a ttl of 0
 // makes the entry live for ever, and a negative one does nothing.
 //
-// Touch makes no round trip. The touch waits for the next flush, which comes every [Options.FlushInterval], or
-// every tenth of ttl if that is less. An entry that ends before is gone; GetAndTouch sees that coming.
+// Touch makes no round trip. The touch waits for the next flush, which comes every [Options.FlushInterval],
+// or every tenth of ttl if that is less. An entry that ends before is gone; GetAndTouch sees that coming.
 func (c *Cache) Touch(ctx context.Context, key string, ttl time.Duration) error {
 	if err := c.enter("cache touch", key); err != nil {
 		return err
@@ -93,7 +93,8 @@ func (s *Store) flushAtLeastEvery(interval time.Duration) time.Duration {
 func (s *Store) sendEntryTouches(ctx context.Context, touches []entryTouch) error {
 	longest := make(map[pgtext.Key]float64, len(touches))
 	for _, t := range touches {
-		if seconds, known := longest[t.key]; !known || seconds != 0 && (t.seconds == 0 || t.seconds > seconds) {
+		seconds, known := longest[t.key]
+		if !known || seconds != 0 && (t.seconds == 0 || t.seconds > seconds) {
 			longest[t.key] = t.seconds
 		}
 	}

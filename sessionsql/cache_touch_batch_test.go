@@ -39,7 +39,8 @@ func TestATouchExtendsAnEntryByFourThirdsOfItsTTL(t *testing.T) {
 			touch(step.ttl)
 			must(t, store.Flush(ctx))
 			if left := d.entryExpiresIn(t); left < step.want-10 || left > step.want {
-				t.Errorf("%s of %v with %s left: %v seconds left, want %v", name, step.ttl, step.expiresIn, left, step.want)
+				t.Errorf("%s of %v with %s left: %v seconds left, want %v",
+					name, step.ttl, step.expiresIn, left, step.want)
 			}
 		}
 		touch(time.Hour) // of two touches the longer counts
@@ -55,7 +56,8 @@ func TestATouchExtendsAnEntryByFourThirdsOfItsTTL(t *testing.T) {
 			t.Errorf("%s shortened to %v, %v", name, entry.ExpiresIn, err)
 		}
 	}
-	if stats := store.Stats(); stats.EntriesExtended != 4 || stats.SessionsExtended != 0 || stats.TouchesPending != 0 {
+	stats := store.Stats()
+	if stats.EntriesExtended != 4 || stats.SessionsExtended != 0 || stats.TouchesPending != 0 {
 		t.Errorf("%+v", stats)
 	}
 }
@@ -138,8 +140,10 @@ func TestTheLoopKeepsAnEntryOfAShortTTLAlive(t *testing.T) {
 			t.Fatalf("the entry that is read died: %v", err)
 		}
 		_, err := cache.Get(t.Context(), "left alone")
-		return err == sessionsql.ErrNoEntry && get[bool](t, d.primary, `SELECT expires_at < now() - interval '3 seconds'
-			FROM sessionsql.cache_entry WHERE key = sessionsql.cache_key('c', 'left alone')`)
+		return err == sessionsql.ErrNoEntry && get[bool](t, d.primary, `
+			SELECT expires_at < now() - interval '3 seconds'
+			FROM sessionsql.cache_entry
+			WHERE key = sessionsql.cache_key('c', 'left alone')`)
 	})
 	wantEntry(t, cache, "touched", "v")
 	if stats := store.Stats(); stats.EntriesExtended < 4 {

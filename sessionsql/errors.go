@@ -14,8 +14,8 @@ var (
 	// token. It unwraps to [sql.ErrNoRows].
 	ErrNoSession error = noSession{}
 
-	// ErrConflict says that the session has another version, or the cache entry another value, than the caller
-	// expected, because somebody else wrote it. Read it again, merge, and write with what it has now.
+	// ErrConflict says that the session has another version, or the cache entry another value, than the
+	// caller expected, because somebody else wrote it. Read it again, merge, and write with what it has now.
 	ErrConflict = errors.New("sessionsql: conflict: somebody else wrote it in the meantime")
 
 	// ErrRotated says that another request has rotated the session first. The session lives, the response to
@@ -28,8 +28,8 @@ var (
 	// ErrNoEntry says that there is no live entry of this key. It unwraps to [sql.ErrNoRows].
 	ErrNoEntry error = noEntry{}
 
-	// ErrEntryEnded says that the entry was deleted within the last hour in a Final cache, so that nothing may
-	// bring it back.
+	// ErrEntryEnded says that the entry was deleted within the last hour in a Final cache, so that nothing
+	// may bring it back.
 	ErrEntryEnded = errors.New("sessionsql: the cache entry has ended for good")
 )
 
@@ -58,8 +58,8 @@ var (
 	// ErrClosed says that the Store was closed.
 	ErrClosed = errors.New("sessionsql: store is closed")
 
-	// ErrOptions says that an option, a subject, a label, a timeout, a version, the name of a cache, a key or a
-	// TTL is out of its range.
+	// ErrOptions says that an option, a subject, a label, a timeout, a version, the name of a cache, a key or
+	// a TTL is out of its range.
 	ErrOptions = errors.New("invalid option")
 )
 
@@ -73,8 +73,8 @@ type noEntry struct{}
 func (noEntry) Error() string { return "sessionsql: no such cache entry" }
 func (noEntry) Unwrap() error { return sql.ErrNoRows }
 
-// A PayloadError refuses a payload that PostgreSQL text cannot hold, or a payload or a cache entry's value that
-// is too large. Nothing was sent.
+// A PayloadError refuses a payload that PostgreSQL text cannot hold, or a payload or a cache entry's value
+// that is too large. Nothing was sent.
 type PayloadError struct {
 	Reason string // "contains a NUL byte", "is not valid UTF-8", "is too large"
 	Size   int    // bytes

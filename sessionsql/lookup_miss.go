@@ -9,9 +9,9 @@ import (
 // errAskPrimary is the error of reads on a replica that gave no answer.
 var errAskPrimary = errors.New("sessionsql: ask the primary")
 
-// confirmMiss repeats a read for which the primary's pool found no row, on a connection that certainly leads to
-// a primary. A pool of the application may lead to a standby, which may lag, and only a primary may say "no
-// such session" or "no such entry".
+// confirmMiss repeats a read for which the primary's pool found no row, on a connection that certainly leads
+// to a primary. A pool of the application may lead to a standby, which may lag, and only a primary may say
+// "no such session" or "no such entry".
 func (s *Store) confirmMiss(
 	ctx context.Context, n *node, op string, ask func(context.Context, Tx) error,
 ) error {

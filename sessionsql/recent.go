@@ -2,10 +2,10 @@ package sessionsql
 
 import "sync"
 
-// recentWrites remembers the rows that this Store wrote so lately that a replica may still hold the older one.
-// They are read from the primary. It knows a session by its id alone, because after a rotate two secrets open
-// it, and a write through one must be seen through the other. It knows sessions that ended by their subject by
-// that subject, and a space of the cache that was cleared by a key without a hash.
+// recentWrites remembers the rows that this Store wrote so lately that a replica may still hold the older
+// one. They are read from the primary. It knows a session by its id alone, because after a rotate two secrets
+// open it, and a write through one must be seen through the other. It knows sessions that ended by their
+// subject by that subject, and a space of the cache that was cleared by a key without a hash.
 //
 // It compares positions in the WAL and needs no clock. Writes belong to generations. The primary's position
 // after the end of a generation covers every write in it. When all usable replicas have replayed that

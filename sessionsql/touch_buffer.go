@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 )
 
-// A touchBuffer holds each touch once that waits for a flush. The touch of a session is its id, without a hash,
-// because a lookup has checked the secret, and a longer expiry gives nobody access.
+// A touchBuffer holds each touch once that waits for a flush. The touch of a session is its id, without a
+// hash, because a lookup has checked the secret, and a longer expiry gives nobody access.
 type touchBuffer[K comparable] struct {
 	send    func(ctx context.Context, touches []K) error
 	part    func(K) uint64 // divides the touches of a flush into statements; see spread

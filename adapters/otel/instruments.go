@@ -104,7 +104,7 @@ var instruments = []instrument{
 		number(func(s *sessionsql.Stats) int64 { return s.CacheGets }),
 	},
 	{
-		counter, "sessionsql.cache.misses", "{entry}", "Keys that gets and Fetch asked for and that had no entry.",
+		counter, "sessionsql.cache.misses", "{entry}", "Those of these keys that had no entry.",
 		number(func(s *sessionsql.Stats) int64 { return s.CacheMisses }),
 	},
 	{
@@ -124,7 +124,8 @@ var instruments = []instrument{
 		number(func(s *sessionsql.Stats) int64 { return s.EntriesReaped }),
 	},
 	{
-		counter, "sessionsql.cache.evicted", "{entry}", "Live cache entries deleted by this Store for a budget.",
+		counter, "sessionsql.cache.evicted", "{entry}",
+		"Live cache entries deleted by this Store for a budget.",
 		number(func(s *sessionsql.Stats) int64 { return s.EntriesEvicted }),
 	},
 
@@ -137,7 +138,8 @@ var instruments = []instrument{
 		number(func(s *sessionsql.Stats) int64 { return s.TouchesSent }),
 	},
 	{
-		counter, "sessionsql.touch.dropped", "{touch}", "Touches that were dropped, because the buffer was full.",
+		counter, "sessionsql.touch.dropped", "{touch}",
+		"Touches that were dropped, because the buffer was full.",
 		number(func(s *sessionsql.Stats) int64 { return s.TouchesDropped }),
 	},
 	{
