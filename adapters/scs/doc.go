@@ -16,8 +16,8 @@
 //   - The database keeps a hash of the token. SessionManager.Iterate needs the tokens themselves, so it needs
 //     Options.KeepTokens.
 //   - If the database does not answer, the error is [sessionsql.ErrUnavailable]. Nobody is logged out.
-//   - A session ends when scs says, by the clock of the database.
+//   - A session ends at the very time that scs asks for, by the clock of the database.
 //
-// scs's own PostgreSQL stores keep sessions under the same tokens, so one statement moves them here and nobody
-// has to log in again: see docs/frameworks.md.
+// scs's own PostgreSQL stores keep sessions under the same tokens, so one statement moves them here and
+// nobody has to log in again: see docs/frameworks.md.
 package sessionsqlscs
