@@ -9,8 +9,8 @@
 //
 // # What differs from other stores
 //
-//   - A logout is final. Destroy and RenewToken end a token for good: a request that was under way with it
-//     does not bring the session back when it commits, and is told nothing.
+//   - A logout is final. After Destroy or RenewToken nothing brings the session back for an hour: the commit
+//     of a request that is under way meanwhile does nothing and returns no error.
 //   - A page view that changes nothing writes nothing, except once in Options.Slack. With an IdleTimeout, scs
 //     commits the session at each request, and other stores write it each time.
 //   - The database keeps a hash of the token. SessionManager.Iterate needs the tokens themselves, so it needs

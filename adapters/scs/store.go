@@ -96,8 +96,8 @@ func (s *Store) CommitCtx(ctx context.Context, token string, data []byte, expiry
 // Delete is DeleteCtx without a context.
 func (s *Store) Delete(token string) error { return s.DeleteCtx(context.Background(), token) }
 
-// DeleteCtx ends a session. After it no commit under way brings the session back, nor does a crash of the
-// database. It returns nil if there is no such session; scs destroys sessions that have no token yet, too.
+// DeleteCtx ends a session. For an hour no commit brings the session back, and no crash of the database does.
+// It returns nil if there is no such session; scs destroys sessions that have no token yet, too.
 func (s *Store) DeleteCtx(ctx context.Context, token string) error {
 	if token == "" {
 		return nil
