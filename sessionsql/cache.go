@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/binary"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"time"
 
@@ -29,6 +30,9 @@ type Cache struct {
 	options CacheOptions
 	err     error // the name or the options are invalid
 }
+
+// Format implements [fmt.Formatter]. It does not follow the pointer to the Store, as [Store.Format] says.
+func (c Cache) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sessionsql.Cache") }
 
 // CacheOptions says how a [Cache] behaves; nil is the zero value. Programs that share a name should share its
 // options.

@@ -223,3 +223,35 @@ func TestEntriesPrintNoValue(t *testing.T) {
 		}
 	}
 }
+
+func TestWithPrimaryFirstNoOtherProgramsWriteIsMissed(t *testing.T) {
+	cluster := ownCluster(t, 1)
+	d := newDatabaseIn(t, cluster)
+	options := &sessionsql.CacheOptions{PrimaryFirst: true}
+	reader := d.Store(t, nil)
+	writer, cache := d.Store(t, nil).Cache("c", options), reader.Cache("c", options)
+	mustSet(t, writer, "k", "old", 0)
+	d.CatchUp(t)
+	wantEntry(t, cache, "k", "old")
+	d.pauseReplay(t)
+	for i := range 20 {
+		mustSet(t, writer, "k", fmt.Sprint(i), 0)
+		wantEntry(t, cache, "k", fmt.Sprint(i))
+		found, err := cache.GetMany(t.Context(), []string{"k"})
+		if err != nil || string(found["k"].Value) != fmt.Sprint(i) {
+			t.Errorf("GetMany finds %q, %v", found["k"].Value, err)
+		}
+		value, err := cache.Fetch(t.Context(), "k", 0, nil)
+		if err != nil || string(value) != fmt.Sprint(i) {
+			t.Errorf("Fetch finds %q, %v", value, err)
+		}
+	}
+	if n := reader.Stats().ReplicaReads; n != 0 {
+		t.Errorf("%d reads went to the replica", n)
+	}
+	must(t, cluster.Primary.Kill())
+	eventually(t, "the replica serves while the primary is away", func() bool {
+		entry, err := cache.Get(t.Context(), "k")
+		return err == nil && string(entry.Value) == "old"
+	})
+}

@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"time"
 )
 
 // A JSONCache is a [Cache] whose values are JSON of one type.
 type JSONCache[T any] struct{ cache *Cache }
+
+// Format implements [fmt.Formatter], for the reason of [Cache.Format].
+func (c JSONCache[T]) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "sessionsql.JSONCache") }
 
 // JSON returns a view of a Cache whose values are JSON of type T, such as JSON[[]Product](cache).
 func JSON[T any](cache *Cache) *JSONCache[T] { return &JSONCache[T]{cache} }

@@ -46,15 +46,18 @@ func wantNoEntry(t testing.TB, cache *sessionsql.Cache, key string) {
 	}
 }
 
-// cacheCalls returns a call of every method that sends a statement.
-func cacheCalls(cache *sessionsql.Cache, key string) map[string]func(context.Context) error {
-	load := func(context.Context) ([]byte, error) { return []byte("v"), nil }
-	value := []byte("v")
+// cacheCalls returns a call of every method that sends a statement about one key.
+func cacheCalls(cache *sessionsql.Cache, key, text string) map[string]func(context.Context) error {
+	value := []byte(text)
+	load := func(context.Context) ([]byte, error) { return value, nil }
 	return map[string]func(context.Context) error{
-		"Get":         func(ctx context.Context) error { _, err := cache.Get(ctx, key); return err },
-		"GetMany":     func(ctx context.Context) error { _, err := cache.GetMany(ctx, []string{key}); return err },
-		"GetAndTouch": func(ctx context.Context) error { _, err := cache.GetAndTouch(ctx, key, time.Hour); return err },
-		"Set":         func(ctx context.Context) error { return cache.Set(ctx, key, value, 0) },
+		"Get":     func(ctx context.Context) error { _, err := cache.Get(ctx, key); return err },
+		"GetMany": func(ctx context.Context) error { _, err := cache.GetMany(ctx, []string{key}); return err },
+		"GetAndTouch": func(ctx context.Context) error {
+			_, err := cache.GetAndTouch(ctx, key, time.Hour)
+			return err
+		},
+		"Set": func(ctx context.Context) error { return cache.Set(ctx, key, value, 0) },
 		"SetMany": func(ctx context.Context) error {
 			return cache.SetMany(ctx, map[string][]byte{key: value}, 0)
 		},
@@ -82,7 +85,7 @@ func spaceCalls(cache *sessionsql.Cache) map[string]func(context.Context) error 
 
 func allCalls(cache *sessionsql.Cache, key string) map[string]func(context.Context) error {
 	calls := spaceCalls(cache)
-	for name, call := range cacheCalls(cache, key) {
+	for name, call := range cacheCalls(cache, key, "v") {
 		calls[name] = call
 	}
 	calls["Touch"] = func(ctx context.Context) error { return cache.Touch(ctx, key, time.Hour) }
@@ -124,7 +127,7 @@ func TestBadKeysTTLsAndValuesAreRefusedBeforeAnySQL(t *testing.T) {
 	options.MaxPayloadBytes = 10
 	store := sessiontest.OpenStoreOver(t, nowhere(t), options)
 	cache := store.Cache("c", &sessionsql.CacheOptions{StaleFor: time.Hour})
-	calls := cacheCalls(cache, "")
+	calls := cacheCalls(cache, "", "v")
 	calls["Touch"] = func(ctx context.Context) error { return cache.Touch(ctx, "", time.Hour) }
 	for method, call := range calls {
 		if err := call(t.Context()); !errors.Is(err, sessionsql.ErrOptions) {
