@@ -375,13 +375,14 @@ func TestWhatAConsumerDownloads(t *testing.T) {
 // that of a program that imports sessionsql alone. It is the framework's own lines that a user has besides.
 func TestAdaptersDownloadNothing(t *testing.T) {
 	sums := func(path string) string {
-		folder := consumer(t, "package main\n\nimport _ \"github.com/sessionsql/postgres/"+path+"\"\n\nfunc main() {}\n")
+		const program = "package main\n\nimport _ %q\n\nfunc main() {}\n"
+		folder := consumer(t, fmt.Sprintf(program, "github.com/sessionsql/postgres/"+path))
 		return testkit.ReadFile(t, filepath.Join(folder, "go.sum"))
 	}
 	alone := sums("sessionsql")
 	for _, path := range []string{"sessionsql/web", "adapters/scs", "adapters/fiber"} {
 		if got := sums(path); got != alone {
-			t.Errorf("a program with %s has this go.sum:\n%s\nand with sessionsql alone:\n%s", path, got, alone)
+			t.Errorf("with %s this is go.sum:\n%s\nand with sessionsql alone:\n%s", path, got, alone)
 		}
 	}
 }

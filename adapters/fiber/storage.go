@@ -8,8 +8,8 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// A Storage implements fiber.Storage over one cache. It is safe for concurrent use. A method without a context
-// is bounded by [sessionsql.Options].Timeout. If the database does not answer, methods return
+// A Storage implements fiber.Storage over one cache. It is safe for concurrent use. A method without a
+// context is bounded by [sessionsql.Options].Timeout. If the database does not answer, methods return
 // [sessionsql.ErrUnavailable], and never look as if a key were missing.
 type Storage struct{ cache *sessionsql.Cache }
 
@@ -44,8 +44,8 @@ func (s *Storage) Set(key string, value []byte, expiration time.Duration) error 
 	return s.SetWithContext(context.Background(), key, value, expiration)
 }
 
-// SetWithContext stores the value of a key, for ever if expiration is 0. It ignores an empty key or value. In a
-// Final cache it also ignores a key that was deleted in the last hour.
+// SetWithContext stores the value of a key, for ever if expiration is 0. It ignores an empty key or value. In
+// a Final cache it also ignores a key that was deleted in the last hour.
 func (s *Storage) SetWithContext(
 	ctx context.Context, key string, value []byte, expiration time.Duration,
 ) error {

@@ -16,13 +16,13 @@ import (
 // The reason is often a type without gob.Register. The error repeats no value.
 var ErrValues = errors.New("sessionsql/scs: session values")
 
-// A Codec implements scs.Codec. Like scs.GobCodec it brings back the types of values by encoding/gob, so a type
-// of the application needs gob.Register. Unlike it, it encodes equal values to equal bytes, by which the Store
-// sees that nothing has changed.
+// A Codec implements scs.Codec. Like scs.GobCodec it brings back the types of values by encoding/gob, so a
+// type of the application needs gob.Register. Unlike it, it encodes equal values to equal bytes, by which the
+// Store sees that nothing has changed.
 //
-// Two exceptions cost a write each time and nothing else: a map within a struct or a slice, because gob writes
-// maps in random order; and a type of the application that another program has met in another order, because
-// gob numbers types in the order in which a program meets them.
+// Two exceptions cost a write each time and nothing else: a map within a struct or a slice, because gob
+// writes maps in random order; and a type of the application that another program has met in another order,
+// because gob numbers types in the order in which a program meets them.
 //
 // Codec decodes the data of scs.GobCodec, too. GobCodec does not decode the data of Codec.
 type Codec struct{}
@@ -154,10 +154,14 @@ func (d decoder) decode(v reflect.Value) error {
 	return nil
 }
 
-var marshalers = []reflect.Type{reflect.TypeFor[gob.GobEncoder](), reflect.TypeFor[encoding.BinaryMarshaler]()}
+// A type with one of these encodes itself.
+var marshalers = []reflect.Type{
+	reflect.TypeFor[gob.GobEncoder](), reflect.TypeFor[encoding.BinaryMarshaler](),
+}
 
-// isSorted tells which maps the encoder writes by itself. Gob writes the others: those that encode themselves,
-// and those of pointers, because gob refuses a nil pointer with an error in a map and with a panic elsewhere.
+// isSorted tells which maps the encoder writes by itself. Gob writes the others: those that encode
+// themselves, and those of pointers, because gob refuses a nil pointer with an error in a map and with a
+// panic elsewhere.
 func isSorted(t reflect.Type) bool {
 	if t.Kind() != reflect.Map || t.Key().Kind() == reflect.Pointer || t.Elem().Kind() == reflect.Pointer {
 		return false

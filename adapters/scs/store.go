@@ -32,8 +32,8 @@ type Store struct {
 	keepTokens bool
 }
 
-// NewStore returns a Store over cache entries of store. It makes no round trip. With a bad Space, every method
-// of the Store returns [sessionsql.ErrOptions].
+// NewStore returns a Store over cache entries of store. It makes no round trip. With a bad Space, every
+// method of the Store returns [sessionsql.ErrOptions].
 func NewStore(store *sessionsql.Store, options *Options) *Store {
 	o := Options{}
 	if options != nil {
@@ -78,9 +78,9 @@ func (s *Store) Commit(token string, data []byte, expiry time.Time) error {
 	return s.CommitCtx(context.Background(), token, data, expiry)
 }
 
-// CommitCtx stores the data of a session until expiry, on which the clocks of this program and of the database
-// need not agree. An expiry that is past ends the session. A session that was deleted stays ended, and then
-// CommitCtx returns nil, because the deletion might as well have come right after it.
+// CommitCtx stores the data of a session until expiry, on which the clocks of this program and of the
+// database need not agree. An expiry that is past ends the session. A session that was deleted stays ended,
+// and then CommitCtx returns nil, because the deletion might as well have come right after it.
 func (s *Store) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
 	ttl := time.Until(expiry)
 	if ttl == 0 {
@@ -96,8 +96,8 @@ func (s *Store) CommitCtx(ctx context.Context, token string, data []byte, expiry
 // Delete is DeleteCtx without a context.
 func (s *Store) Delete(token string) error { return s.DeleteCtx(context.Background(), token) }
 
-// DeleteCtx ends a session. After it no commit under way brings the session back, nor does a crash of the
-// database. It returns nil if there is no such session; scs destroys sessions that have no token yet, too.
+// DeleteCtx ends a session. For an hour no commit brings the session back, and no crash of the database does.
+// It returns nil if there is no such session; scs destroys sessions that have no token yet, too.
 func (s *Store) DeleteCtx(ctx context.Context, token string) error {
 	if token == "" {
 		return nil

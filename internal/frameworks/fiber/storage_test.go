@@ -131,7 +131,8 @@ func TestARequestUnderWayNeverBringsALoggedOutSessionBack(t *testing.T) {
 	}
 }
 
-// TestOtherMiddlewareOfFiber runs a limiter and a cache of pages in two programs, which share what they store.
+// TestOtherMiddlewareOfFiber runs a limiter and a cache of pages in two programs, which share what they
+// store.
 func TestOtherMiddlewareOfFiber(t *testing.T) {
 	d := sessiontest.NewDatabase(t, cluster)
 	renders := 0
@@ -162,8 +163,8 @@ func TestOtherMiddlewareOfFiber(t *testing.T) {
 	}
 }
 
-// TestStorageEndsWithTheRequest proves that a Storage heeds the context within a fiber.Ctx, which itself never
-// ends, and does not hold the fiber.Ctx, which fiber uses again.
+// TestStorageEndsWithTheRequest proves that a Storage heeds the context within a fiber.Ctx, which itself
+// never ends, and does not hold the fiber.Ctx, which fiber uses again.
 func TestStorageEndsWithTheRequest(t *testing.T) {
 	d := sessiontest.NewDatabase(t, cluster)
 	storage := sessionsqlfiber.NewStorage(d.Store(t, nil), "fiber", nil)

@@ -111,7 +111,8 @@ func randomValue(r *rand.Rand, depth int) any {
 	case 0:
 		return randomMap(r, map[string]any{}, text, func() any { return randomValue(r, depth-1) })
 	case 1:
-		return randomMap(r, map[any]any{}, func() any { return []any{r.IntN(9), text(), int64(1)}[r.IntN(3)] },
+		key := func() any { return []any{r.IntN(9), text(), int64(1)}[r.IntN(3)] }
+		return randomMap(r, map[any]any{}, key,
 			func() any { return randomValue(r, depth-1) })
 	case 2:
 		return randomMap(r, cart{}, r.Int, func() item { return item{Name: text(), Until: &until} })
@@ -201,20 +202,24 @@ func TestCodecRefusesByNameWhatItCannotStore(t *testing.T) {
 	const secret = "secret value"
 	type unregistered struct{ Text string }
 	for _, value := range []any{
-		unregistered{secret}, map[string]any{secret: unregistered{secret}},
-		(*voucher)(nil), map[string]*item{secret: nil}, map[string]any{secret: (*voucher)(nil)},
+		unregistered{secret},
+		map[string]any{secret: unregistered{secret}},
+		(*voucher)(nil),
+		map[string]*item{secret: nil},
+		map[string]any{secret: (*voucher)(nil)},
 	} {
 		_, err := sessionsqlscs.Codec{}.Encode(time.Now(), map[string]any{secret: value})
 		if !errors.Is(err, sessionsqlscs.ErrValues) || strings.Contains(err.Error(), secret) {
 			t.Errorf("Encode of a %T: %v", value, err)
 		}
 	}
-	data, err := sessionsqlscs.Codec{}.Encode(time.Now(), map[string]any{"a": secret, "b": cart{1: item{Name: secret}}})
+	values := map[string]any{"a": secret, "b": cart{1: item{Name: secret}}}
+	data, err := sessionsqlscs.Codec{}.Encode(time.Now(), values)
 	testkit.Must(t, err)
 	for n := range len(data) {
-		_, values, err := sessionsqlscs.Codec{}.Decode(data[:n])
-		if values != nil || !errors.Is(err, sessionsqlscs.ErrValues) || strings.Contains(err.Error(), secret) {
-			t.Errorf("Decode of the first %d bytes of %d: %v, %v", n, len(data), values, err)
+		_, got, err := sessionsqlscs.Codec{}.Decode(data[:n])
+		if got != nil || !errors.Is(err, sessionsqlscs.ErrValues) || strings.Contains(err.Error(), secret) {
+			t.Errorf("Decode of the first %d bytes of %d: %v, %v", n, len(data), got, err)
 		}
 	}
 }

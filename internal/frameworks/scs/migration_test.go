@@ -50,7 +50,8 @@ func TestLiveSessionsMoveHere(t *testing.T) {
 			}
 			move(5)
 			if n := testkit.Get[int64](t, pool, `
-				SELECT count(*) FROM sessionsql.cache_entry AS e JOIN sessions AS s ON s.expiry = e.expires_at`,
+				SELECT count(*)
+				FROM sessionsql.cache_entry AS e JOIN sessions AS s ON s.expiry = e.expires_at`,
 			); n != 5 {
 				t.Errorf("%d sessions kept their expiry", n)
 			}
