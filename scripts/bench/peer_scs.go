@@ -13,7 +13,7 @@ import (
 )
 
 // scsStore uses a store for alexedwards/scs: ours, or one of its own two for PostgreSQL, which share the table
-// of its README. Lookups and inserts call the bare store, and page views the manager with an idle timeout.
+// in its README. Lookups and inserts call the bare store, and page views the manager with an idle timeout.
 type scsStore struct {
 	label   string
 	db      *database
