@@ -34,13 +34,13 @@ var (
 </form>
 `)
 
-	homePage = page(`<h1>Hello, <span id="owner">{{.Name}}</span></h1>
-<p>You have seen this page <b id="views">{{.Views}}</b> times in this session.</p>
-<p><small>{{range .Recent}}{{.}} {{end}}</small></p>
+	homePage = page(`<h1>Hello, <span id="owner">{{.Subject}}</span></h1>
+<p>You have seen this page <b id="views">{{.Value.Views}}</b> times in this session.</p>
+<p><small>{{range .Value.Recent}}{{.}} {{end}}</small></p>
 ` + whoAndLinks)
 
-	accountPage = page(`<h1>Account of <span id="owner">{{.Name}}</span></h1>
-<p>The home page was seen <b id="views">{{.Views}}</b> times in this session.</p>
+	accountPage = page(`<h1>Account of <span id="owner">{{.Subject}}</span></h1>
+<p>The home page was seen <b id="views">{{.Value.Views}}</b> times in this session.</p>
 ` + whoAndLinks)
 )
 
