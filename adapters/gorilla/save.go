@@ -93,15 +93,20 @@ func (s *Store) update(ctx context.Context, st *state, session *sessions.Session
 		if !errors.Is(err, sessionsql.ErrConflict) {
 			return err
 		}
-		newer, err := s.store.Peek(ctx, st.token)
-		if err != nil {
+		if stored, err = s.reload(ctx, st); err != nil {
 			return err
 		}
-		if stored, err = decode(newer.Payload); err != nil {
-			return err
-		}
-		st.payload, st.version = newer.Payload, newer.Version
 	}
+}
+
+// reload reads a session that the Store has just written or found to be newer, and so from the primary.
+func (s *Store) reload(ctx context.Context, st *state) (values, error) {
+	newer, err := s.store.Peek(ctx, st.token)
+	if err != nil {
+		return nil, err
+	}
+	st.payload, st.version = newer.Payload, newer.Version
+	return decode(newer.Payload)
 }
 
 // end ends a session that may be dead already.
