@@ -64,6 +64,9 @@ func pages(store *sessionsqlgorilla.Store, during func()) *http.ServeMux {
 		if err == nil {
 			err = store.LogIn(r, w, s, options)
 		}
+		if err == nil {
+			err = s.Save(r, w)
+		}
 		return err
 	}))
 	mux.Handle("/logout", page(store, func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
