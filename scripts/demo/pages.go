@@ -46,13 +46,13 @@ var (
 
 func page(body string) *template.Template { return template.Must(template.New("").Parse(frame + body)) }
 
-func (s *site) show(w http.ResponseWriter, status int, page *template.Template, data any) {
+func show(w http.ResponseWriter, status int, page *template.Template, data any) error {
 	var body bytes.Buffer
 	if err := page.Execute(&body, data); err != nil {
-		s.fail(w, err)
-		return
+		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = body.WriteTo(w) // because a visitor who has left does not need it
+	return nil
 }

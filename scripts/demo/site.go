@@ -46,11 +46,11 @@ func newSite(store *sessionsql.Store, rules rules) *site {
 
 func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.home)
-	mux.HandleFunc("GET /account", s.account)
-	mux.HandleFunc("GET /login", s.welcome)
-	mux.HandleFunc("POST /login", s.logIn)
-	mux.HandleFunc("POST /logout", s.logOut)
+	mux.HandleFunc("GET /{$}", s.answering(s.home))
+	mux.HandleFunc("GET /account", s.answering(s.account))
+	mux.HandleFunc("GET /login", s.answering(s.welcome))
+	mux.HandleFunc("POST /login", s.answering(s.logIn))
+	mux.HandleFunc("POST /logout", s.answering(s.logOut))
 	visits := s.sessions.Wrap(mux)
 	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
@@ -96,10 +96,9 @@ func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err err
 }
 
 // home counts its views. Save counts again on the newer value if another tab was faster.
-func (s *site) home(w http.ResponseWriter, r *http.Request) {
+func (s *site) home(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.load(r.Context()); err != nil {
-		s.fail(w, err)
-		return
+		return err
 	}
 	session, err := s.sessions.Save(r.Context(), func(v *visitor) error {
 		v.Views++
@@ -108,20 +107,18 @@ func (s *site) home(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	if err != nil {
-		s.fail(w, err)
-		return
+		return err
 	}
-	s.show(w, http.StatusOK, homePage, session)
+	return show(w, http.StatusOK, homePage, session)
 }
 
 // account only reads, so the lookup keeps the session alive.
-func (s *site) account(w http.ResponseWriter, r *http.Request) {
+func (s *site) account(w http.ResponseWriter, r *http.Request) error {
 	session, err := s.load(r.Context())
 	if err != nil {
-		s.fail(w, err)
-		return
+		return err
 	}
-	s.show(w, http.StatusOK, accountPage, session)
+	return show(w, http.StatusOK, accountPage, session)
 }
 
 // load is for pages without anonymous visitors.
@@ -135,23 +132,21 @@ func (s *site) load(ctx context.Context) (web.Session[visitor], error) {
 }
 
 // welcome gives a visitor without a session an anonymous one, as sites do for a shopping cart.
-func (s *site) welcome(w http.ResponseWriter, r *http.Request) {
+func (s *site) welcome(w http.ResponseWriter, r *http.Request) error {
 	_, err := s.sessions.Load(r.Context())
 	if errors.Is(err, sessionsql.ErrNoSession) {
 		_, err = s.sessions.Save(r.Context(), nil)
 	}
 	if err != nil {
-		s.fail(w, err)
-		return
+		return err
 	}
-	s.show(w, http.StatusOK, loginPage, nil)
+	return show(w, http.StatusOK, loginPage, nil)
 }
 
-func (s *site) logIn(w http.ResponseWriter, r *http.Request) {
+func (s *site) logIn(w http.ResponseWriter, r *http.Request) error {
 	name := r.PostFormValue("name")
 	if name == "" || len(name) > maxName || !utf8.ValidString(name) {
-		s.show(w, http.StatusBadRequest, loginPage, "A name has between 1 and 64 bytes.")
-		return
+		return show(w, http.StatusBadRequest, loginPage, "A name has between 1 and 64 bytes.")
 	}
 	login := web.Login{InsertOptions: sessionsql.InsertOptions{Subject: name}}
 	if r.PostFormValue("public") != "" {
@@ -161,38 +156,43 @@ func (s *site) logIn(w http.ResponseWriter, r *http.Request) {
 		*v = visitor{} // because each login counts its own views
 		return nil
 	})
-	if err != nil {
-		s.fail(w, err)
-		return
+	if err == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
 	}
-	http.Redirect(w, r, "/", http.StatusSeeOther)
+	return err
 }
 
 // logOut answers after the session is dead for good.
-func (s *site) logOut(w http.ResponseWriter, r *http.Request) {
-	if err := s.sessions.LogOut(r.Context()); err != nil {
-		s.fail(w, err)
-		return
+func (s *site) logOut(w http.ResponseWriter, r *http.Request) error {
+	err := s.sessions.LogOut(r.Context())
+	if err == nil {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
 	}
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	return err
 }
 
-// fail tells a visitor to log in or to come back later.
-func (s *site) fail(w http.ResponseWriter, err error) {
-	if isDeadlock(err) {
-		s.deadlocks.Add(1)
+// answering returns a page's handler. It answers an error by asking the visitor to log in or to come back later.
+func (s *site) answering(page func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := page(w, r)
+		if isDeadlock(err) {
+			s.deadlocks.Add(1)
+		}
+		status := web.Status(err)
+		switch status {
+		case http.StatusOK:
+			return
+		case http.StatusUnauthorized:
+			_ = show(w, status, loginPage, "Please log in.") // this page takes any text
+			return
+		}
+		s.errors.Add(1)
+		text := "Something went wrong here."
+		if status == http.StatusServiceUnavailable {
+			text = "The database does not answer; please try again in a moment."
+		}
+		http.Error(w, text, status)
 	}
-	status := web.Status(err)
-	if status == http.StatusUnauthorized {
-		s.show(w, status, loginPage, "Please log in.")
-		return
-	}
-	s.errors.Add(1)
-	text := "Something went wrong here."
-	if status == http.StatusServiceUnavailable {
-		text = "The database does not answer; please try again in a moment."
-	}
-	http.Error(w, text, status)
 }
 
 func isDeadlock(err error) bool {
