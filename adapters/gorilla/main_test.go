@@ -33,10 +33,10 @@ func shop(store *sessionsql.Store, during func()) http.Handler {
 	return pages(sessionsqlgorilla.NewStore(store), during)
 }
 
-// page returns a handler of the request's session.
-func page(
-	store *sessionsqlgorilla.Store, handle func(http.ResponseWriter, *http.Request, *sessions.Session) error,
-) http.HandlerFunc {
+// A handler gets the request's session.
+type handler func(http.ResponseWriter, *http.Request, *sessions.Session) error
+
+func page(store *sessionsqlgorilla.Store, handle handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		session, err := store.Get(r, cookieName)
 		if err == nil {
@@ -49,16 +49,17 @@ func page(
 // pages serves those of a sitetest.Shop. Each item is a value of its own.
 func pages(store *sessionsqlgorilla.Store, during func()) *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.Handle("/cart", page(store, func(w http.ResponseWriter, _ *http.Request, s *sessions.Session) error {
+	handle := func(path string, h handler) { mux.Handle(path, page(store, h)) }
+	handle("/cart", func(w http.ResponseWriter, _ *http.Request, s *sessions.Session) error {
 		_, err := fmt.Fprint(w, s.Values)
 		return err
-	}))
-	mux.Handle("/add", page(store, func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
+	})
+	handle("/add", func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
 		during()
 		s.Values[r.FormValue("item")] = 1
 		return s.Save(r, w)
-	}))
-	mux.Handle("/login", page(store, func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
+	})
+	handle("/login", func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
 		during()
 		options, err := sitetest.InsertOptions(r)
 		if err == nil {
@@ -68,12 +69,12 @@ func pages(store *sessionsqlgorilla.Store, during func()) *http.ServeMux {
 			err = s.Save(r, w)
 		}
 		return err
-	}))
-	mux.Handle("/logout", page(store, func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
+	})
+	handle("/logout", func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
 		during()
 		s.Options.MaxAge = -1
 		return s.Save(r, w)
-	}))
+	})
 	return mux
 }
 
@@ -93,6 +94,4 @@ func newSiteOver(t *testing.T, sessionStore *sessionsql.Store) *site {
 	return &site{Site: sitetest.NewSite(t, sessionStore, mux), store: store, mux: mux}
 }
 
-func (s *site) page(path string, handle func(http.ResponseWriter, *http.Request, *sessions.Session) error) {
-	s.mux.Handle(path, page(s.store, handle))
-}
+func (s *site) page(path string, handle handler) { s.mux.Handle(path, page(s.store, handle)) }

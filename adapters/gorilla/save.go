@@ -119,9 +119,10 @@ func (s *Store) end(ctx context.Context, token sessionsql.Token) error {
 	return err
 }
 
-// setCookie sets the session's cookie in place of one that LogIn has set before. It also keeps the response out
-// of caches, unless the handler has decided about them (OWASP ASVS 5.0, 14.3.2). Options often lack the attributes without which browsers refuse a name with __Host- (RFC 6265bis,
-// section 4.1.3.2), also when they are to remove the cookie.
+// setCookie sets the session's cookie in place of one that LogIn has set before. It also keeps the response
+// out of caches, unless the handler has decided about them (OWASP ASVS 5.0, 14.3.2). Options often lack the
+// attributes without which browsers refuse a name with __Host- (RFC 6265bis, section 4.1.3.2), also when they
+// are to remove the cookie.
 func setCookie(w http.ResponseWriter, session *sessions.Session, token sessionsql.Token) {
 	cookie := sessions.NewCookie(session.Name(), string(token), session.Options)
 	if strings.HasPrefix(cookie.Name, "__Host-") {

@@ -23,7 +23,7 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	sessiontest.Main(m, nil, func(cluster *pgcluster.Cluster) { primaryDSN = cluster.Primary.DSN("postgres") })
+	sessiontest.Main(m, nil, func(c *pgcluster.Cluster) { primaryDSN = c.Primary.DSN("postgres") })
 }
 
 // readings are all measurements of one collection, by name and attributes: "sessionsql.writes verb=insert".

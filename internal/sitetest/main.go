@@ -18,8 +18,8 @@ var must = testkit.Must
 // cluster is a primary and a replica, so that a lookup may read an older row.
 var cluster *pgcluster.Cluster
 
-// Main is the TestMain of an adapter. All tests use one database, to which databaseURL will lead, and each its
-// own subjects.
+// Main is the TestMain of an adapter. It starts the servers and sets databaseURL. All tests use this one
+// database, and each its own subjects.
 func Main(m *testing.M, databaseURL *string) {
 	sessiontest.Main(m, &pgcluster.Options{Replicas: 1}, func(c *pgcluster.Cluster) {
 		cluster, *databaseURL = c, c.Primary.DSN("postgres")
@@ -43,7 +43,9 @@ func openStoreAt(t testing.TB, primary string) *sessionsql.Store {
 
 // pools connect to the primary and the replica, past every Store.
 func pools(t testing.TB) (primary, replica *sql.DB) {
-	return testkit.OpenPool(t, cluster.Primary.DSN("postgres")), testkit.OpenPool(t, cluster.Replicas[0].DSN("postgres"))
+	t.Helper()
+	primary = testkit.OpenPool(t, cluster.Primary.DSN("postgres"))
+	return primary, testkit.OpenPool(t, cluster.Replicas[0].DSN("postgres"))
 }
 
 // HoldReplica makes the replica replay all that was written, and nothing more before the test ends.

@@ -25,7 +25,8 @@ type Shop func(store *sessionsql.Store, during func()) http.Handler
 // CookieName is the name of the session's cookie.
 const CookieName = "__Host-session"
 
-// InsertOptions reads the options of a login from a request: name, label, cap, and the timeouts idle and life.
+// InsertOptions reads the options of a login from a request: name, label, cap, and the timeouts idle and
+// life.
 func InsertOptions(r *http.Request) (options sessionsql.InsertOptions, err error) {
 	options.Subject, options.Label = r.FormValue("name"), r.FormValue("label")
 	duration := func(name string) time.Duration {

@@ -171,7 +171,8 @@ func (s *site) logOut(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-// answering returns a page's handler. It answers an error by asking the visitor to log in or to come back later.
+// answering returns a page's handler. It answers an error by asking the visitor to log in or to come back
+// later.
 func (s *site) answering(page func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		err := page(w, r)

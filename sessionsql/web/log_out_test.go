@@ -43,14 +43,18 @@ func TestALogOutWithoutACookieRemovesNone(t *testing.T) {
 // shows that session, which must not list or end those that the user has begun since.
 func TestADeadSessionEndsNoOther(t *testing.T) {
 	one, two := newSite(t), newSite(t)
-	calls := map[string]func(context.Context) error{
-		"/list":       func(ctx context.Context) error { _, err := two.sessions.List(ctx); return err },
-		"/others":     func(ctx context.Context) error { _, err := two.sessions.LogOutOthers(ctx); return err },
-		"/everywhere": func(ctx context.Context) error { _, err := two.sessions.LogOutEverywhere(ctx); return err },
+	for path, revoke := range map[string]func(context.Context) (int64, error){
+		"/others": two.sessions.LogOutOthers, "/everywhere": two.sessions.LogOutEverywhere,
+	} {
+		two.page(path, func(_ http.ResponseWriter, r *http.Request) error {
+			_, err := revoke(r.Context())
+			return err
+		})
 	}
-	for path, call := range calls {
-		two.page(path, func(_ http.ResponseWriter, r *http.Request) error { return call(r.Context()) })
-	}
+	two.page("/list", func(_ http.ResponseWriter, r *http.Request) error {
+		_, err := two.sessions.List(r.Context())
+		return err
+	})
 	ann := subject("ann")
 	stolen, own := one.Browser(), one.Browser()
 	stolen.OK("/add?item=tea")
@@ -58,7 +62,7 @@ func TestADeadSessionEndsNoOther(t *testing.T) {
 	sitetest.HoldReplica(t)
 	own.OK("/login?name=" + ann)
 	must(t, one.Store.Revoke(t.Context(), stolen.Token()))
-	for path := range calls {
+	for _, path := range []string{"/list", "/others", "/everywhere"} {
 		b := two.BrowserWith(stolen.Token())
 		b.WantCart("map[tea:1]") // the replica shows it
 		b.WantNoSession(path)

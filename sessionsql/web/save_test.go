@@ -90,7 +90,10 @@ func TestAHandlerThatHasWrittenTheHeader(t *testing.T) {
 		})
 	}
 	view := func(v *visitor) error { v.Views++; return nil }
-	late("/late/save", func(r *http.Request) error { _, err := s.sessions.Save(r.Context(), view); return err })
+	late("/late/save", func(r *http.Request) error {
+		_, err := s.sessions.Save(r.Context(), view)
+		return err
+	})
 	late("/late/login", func(r *http.Request) error {
 		_, err := s.sessions.LogIn(r.Context(), as(ann), view)
 		return err

@@ -16,5 +16,5 @@ var databaseURL string
 
 func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
-	sessiontest.Main(m, nil, func(cluster *pgcluster.Cluster) { databaseURL = cluster.Primary.DSN("postgres") })
+	sessiontest.Main(m, nil, func(c *pgcluster.Cluster) { databaseURL = c.Primary.DSN("postgres") })
 }
