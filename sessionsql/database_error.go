@@ -96,6 +96,10 @@ func connectionDetail(err error) string {
 	switch {
 	case errors.As(err, &connect):
 		return strings.Join(strings.Fields(connect.Error()), " ") // joins the lines of several addresses
+	case errors.Is(err, errOldPrimary):
+		return strings.TrimPrefix(errOldPrimary.Error(), "sessionsql: ")
+	case errors.Is(err, errUnconfirmed):
+		return strings.TrimPrefix(errUnconfirmed.Error(), "sessionsql: ")
 	case errors.As(err, &network):
 		return network.Error()
 	case connectionLost(err):

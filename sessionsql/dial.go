@@ -86,6 +86,11 @@ func (s *Store) acceptPrimary(ctx context.Context, conn *pgconn.PgConn) error {
 	if !s.cluster.promoted() {
 		return nil
 	}
+	return s.refuseReplaced(ctx, conn)
+}
+
+// refuseReplaced asks a server for its timeline.
+func (s *Store) refuseReplaced(ctx context.Context, conn *pgconn.PgConn) error {
 	answer := conn.ExecParams(ctx, native.Timeline, nil, nil, nil, nil).Read()
 	var refused *pgconn.PgError
 	switch {

@@ -2,11 +2,14 @@ package sessionsql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/internal/coalesce"
@@ -22,6 +25,9 @@ type node struct {
 	state      atomic.Pointer[nodeState]
 	log        *logbook
 	condition  condition // guarded by the logbook
+
+	// confirm follows each answer of a server; nil on replicas.
+	confirm func(context.Context, *sql.Conn, *pgconn.PgConn) error
 
 	// neverStandby says that no connection of the pool can lead to a standby; see Store.acceptPrimary.
 	neverStandby atomic.Bool
