@@ -468,7 +468,7 @@ func TestAPromotionByMistakeDoesNotShutOutThePrimary(t *testing.T) {
 	f := newFaulty(t, 1)
 	store := f.open(t, nil)
 	must(t, f.Cluster.Replicas[0].Promote(t.Context()))
-	eventually(t, "the Store has seen the promotion", func() bool { return !store.Stats().Replicas[0].Usable })
+	eventually(t, "the Store has seen it", func() bool { return !store.Stats().Replicas[0].Usable })
 	mustInsert(t, store, "before", nil)
 	f.silent(t, store)
 	f.primaryProxy.Pass()
@@ -630,6 +630,43 @@ func TestAReplicaDSNThatLeadsToTwoServersIsRefused(t *testing.T) {
 		replica := store.Stats().Replicas[0]
 		return !replica.Usable && strings.Contains(fmt.Sprint(replica.Err), "more than one server")
 	})
+}
+
+// A probe may reach the same server by both of its connections for ever, while a lookup reaches another one.
+func TestAnswersOfAServerThatIsNotProbedDoNotCount(t *testing.T) {
+	f := newFaulty(t, 2)
+	tokens := f.tokens(t, 20)
+	probed, other := f.Cluster.Replicas[0], f.Cluster.Replicas[1]
+	balanced := open(t, f.through(t, f.replicaProxy[0]))
+	replicas := []sessionsql.DB{balanced, open(t, other.DSN(f.Name))}
+	store, err := sessionsql.OpenDB(open(t, f.PrimaryDSN()), replicas, quiet())
+	must(t, err)
+	t.Cleanup(func() { closeStore(t, store) })
+	open(t, other.DSN(f.Name)).MustExec("SELECT pg_wal_replay_pause()")
+	for _, token := range tokens {
+		get[bool](t, f.primary, "SELECT sessionsql.end_session($1)", string(token))
+	}
+	waitReplayed(t, f.primary, open(t, probed.DSN(f.Name)))
+	eventually(t, "the second replica alone is left out, since it lags", func() bool {
+		seen := store.Stats().Replicas
+		return seen[0].Usable && !seen[1].Usable
+	})
+
+	// The test takes the open connections, so that lookups need one, which leads to the other server.
+	f.replicaProxy[0].SetTarget(address(other))
+	for range balanced.Stats().OpenConnections {
+		conn, err := balanced.Conn(t.Context())
+		must(t, err)
+		defer func() { _ = conn.Close() }()
+	}
+	for _, token := range tokens {
+		if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
+			t.Fatalf("a server that is not probed answered: %v", err)
+		}
+	}
+	if seen := store.Stats().Replicas[0]; !strings.Contains(fmt.Sprint(seen.Err), "more than one server") {
+		t.Errorf("the replica is left out for another reason: %v", seen.Err)
+	}
 }
 
 func TestAReadOnlyPrimaryCausesNoStormOfConnections(t *testing.T) {

@@ -16,9 +16,6 @@ import (
 // that promote wait for longer.
 const maxSilence = 2 * time.Second
 
-var errUnconfirmed = errors.New(
-	"sessionsql: the server answered after a silence, and not when asked for its timeline")
-
 // silences counts the times in which the primary did not answer for maxSilence. A primary that hangs may be
 // replaced meanwhile, and still accepts writes when it goes on, which are lost.
 type silences struct {
@@ -101,7 +98,7 @@ func (s *Store) lookAround(ctx context.Context, silence uint64) {
 // timeline was confirmed.
 const confirmedKey = "sessionsql.confirmed"
 
-// confirm follows each answer of the primary. After a silence it asks once on each connection whether it leads
+// confirm follows each answer of the primary. After a silence it asks each connection once whether it leads
 // to a server that has been replaced. Then the answer does not count, and a write is lost.
 func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) error {
 	silence := s.silences.noteAnswer()

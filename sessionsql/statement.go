@@ -76,7 +76,7 @@ func (n *node) onConnection(ctx *statementContext, run func(context.Context, Tx)
 		}
 	}()
 	err = run(context.WithoutCancel(ctx), conn)
-	if n.confirm != nil && (err == nil || answered(err)) {
+	if err == nil || answered(err) {
 		if replaced := n.confirm(ctx, conn, pg); replaced != nil {
 			err = replaced
 		}

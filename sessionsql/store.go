@@ -73,7 +73,6 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 	s.recent.off = len(replicas) == 0
 	s.primary = s.newNode(0, primary)
 	s.upkeep = s.newNode(0, upkeep)
-	s.primary.confirm, s.upkeep.confirm = s.confirm, s.confirm
 	s.upkeep.statements.limit = backgroundTimeout
 	for i, replica := range replicas {
 		s.replicas = append(s.replicas, s.newNode(i+1, replica))
