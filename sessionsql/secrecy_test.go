@@ -517,7 +517,7 @@ var exported = map[string][]any{
 		native.Queries{},
 		native.LiveSession{},
 		native.LookupBatchParams{},
-		native.TimelineRow{},
+		native.ServerRow{},
 	},
 	".": {
 		sessionsql.Session{},
