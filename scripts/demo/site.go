@@ -76,8 +76,10 @@ func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err err
 		return "", nil, err
 	}
 	server := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
+		Handler: s.handler(),
+		// It is long, because browsers open connections ahead of their requests, and do not send a form again
+		// that meets the end of one.
+		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelError),
 	}
 	served := make(chan struct{})
