@@ -92,7 +92,7 @@ func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 	defer func(was rules) { rulesOfLoad = was }(rulesOfLoad)
 	rulesOfLoad.idle = time.Minute
 	var stdout, stderr bytes.Buffer
-	c, err := parse([]string{"--duration", "8s", "--users", "200", "--json"}, &stderr)
+	c, err := parse([]string{"--duration", "14s", "--users", "200", "--json"}, &stderr)
 	testkit.Must(t, err)
 	c.afterPromotion = func(ctx context.Context, pool *sql.DB) error {
 		_, err := pool.ExecContext(ctx, "DELETE FROM sessionsql.session")
