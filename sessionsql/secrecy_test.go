@@ -23,6 +23,7 @@ import (
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/db/native"
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/pgtext"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -491,7 +492,22 @@ func (w *secrecy) sqlTokens(mode string, settings string) {
 var exported = map[string][]any{
 	"../db": {
 		db.Queries{},
-		db.Health{},
+		db.HealthRow{},
+		db.CacheHealthRow{},
+		db.CacheEntry{},
+		db.CacheLease{},
+		db.CacheListRow{},
+		db.CacheReapResult{},
+		db.CacheAddParams{},
+		db.CacheClearParams{},
+		db.CacheDeleteBatchParams{},
+		db.CacheFetchLeaseParams{},
+		db.CacheIncrementParams{},
+		db.CacheListParams{},
+		db.CacheReapParams{},
+		db.CacheSetBatchParams{},
+		db.CacheSwapParams{},
+		db.CacheTouchBatchParams{},
 		db.ListedSession{},
 		db.LiveSession{},
 		db.NewSessionID{},
@@ -516,6 +532,7 @@ var exported = map[string][]any{
 	"../db/native": {
 		native.Queries{},
 		native.LiveSession{},
+		native.CacheEntry{},
 		native.LookupBatchParams{},
 		native.ServerRow{},
 	},
@@ -581,6 +598,10 @@ func (w *secrecy) printTypes() {
 
 func fillPayloads(v reflect.Value, name string) {
 	switch {
+	case v.Type() == reflect.TypeFor[pgtext.Value]():
+		v.Set(reflect.ValueOf(pgtext.Value(canaryText)))
+	case v.Type() == reflect.TypeFor[pgtext.Values]():
+		v.Set(reflect.ValueOf(pgtext.Values{[]byte(canaryText)}))
 	case v.Kind() == reflect.String && strings.Contains(name, "Payload"):
 		v.SetString(canaryText)
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String &&
