@@ -42,7 +42,7 @@ elif [[ $left_out ]]; then
 	echo "test.sh: these tests are left out: $left_out" >&2
 fi
 
-# The library, each adapter and the test of the migration tools are modules. The verbs in scripts/ test the
+# The library, adapters, and the tests of migration tools and frameworks are modules. The verbs in scripts/ test the
 # modules below scripts/.
 # -count=1 bypasses the cache because a cached result says nothing about the servers of this machine.
 failed=0
