@@ -71,10 +71,11 @@ class PostgresStore extends Store {
       const [row] = await this.#database.rows('get', GET, key)
       if (!row) return null
       const session = decode(row)
-      // The next flush, or the one after this request's own touch, may come too late.
-      if (row.expires_in < 2 * this.#touchInterval) {
-        const { originalMaxAge } = session.cookie
-        this.#touches.add(key, originalMaxAge == null ? this.#ttl : Math.min(originalMaxAge / 1000, LONGEST))
+      const { originalMaxAge } = session.cookie
+      const ttl = originalMaxAge == null ? this.#ttl : Math.min(originalMaxAge / 1000, LONGEST)
+      // The flush that sends this request's own touch may come too late.
+      if (row.expires_in < Math.min(ttl, 2 * this.#touchInterval)) {
+        this.#touches.add(key, ttl)
         this.#touches.flushOrLog()
       }
       return session

@@ -106,7 +106,7 @@ test('a session used now and then stays, and expires without use', async () => {
 
 test('visits cost one statement together, beside their gets', async () => {
   const writes = counting(pool, /touch|set/)
-  const { store } = openStore({ pool: writes.pool, touchInterval: 1e6 })
+  const { store } = openStore({ pool: writes.pool, touchInterval: 10_000 })
   const open = await openSite(store)
   const browsers = Array.from({ length: 10 }, open)
   for (const browser of browsers) await browser.json('/login?user=ann')

@@ -124,11 +124,17 @@ test('a touch writes only what is due, never shortens and never revives', async 
 })
 
 test('a session about to expire is extended by its get', async () => {
-  const { set, get, row, expire } = openStore()
-  await set('sid', sessionOf({}))
-  await expire('sid', 50)
-  await get('sid')
-  await eventually('the session was extended', async () => (await row('sid')).left > 4000)
+  const touches = counting(pool, /touch/)
+  const { set, get, row, expire } = openStore({ pool: touches.pool })
+  for (const [maxAge, left, extended] of [[3600, 50, 4000], [40, 30, 45]]) {
+    touches.count = 0
+    await set('sid', sessionOf({}, maxAge * 1000))
+    await get('sid') // is fresh, so it waits for the touch of its request
+    await expire('sid', left)
+    await get('sid')
+    await eventually('the session was extended', async () => (await row('sid')).left > extended)
+    assert.equal(touches.count, 1)
+  }
 })
 
 test('a save ends the touch that waits from before it', async () => {
