@@ -50,7 +50,7 @@ func TestExpress(t *testing.T) {
 	environment := append(os.Environ(), "PGHOST=127.0.0.1", "PGUSER=postgres", "PGDATABASE="+database.Name,
 		fmt.Sprint("PGPORT=", cluster.Primary.Port),
 		"DATABASE_URL="+database.PrimaryDSN(), "CONTROL_URL="+control.URL,
-		"BUNDLE="+filepath.Join(root, "sql/dist/sessionsql.sql"),
+		"BUNDLE="+filepath.Join(root, "sql/dist/sessionsql.sql"), "ROLES="+filepath.Join(root, "sql/roles.sql"),
 		"DOCUMENT="+filepath.Join(root, "docs/frameworks.md"))
 
 	passed := regexp.MustCompile(`(?m)^# pass [1-9]`)

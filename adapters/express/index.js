@@ -11,8 +11,8 @@ const LONGEST = 10 * 365 * 86_400
 // A timer takes 31 bits of milliseconds, and the reaper's waits a tenth longer at times.
 const MAX_TIMER = 1_900_000
 
-// A call of the reaper takes milliseconds with these bounds. The loop calls again while there is work.
-const REAP = 'SELECT reaped, lap_done FROM sessionsql.cache_reap(1000, 4096)'
+// A call of the reaper takes milliseconds. The loop calls again while there is work.
+const REAP = 'SELECT reaped, lap_done FROM sessionsql.cache_reap()'
 
 // Each function of the bundle takes arrays.
 const GET = 'SELECT value, expires_in FROM sessionsql.cache_get_batch(ARRAY[$1::uuid])'
@@ -140,10 +140,10 @@ class PostgresStore extends Store {
   }
 
   // A callback runs outside of the promise, so what it throws is not taken for an error of the store.
-  #answer (callback = error => error && this.#errorLog(error), work) {
-    work().then(
-      value => process.nextTick(callback, null, value),
-      error => process.nextTick(callback, error))
+  // An error without a callback is logged.
+  #answer (callback, work) {
+    const done = callback ?? (error => error && this.#errorLog(error))
+    work().then(value => process.nextTick(done, null, value), error => process.nextTick(done, error))
   }
 
   async #end (key) {

@@ -4,7 +4,7 @@ const assert = require('node:assert/strict')
 const { readFileSync } = require('node:fs')
 const { test } = require('node:test')
 const { PostgresStore } = require('..')
-const { counting, eventually, openPool, openStore, pool, sessionOf } = require('./support')
+const { counting, eventually, openDatabase, openStore, pool, sessionOf } = require('./support')
 
 const near = (actual, expected, text) => {
   assert.ok(Math.abs(actual - expected) < 30, `${text ?? 'seconds'}: ${actual}, not about ${expected}`)
@@ -12,7 +12,7 @@ const near = (actual, expected, text) => {
 
 test('a session comes back as it was saved', async () => {
   const { get, set, row } = openStore()
-  const data = { user: 'Žofie 😀', cart: [1, { deep: [null, true, 1.5] }], empty: '', big: 'x'.repeat(1e6) }
+  const data = { user: 'Žofie 😀', cart: [1, { deep: [null, 1.5] }], empty: '', big: 'x'.repeat(1e6) }
   await set('sid', sessionOf(data))
   const { cookie, ...saved } = await get('sid')
   assert.deepEqual(saved, data)
@@ -167,8 +167,11 @@ test('nothing brings a destroyed session back', async () => {
 test('all and length tell the live sessions of the space', async () => {
   const { set, all, length, destroy, clear } = openStore({ keepIDs: true })
   const other = openStore({ keepIDs: true })
-  const numbers = Array.from({ length: 2001 }, (_, i) => i)
-  await Promise.all(numbers.map(number => set(`sid ${number}`, sessionOf({ number }))))
+  const numbers = Array.from({ length: 2001 }, (_, i) => i) // more than two pages
+  for (const hundred of numbers.filter(number => number % 100 === 0)) {
+    const some = numbers.slice(hundred, hundred + 100)
+    await Promise.all(some.map(number => set(`sid ${number}`, sessionOf({ number }))))
+  }
   for (const id of ['a', 'b', 'č']) await other.set(id, sessionOf({ user: id }))
   await destroy('sid 0')
   assert.equal(await length(), 2000)
@@ -228,7 +231,7 @@ test('an error without a callback is logged', async () => {
   const away = { connect: async () => { throw new Error('away') } }
   const { store } = openStore({ pool: away, errorLog: error => errors.push(error) })
   store.destroy('sid')
-  store.clear()
+  store.clear(null)
   await eventually('both are logged', () => errors.length === 2)
   const messages = errors.map(error => error.message)
   assert.deepEqual(messages.sort(), ['sessionsql: clear: away', 'sessionsql: destroy: away'])
@@ -268,11 +271,26 @@ test('wrong options and ids are refused', async () => {
   }
 })
 
+test('the privileges of sessionsql_app are enough', async () => {
+  const owner = await openDatabase('with_roles')
+  for (const file of [process.env.BUNDLE, process.env.ROLES]) await owner.query(readFileSync(file, 'utf8'))
+  await owner.query('CREATE ROLE app LOGIN IN ROLE sessionsql_app')
+  const app = await openDatabase('with_roles', 'app')
+  await assert.rejects(app.query('SELECT FROM sessionsql.cache_entry'), /permission denied/)
+  const { store, get, set, touch, destroy, all, length, clear } = openStore({ pool: app, keepIDs: true })
+  for (const sid of ['kept', 'destroyed']) await set(sid, sessionOf({}))
+  await touch('kept', sessionOf({}))
+  await destroy('destroyed')
+  assert.ok(await get('kept'))
+  assert.deepEqual((await all()).map(({ id }) => id), ['kept'])
+  assert.equal(await length(), 1)
+  await clear()
+  await store.close()
+  await app.query('SELECT * FROM sessionsql.cache_reap()')
+})
+
 test('a bundle that is missing or of another version is named', async () => {
-  await pool.query('CREATE DATABASE bare')
-  const url = new URL(process.env.DATABASE_URL)
-  url.pathname = '/bare'
-  const bare = openPool({ connectionString: url.href })
+  const bare = await openDatabase('bare')
   const { get } = openStore({ pool: bare })
   await assert.rejects(get('sid'), /get: the bundle is missing in this database/)
   await bare.query('CREATE SCHEMA sessionsql')

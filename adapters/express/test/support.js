@@ -20,6 +20,16 @@ function openPool (options) {
   return opened
 }
 
+// Returns a pool for another database, which it makes if there is none.
+async function openDatabase (name, user = 'postgres') {
+  const { rows } = await pool.query('SELECT FROM pg_database WHERE datname = $1', [name])
+  if (rows.length === 0) await pool.query(`CREATE DATABASE ${name}`)
+  const url = new URL(process.env.DATABASE_URL)
+  url.pathname = name
+  url.username = user
+  return openPool({ connectionString: url.href })
+}
+
 let spaces = 0
 
 // Opens a store in a space of its own, without a reaper, and with methods that return promises.
@@ -142,5 +152,6 @@ async function eventually (text, condition) {
 }
 
 module.exports = {
-  Browser, counting, eventually, freePort, openPool, openSite, openStore, pool, rowOf, sessionOf,
+  Browser, counting, eventually, freePort, openDatabase, openPool, openSite, openStore, pool, rowOf,
+  sessionOf,
 }
