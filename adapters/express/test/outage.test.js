@@ -70,8 +70,10 @@ test('a server that hangs costs the timeout', async () => {
 
 test('a statement that hangs costs the timeout, and its connection', async () => {
   const one = openPool({ max: 1 })
-  const { get, set } = openStore({ pool: one, timeout: 0.2 })
+  const { set, space } = openStore({ pool: one })
+  const { get } = openStore({ pool: one, space, timeout: 0.2 })
   await set('sid', sessionOf({}))
+  await eventually('the bundle is checked', () => get('sid').catch(() => false))
   const blocker = await pool.connect()
   await blocker.query('BEGIN; LOCK TABLE sessionsql.cache_entry IN ACCESS EXCLUSIVE MODE')
   await assert.rejects(get('sid'), /get: Query read timeout/)
@@ -82,10 +84,12 @@ test('a statement that hangs costs the timeout, and its connection', async () =>
 
 test('what has failed for want of a connection does not run later', async () => {
   const one = openPool({ max: 1 })
-  const { set, get } = openStore({ pool: one, timeout: 0.2 })
+  const { set, get, space } = openStore({ pool: one })
+  const hasty = openStore({ pool: one, space, timeout: 0.2 })
   await set('sid', sessionOf({ note: 'first' }))
+  await eventually('the bundle is checked', () => hasty.get('sid').catch(() => false))
   const taken = await one.connect()
-  await assert.rejects(set('sid', sessionOf({ note: 'failed' })), /no connection/)
+  await assert.rejects(hasty.set('sid', sessionOf({ note: 'failed' })), /no connection/)
   taken.release()
   assert.equal((await get('sid')).note, 'first')
   await one.query('SELECT 1')

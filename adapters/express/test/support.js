@@ -38,6 +38,7 @@ function openStore (options) {
     pool,
     space: `${process.pid}.${++spaces}`,
     reapInterval: false,
+    timeout: 30,
     errorLog: error => { throw error },
     ...options,
   }
