@@ -34,7 +34,6 @@ class PostgresStore extends Store {
   #keepIDs
   #errorLog
   #touches
-  #reaper
   #closed = false
 
   constructor (options) {
@@ -135,7 +134,6 @@ class PostgresStore extends Store {
 
   async close () {
     this.#closed = true
-    clearTimeout(this.#reaper)
     await this.#touches.flush()
   }
 
@@ -167,7 +165,7 @@ class PostgresStore extends Store {
   // Deletes expired entries at intervals that vary, because processes that started together would collide.
   // The process may end without waiting for the timer.
   #reapEvery (milliseconds) {
-    this.#reaper = setTimeout(async () => {
+    setTimeout(async () => {
       await this.#reap(milliseconds / 2).catch(this.#errorLog)
       if (!this.#closed) this.#reapEvery(milliseconds)
     }, milliseconds * (0.9 + Math.random() / 5)).unref()

@@ -29,10 +29,13 @@ test('an outage of the database logs nobody out', async () => {
   await eventually('the touch has failed', () => errors.length > 0)
   assert.match(errors[0].message, /^sessionsql: touch: ./)
   await control('start')
+  await eventually('the touch was sent after all', async () => {
+    const { left } = await row(sid).catch(() => ({}))
+    return left > 100_000
+  })
   await eventually('the site answers', async () => (await browser.send('/')).status === 200)
   assert.deepEqual(await browser.json('/'), { user: 'ann' })
   assert.equal(browser.cookie, cookie)
-  await eventually('the touch was sent after all', async () => (await row(sid)).left > 100_000)
   await store.close()
 })
 
@@ -77,9 +80,41 @@ test('a statement that hangs costs the timeout, and its connection', async () =>
   const blocker = await pool.connect()
   await blocker.query('BEGIN; LOCK TABLE sessionsql.cache_entry IN ACCESS EXCLUSIVE MODE')
   await assert.rejects(get('sid'), /get: Query read timeout/)
+  await one.query({ text: 'SELECT 1', query_timeout: 30_000 }) // has another connection
   await blocker.query('ROLLBACK')
   blocker.release()
   await eventually('the store works again', () => get('sid').then(Boolean, () => false))
+})
+
+test('a connection that breaks under a statement is an error of that statement', async () => {
+  const { hostname, port } = new URL(process.env.DATABASE_URL)
+  const sockets = []
+  const proxy = net.createServer(near => {
+    const far = net.connect(port, hostname)
+    for (const [from, to] of [[near, far], [far, near]]) {
+      sockets.push(from.on('error', () => {}))
+      from.pipe(to)
+    }
+  }).listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  after(() => proxy.close())
+  const url = new URL(process.env.DATABASE_URL)
+  url.port = proxy.address().port
+  const proxied = openPool({ connectionString: url.href })
+  const { get, set } = openStore({ pool: proxied })
+  await set('sid', sessionOf({}))
+  const blocker = await pool.connect()
+  await blocker.query('BEGIN; LOCK TABLE sessionsql.cache_entry IN ACCESS EXCLUSIVE MODE')
+  const blocked = assert.rejects(get('sid'), /get: /)
+  await eventually('the get waits', async () => {
+    const { rows } = await pool.query("SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    return rows.length > 0
+  })
+  for (const socket of sockets) socket.destroy()
+  await blocked
+  await blocker.query('ROLLBACK')
+  blocker.release()
+  assert.ok(await get('sid'))
 })
 
 test('what has failed for want of a connection does not run later', async () => {

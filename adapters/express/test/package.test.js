@@ -41,3 +41,15 @@ test('the example logs in and out, and sends its touches when it ends', async ()
   assert.deepEqual(await once(example, 'exit'), [0, null])
   assert.ok((await rowOf('express-session', browser.sid)).left > 1900)
 })
+
+test('a store that is not closed keeps no process alive', () => {
+  const program = `
+    const { Pool } = require('pg')
+    const { PostgresStore } = require('.')
+    const pool = new Pool({ connectionString: process.env.DATABASE_URL })
+    const store = new PostgresStore({ pool, touchInterval: 1e6, reapInterval: 1e6 })
+    store.touch('sid', { cookie: {} }, () => store.get('sid', () => pool.end()))`
+  const { status, stderr } = spawnSync(process.execPath, ['-e', program],
+    { cwd: root, encoding: 'utf8', timeout: 60_000 })
+  assert.equal(status, 0, stderr)
+})
