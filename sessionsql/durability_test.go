@@ -51,6 +51,14 @@ var asynchronousCalls = []call{
 		'{q}', '{NULL}'{durable}))`},
 	{"touch_batch", `sessionsql.touch_batch(ARRAY[sessionsql.token_id({other})]{durable})`},
 	{"reap", `(SELECT sum(reaped) FROM sessionsql.reap(1000{durable}))`},
+	{"cache_set", `sessionsql.cache_set('s', 'set', 'v'{durable})`},
+	{"cache_add", `sessionsql.cache_add(gen_random_uuid(), 1, 'v', 60{durable})`},
+	{"cache_increment", `sessionsql.cache_increment('s', 'number'{durable})`},
+	{"cache_swap", `sessionsql.cache_swap(sessionsql.cache_key('s', 'swap'), sha256('old'), 'new'{durable})`},
+	{"cache_touch", `sessionsql.cache_touch('s', 'touch', '1 hour'{durable})`},
+	{"cache_delete", `sessionsql.cache_delete('s', 'delete'{durable})`},
+	{"cache_clear", `sessionsql.cache_clear(sessionsql.cache_space_id('clear'){durable})`},
+	{"cache_reap", `(SELECT sum(reaped) FROM sessionsql.cache_reap(1000{durable}))`},
 }
 
 // durably returns the call with durable => true.
@@ -65,7 +73,7 @@ type cast struct {
 	other        string // token of an anonymous session that is due for a touch
 }
 
-// newCast makes a cast, with an expired session for reap.
+// newCast makes a cast, with an expired session for reap and with entries for the calls of the cache.
 func (d *lossyDatabase) newCast(t *testing.T) cast {
 	t.Helper()
 	d.casts++
@@ -78,6 +86,15 @@ func (d *lossyDatabase) newCast(t *testing.T) cast {
 		  sessionsql.new_session('p', idle_timeout => '1 microsecond')`,
 		c.subject).Scan(&c.victim, &c.mate, &c.other, new(string)))
 	d.setExpiry(idOf(t, sessionsql.Token(c.other)), "1 minute")
+	d.primary.MustExec(`
+		SELECT sessionsql.cache_set('s', 'swap', 'old');
+		SELECT sessionsql.cache_set('s', 'touch', 'v', '1 minute');
+		SELECT sessionsql.cache_set('s', 'delete', 'v');
+		SELECT sessionsql.cache_set('clear', 'k', 'v');
+		SELECT sessionsql.cache_set('s', 'dead', 'v', '-1 second');
+		UPDATE sessionsql.cache_reaper SET next_page = 0;
+		DELETE FROM sessionsql.cache_entry WHERE value IS NULL;
+		SELECT sessionsql.cache_set('s', 'victim', 'v')`)
 	return c
 }
 
@@ -291,10 +308,10 @@ func TestALogoutSurvivesACrashBesideAnAsynchronousCall(t *testing.T) {
 	random := seeded(t)
 	// Savepoints are left out, because they commit as a transaction block does.
 	for _, s := range shapes[:len(shapes)-1] {
-		// Each shape meets every logout and every asynchronous call once.
-		logouts := random.Perm(len(logoutCalls))
-		for i, last := range asynchronousCalls {
-			logout := logoutCalls[logouts[i]]
+		// Each shape meets every logout once.
+		lasts := random.Perm(len(asynchronousCalls))
+		for i, logout := range logoutCalls {
+			last := asynchronousCalls[lasts[i]]
 			t.Run(fmt.Sprintf("%s, %s, %s", s.name, logout.name, last.name), func(t *testing.T) {
 				d.primary = open(t, d.PrimaryDSN())
 				c := d.newCast(t)
@@ -320,6 +337,53 @@ func TestALogoutSurvivesACrashBesideAnAsynchronousCall(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// finalDeletes are all calls that end an entry for good.
+var finalDeletes = []call{
+	{"cache_delete", `sessionsql.cache_delete('s', 'victim', true)`},
+	{"cache_delete_batch", `(SELECT count(*) FROM sessionsql.cache_delete_batch(
+		ARRAY[sessionsql.cache_key('s', 'victim')], true))`},
+	{"cache_clear", `sessionsql.cache_clear(sessionsql.cache_space_id('s'), true)`},
+	{"cache_swap", `sessionsql.cache_swap(
+		sessionsql.cache_key('s', 'victim'), sha256('v'), NULL, final => true)`},
+}
+
+func TestAFinalDeleteIsOnDiskAndSurvivesACrash(t *testing.T) {
+	d := newLossyDatabase(t)
+	for _, synchronousCommit := range []string{"on", "off"} {
+		d.setDefault(t, synchronousCommit)
+		for _, s := range shapes {
+			for _, final := range finalDeletes {
+				for _, calls := range [][]call{
+					{final}, {final, asynchronousCalls[0]}, {asynchronousCalls[0], final},
+				} {
+					if !d.commit(t, s, d.newCast(t), calls...) {
+						t.Errorf("%s: %s: the commit is not on disk", s.name, named(calls))
+					}
+				}
+			}
+		}
+	}
+	for _, final := range finalDeletes {
+		d.newCast(t)
+		flush(t, d.primary)
+		d.primary.MustExec("SELECT " + final.text)
+		d.primary.MustExec("SELECT sessionsql.cache_set('s', 'lost', 'v')")
+		must(t, d.Cluster.Primary.Kill())
+		must(t, d.Cluster.Primary.Start(t.Context()))
+		d.primary = open(t, d.PrimaryDSN())
+		if got := d.cacheValue(t, "victim"); got != "none" {
+			t.Errorf("%s: the crash brought the entry back as %q", final.name, got)
+		}
+		if get[bool](t, d.primary, "SELECT sessionsql.cache_set('s', 'victim', 'late')") {
+			t.Errorf("%s: the crash lost the tombstone", final.name)
+		}
+		if got := d.cacheValue(t, "lost"); got != "none" {
+			t.Error("an asynchronous commit is kept, so this test proves nothing")
+		}
+		d.stopFlushing(t)
 	}
 }
 

@@ -108,6 +108,13 @@ func (r trial) run(t *testing.T, d *database) []int64 {
 	t.Helper()
 	d.primary.MustExec("DELETE FROM sessionsql.session")
 	ids := d.fill(t, 2, "1 minute")
+	r.play(t, d, ids)
+	return ids
+}
+
+// play runs the steps of both transactions in the trial's order, and checks that none fails.
+func (r trial) play(t *testing.T, d *database, ids []int64) {
+	t.Helper()
 	runners := [2]*runner{newRunner(t, d, r.plan), newRunner(t, d, r.plan)}
 	next := [2]int{}
 	for _, who := range r.order {
@@ -119,7 +126,6 @@ func (r trial) run(t *testing.T, d *database) []int64 {
 			t.Errorf("%s: %s: %v", r.name, r.pair[i].name, err)
 		}
 	}
-	return ids
 }
 
 // checkTrial runs a trial, and checks that sessions have ended only if a transaction ends them.

@@ -173,6 +173,11 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 // granted is everything that roles.sql grants.
 var granted = map[string][]string{
 	"sessionsql_app": {
+		"cache_add", "cache_clear", "cache_delete", "cache_delete_batch", "cache_end_lease",
+		"cache_fetch_lease", "cache_fetch_lease_by_key", "cache_get", "cache_get_batch", "cache_increment",
+		"cache_increment_by_key", "cache_key", "cache_key", "cache_lease_key", "cache_len", "cache_list",
+		"cache_reap", "cache_set", "cache_set_batch", "cache_space_id", "cache_swap", "cache_touch",
+		"cache_touch_batch",
 		"end_listed_session", "end_session", "find_session", "insert", "insert_batch", "list_sessions",
 		"lookup", "lookup_batch", "new_secret", "new_session", "new_session", "new_session", "node",
 		"note_timeline", "reap", "reap_all", "renew_session", "renew_session", "renew_session", "revoke",
@@ -181,11 +186,12 @@ var granted = map[string][]string{
 	},
 	"sessionsql_support": {"list_subject", "node", "revoke_subject", "version"},
 	"sessionsql_reader": {
+		"cache_get", "cache_get_batch", "cache_key", "cache_key", "cache_space_id",
 		"find_session", "list_sessions", "lookup", "lookup_batch", "node", "token_hash", "token_id",
 		"version",
 	},
-	"sessionsql_reaper":  {"node", "reap", "reap_all", "version"},
-	"sessionsql_monitor": {"health", "last_reap", "node", "version"},
+	"sessionsql_reaper":  {"cache_reap", "node", "reap", "reap_all", "version"},
+	"sessionsql_monitor": {"health", "last_cache_reap", "last_reap", "node", "version"},
 	"nobody":             nil,
 }
 
@@ -231,6 +237,8 @@ func TestRolesMayNothingElse(t *testing.T) {
 		for _, attempt := range []string{
 			"TABLE sessionsql.session", "TABLE sessionsql.live_session", "TABLE sessionsql.subject_session",
 			"TABLE sessionsql.listed_session", "TABLE sessionsql.reaper",
+			"TABLE sessionsql.cache_entry", "TABLE sessionsql.cache_live", "TABLE sessionsql.cache_listed",
+			"TABLE sessionsql.cache_space",
 			"DELETE FROM sessionsql.session", "ALTER FUNCTION sessionsql.version() VOLATILE",
 			`CREATE FUNCTION sessionsql.lookup(id integer, secret_hash bytea) RETURNS text
 				LANGUAGE sql RETURN 'x'`,
@@ -402,7 +410,7 @@ DO $$
 DECLARE
   types CONSTANT text[] := ARRAY['text', 'varchar', 'bytea', 'bool', 'int4', 'int8', 'float8', 'numeric',
     'timestamptz', 'interval', 'tid', 'xid', 'oid', 'regclass', 'uuid', 'bit', 'pg_lsn', '_text', '_bytea',
-    '_int8', '_float8'];
+    '_int4', '_int8', '_float8', '_uuid'];
   f record;
   l text;
   r text;
@@ -562,6 +570,62 @@ type capturedCall struct {
 // callTemplates has at least one call of every function, and reaches all of its branches. A row has the
 // function, the statement and a pattern of its answer.
 var callTemplates = [][3]string{
+	{
+		"cache_add", "SELECT sessionsql.cache_add('00000000-0000-0000-0000-000000000001', 1, 'v', 60)",
+		"^true$",
+	},
+	{"cache_add", "SELECT sessionsql.cache_add('$key', $space, 'v', 60)", "^false$"},
+	{"cache_clear", "SELECT sessionsql.cache_clear($space)", "^1$"},
+	{"cache_clear", "SELECT sessionsql.cache_clear($space, true)", "^1$"},
+	{"cache_delete", "SELECT sessionsql.cache_delete('s', 'k')", "^true$"},
+	{"cache_delete_batch", "SELECT sessionsql.cache_delete_batch('{$key}', true)", "^$key$"},
+	{"cache_end_lease", "SELECT sessionsql.cache_end_lease('s', 'k', 'me')", "^false$"},
+	{"cache_expiry", "SELECT sessionsql.cache_expiry(60)", "^20"},
+	{"cache_expiry", "SELECT sessionsql.cache_expiry(NULL)", "^infinity$"},
+	{
+		"cache_fetch_lease",
+		"SELECT l.leased FROM sessionsql.cache_fetch_lease('s', 'x', 'me', '1 minute', '0') AS l", "^true$",
+	},
+	{
+		"cache_fetch_lease_by_key",
+		"SELECT l.value FROM sessionsql.cache_fetch_lease_by_key('$key', '$key', 1, 'me', 60, 9999) AS l",
+		"^3431$",
+	},
+	{"cache_get", "SELECT sessionsql.cache_get('s', 'k')", "^3431$"},
+	{"cache_get_batch", "SELECT g.value FROM sessionsql.cache_get_batch('{$key}') AS g", "^3431$"},
+	{"cache_get_batch", "SELECT g.expires_in FROM sessionsql.cache_get_batch('{$key}') AS g", "^1199"},
+	{"cache_increment", "SELECT sessionsql.cache_increment('s', 'k', 2, '1 minute')", "^43$"},
+	{"cache_increment_by_key", "SELECT sessionsql.cache_increment_by_key('$key', $space, 1, NULL)", "^42$"},
+	{"cache_key", "SELECT sessionsql.cache_key('s', 'k')", "^$key$"},
+	{"cache_lease_key", "SELECT sessionsql.cache_lease_key('$key')", "^[0-9a-f-]{36}$"},
+	{"cache_len", "SELECT sessionsql.cache_len($space)", "^1$"},
+	{"cache_list", "SELECT l.plain_key FROM sessionsql.cache_list($space, NULL, 10) AS l", "^6b$"},
+	{"cache_list", "SELECT l.expires_in FROM sessionsql.cache_list($space, NULL, 10) AS l", "^1199"},
+	{"cache_reap", "SELECT r.reaped FROM sessionsql.cache_reap() AS r", "^1$"},
+	{
+		"cache_reap", "SELECT r.evicted FROM sessionsql.cache_reap(9, 9, false, '{$space}', '{1}') AS r",
+		"^1$",
+	},
+	{"cache_set", "SELECT sessionsql.cache_set('s', 'k', 'v', '1 minute', '1 second', true)", "^true$"},
+	{"cache_set_batch", `SELECT sessionsql.cache_set_batch(
+		'{$key}', '{$space}', '{v}', '{60}', '{NULL}', '{10}')`, "^no row$"},
+	{"cache_space_id", "SELECT sessionsql.cache_space_id('s')", "^$space$"},
+	{"cache_sum", "SELECT sessionsql.cache_sum('41', 1)", "^3432$"},
+	{"cache_swap", "SELECT sessionsql.cache_swap('$key', '$value_hash', '42', 60)", "^1$"},
+	{"cache_swap", "SELECT sessionsql.cache_swap('$key', '$value_hash', NULL, NULL, true)", "^1$"},
+	{"cache_swap", "SELECT sessionsql.cache_swap('$key', $hash, '42', 60)", "^0$"},
+	{"cache_touch", "SELECT sessionsql.cache_touch('s', 'k', '1 hour')", "^true$"},
+	{"cache_touch_batch", "SELECT sessionsql.cache_touch_batch('{$key}', '{3600}')", "^1$"},
+	{"cache_touch_batch", "SELECT sessionsql.cache_touch_batch('{$key}', '{NULL}')", "^1$"},
+	{"check_entry", "SELECT sessionsql.check_entry('f', '$key', $space, 'v', 60)", "^$"},
+	{"entry_bytes", "SELECT sessionsql.entry_bytes('abc', NULL)", "^12[0-9]$"},
+	{"evict", "SELECT e.evicted FROM sessionsql.evict(0, 1, 1, 10) AS e", "^0$"},
+	{"is_ttl", "SELECT sessionsql.is_ttl(60)", "^true$"},
+	{
+		"sweep", `SELECT s.reaped FROM sessionsql.sweep(
+			'sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper', 9, 9) AS s`, "^1$",
+	},
+	{"tombstone_lifetime", "SELECT sessionsql.tombstone_lifetime()", "^01:00:00"},
 	{"check_insert", "SELECT sessionsql.check_insert($hash, 'p', 60, 60, 's', 1, 'l')", "^$"},
 	{"commit_asynchronously", "SELECT sessionsql.commit_asynchronously(false)", "^off$"},
 	{"commit_synchronously", "SELECT sessionsql.commit_synchronously()", "^$"},
@@ -667,6 +731,8 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 	digest := sha256.Sum256(secret)
 	replace := strings.NewReplacer(
 		"$id", fmt.Sprint(id), "$next", fmt.Sprint(id+1), "$token", "'"+token+"'",
+		"$key", cacheKey("s", "k").String(), "$space", fmt.Sprint(cacheSpace("s")),
+		"$value_hash", fmt.Sprintf(`\x%x`, sha256.Sum256([]byte("41"))),
 		"$hash", fmt.Sprintf(`'\x%x'`, digest), "$other", fmt.Sprintf(`'\x%064d'`, 0),
 		"$hex", fmt.Sprintf("%x", digest))
 	var calls []capturedCall
@@ -676,10 +742,14 @@ func capturedCalls(id int64, secret []byte) []capturedCall {
 	return calls
 }
 
-// fixture leaves two live sessions of one subject and two expired ones, and returns the id of the newer live
-// one.
+// fixture leaves two live sessions of one subject and two expired ones, and a live cache entry and an expired
+// one. It returns the id of the newer live session.
 func (d *database) fixture(t testing.TB, secret []byte) int64 {
 	t.Helper()
+	d.emptyCache()
+	d.primary.MustExec(`
+		SELECT sessionsql.cache_set('s', 'k', '41', '20 minutes', keep_key => true);
+		SELECT sessionsql.cache_set('s', 'dead', 'x', '-1 second')`)
 	d.primary.MustExec("TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0")
 	return get[int64](t, d.primary, `
 		WITH made AS (
@@ -752,7 +822,7 @@ func newAttack(t *testing.T, withRoles bool) *attack {
 	a := &attack{t: t, d: d, withRoles: withRoles, hostile: d.login(t), temporary: d.decoys(t, "pg_temp")}
 	for _, name := range []string{
 		"text", "varchar", "bytea", "bool", "int4", "int8", "float8", "timestamptz", "interval", "tid",
-		"regclass", "bit",
+		"regclass", "bit", "uuid", "name",
 	} {
 		a.temporary += fmt.Sprintf(
 			"CREATE DOMAIN pg_temp.%s AS pg_catalog.%[1]s CHECK (evil.trap('temporary type %[1]s'));\n", name)

@@ -154,7 +154,7 @@ type group struct {
 }
 
 var groups = []group{
-	{"plain", slices.Concat(pureCalls, readingCalls, writingCalls, endingCalls)},
+	{"plain", slices.Concat(pureCalls, readingCalls, writingCalls, endingCalls, cacheCalls)},
 	{"capped", []string{
 		"SELECT sessionsql.insert(sha256('new 1'), 'made 1', '30 minutes', NULL, 'subject 1', false, 2) > 0",
 		"SELECT octet_length(sessionsql.new_session('token 1', subject => 'subject 2', max_sessions => 1))",
@@ -171,6 +171,13 @@ var groups = []group{
 		   '{"it''s, {3}",made}', '{60,60}', ARRAY[NULL, 60]::float8[],
 		   '{NULL,"NULL"}', false, '{"NULL",NULL}') AS i`,
 		`SELECT i.id FROM sessionsql.insert_batch(ARRAY[$hash1], ARRAY[NULL], '{60}', '{60}', '{s}') AS i`,
+		"SELECT sessionsql.cache_set('space', 'new 1', 'it''s', '20 minutes')",
+		"SELECT sessionsql.cache_set('space', 'key 1', '1', '20 minutes', '1 minute', true)",
+		"SELECT sessionsql.cache_set('space', 'gone', 'v'), sessionsql.cache_set('space', 'new 2', '', '-1 day')",
+		`SELECT sessionsql.cache_set_batch(ARRAY[$key2, $key3], ARRAY[$space, $space],
+		   ARRAY['two', 'three']::bytea[], ARRAY[1200, NULL]::float8[], ARRAY['key 2', NULL]::bytea[])`,
+		`SELECT sessionsql.cache_set_batch('{$uuid4,$uuid5}', '{$space,$space}', '{"a,b",c}', '{1200,1200}',
+		   '{"key 4",NULL}', '{0.5,0}')`,
 	}},
 }
 
@@ -290,13 +297,68 @@ var endingCalls = []string{
 	"CALL sessionsql.reap_all(0)",
 }
 
-var numberedParts = regexp.MustCompile(`\$(id|hash|hex|token)(\d+)`)
+// cacheCalls work on the entries of numbered. Calls of cache_set stand among the batches.
+var cacheCalls = []string{
+	"SELECT sessionsql.cache_space_id('space'), sessionsql.cache_key('space', 'key 1')",
+	"SELECT sessionsql.cache_key('space', sha256('key')), sessionsql.cache_lease_key($key1)",
+	"SELECT sessionsql.cache_key('', 'key')",
+	"SELECT sessionsql.cache_key('space', '')",
+	"SELECT sessionsql.is_ttl(60), sessionsql.is_ttl(-1), sessionsql.is_ttl(NULL), sessionsql.is_ttl('NaN')",
+	"SELECT sessionsql.cache_expiry(60) BETWEEN now() AND now() + interval '2 minutes'",
+	"SELECT sessionsql.cache_expiry(NULL) = 'infinity', sessionsql.cache_expiry(-1e9) >= now()",
+	"SELECT sessionsql.tombstone_lifetime() = interval '1 hour', sessionsql.entry_bytes('abc', 'key')",
+	"SELECT sessionsql.check_entry('f', $key1, $space, 'v', 60)",
+	"SELECT sessionsql.check_entry('f', $key1, $space, 'v', 'Infinity')",
+	"SELECT sessionsql.cache_sum('41', 1), sessionsql.cache_sum('-9223372036854775808', 1)",
+	"SELECT sessionsql.cache_sum('x', 1)",
+	"SELECT sessionsql.cache_get('space', 'key 1'), sessionsql.cache_get('space', 'gone')",
+	"SELECT sessionsql.cache_get('space', 'dead'), sessionsql.cache_get('space', 'none')",
+	"SELECT g.key, g.value, g.expires_in > 1100 FROM sessionsql.cache_get_batch(ARRAY[$key1, $key2]) AS g",
+	"SELECT g.key, g.value, g.expires_in > 1100 FROM sessionsql.cache_get_batch('{$uuid3,$uuid4}') AS g",
+	"SELECT l.key, l.plain_key, l.value FROM sessionsql.cache_list($space, NULL, 3) AS l",
+	"SELECT l.key FROM sessionsql.cache_list($space, $key1, 100) AS l",
+	"SELECT l.key FROM sessionsql.cache_list($space, $key1, 0) AS l",
+	"SELECT sessionsql.cache_len($space), sessionsql.cache_len(0)",
+	"SELECT sessionsql.cache_touch('space', 'key 1', '1 hour'), sessionsql.cache_touch('space', 'gone', '1 hour')",
+	"SELECT sessionsql.cache_touch_batch(ARRAY[$key2, $key3], ARRAY[3600, NULL]::float8[])",
+	"SELECT sessionsql.cache_touch_batch('{$uuid4,$uuid5}', '{1,3600}')",
+	"SELECT sessionsql.cache_touch_batch('{$uuid4,$uuid5}', '{1}')",
+	"SELECT sessionsql.cache_add($key1, $space, 'v', 60)",
+	"SELECT sessionsql.cache_add($key20, $space, 'added', 1200), sessionsql.cache_add($key20, $space, 'v', 60)",
+	"SELECT sessionsql.cache_add(NULL, $space, 'v', 60)",
+	"SELECT sessionsql.cache_swap($key5, sha256('5'), 'swapped', 1200)",
+	"SELECT sessionsql.cache_swap($key5, sha256('5'), 'lost', 1200), sessionsql.cache_swap($key21, sha256(''), '')",
+	"SELECT sessionsql.cache_swap($key6, sha256('6'), NULL), sessionsql.cache_swap($key7, sha256('7'), NULL, 1, true)",
+	"SELECT sessionsql.cache_swap($key8, 'short', NULL)",
+	"SELECT sessionsql.cache_increment('space', 'key 8'), sessionsql.cache_increment('space', 'gone')",
+	"SELECT sessionsql.cache_increment('space', 'born', 7, '20 minutes')",
+	"SELECT sessionsql.cache_increment_by_key($key8, $space, -10, NULL)",
+	"SELECT l.value, l.leased FROM sessionsql.cache_fetch_lease('space', 'key 9', 'me') AS l",
+	"SELECT l.value, l.leased FROM sessionsql.cache_fetch_lease('space', 'key 22', 'me', '20 minutes', '0') AS l",
+	"SELECT l.value, l.leased FROM sessionsql.cache_fetch_lease('space', 'key 22', 'you') AS l",
+	"SELECT sessionsql.cache_end_lease('space', 'key 22', 'you'), sessionsql.cache_end_lease('space', 'key 22', 'me')",
+	`SELECT l.value, l.leased FROM sessionsql.cache_fetch_lease_by_key(
+	   $key9, sessionsql.cache_lease_key($key9), $space, 'me', 1200, 1300) AS l`,
+	"SELECT sessionsql.cache_delete('space', 'key 9'), sessionsql.cache_delete('space', 'key 9')",
+	"SELECT sessionsql.cache_delete('space', 'key 10', true), sessionsql.cache_delete('space', 'gone', true)",
+	"SELECT sessionsql.cache_delete_batch(ARRAY[$key11, $key23]), sessionsql.cache_delete_batch('{$uuid12}', true)",
+	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(100, 100, false, '{$space}', '{400}') AS r",
+	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(0, 1) AS r",
+	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(spaces => '{1,2}', budgets => '{1}') AS r",
+	"SELECT e.evicted, e.next_page FROM sessionsql.evict(0, 1, 1, 1) AS e",
+	"SELECT s.reaped FROM sessionsql.sweep('sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper', 9, 9) AS s",
+	"SELECT sessionsql.cache_clear($space), sessionsql.cache_clear($space, true)",
+	"SELECT sessionsql.cache_clear($space, true)",
+}
+
+var numberedParts = regexp.MustCompile(`\$(id|hash|hex|token|key|uuid)(\d+)`)
 
 // numberedID returns the id of session n of numbered. The sequence gives no id as high as these.
 func numberedID(n int) int { return 1_000_000 + n }
 
 // spell replaces the names of the numbered sessions' parts in a statement.
 func spell(statement string) string {
+	statement = strings.ReplaceAll(statement, "$space", strconv.Itoa(int(cacheSpace("space"))))
 	return numberedParts.ReplaceAllStringFunc(statement, func(part string) string {
 		match := numberedParts.FindStringSubmatch(part)
 		n, _ := strconv.Atoi(match[2])
@@ -306,6 +368,10 @@ func spell(statement string) string {
 			return strconv.Itoa(numberedID(n))
 		case "hash":
 			return "sha256('" + secret + "')"
+		case "key":
+			return "'" + cacheKey("space", "key "+match[2]).String() + "'::uuid"
+		case "uuid":
+			return cacheKey("space", "key "+match[2]).String()
 		case "hex":
 			return fmt.Sprintf("%x", sha256.Sum256([]byte(secret)))
 		default:
@@ -315,10 +381,24 @@ func spell(statement string) string {
 	})
 }
 
-// numbered replaces all sessions by 40 with known ids and secrets, of which the last ten have expired.
+// numbered replaces all sessions by 40 with known ids and secrets, of which the last ten have expired. It
+// replaces all cache entries by 12 live ones, a dead one and a tombstone.
 func (d *database) numbered(t testing.TB) {
 	t.Helper()
 	d.primary.MustExec("TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0")
+	d.emptyCache()
+	d.primary.MustExec(`
+		INSERT INTO sessionsql.cache_entry (key, expires_at, space, value, plain_key)
+		SELECT
+		  sessionsql.cache_key('space', n.name),
+		  now() + CASE WHEN n.name = 'dead' THEN interval '-1 day' ELSE interval '20 minutes' END,
+		  sessionsql.cache_space_id('space'),
+		  CASE WHEN n.name <> 'gone' THEN convert_to(n.i::text, 'UTF8') END,
+		  CASE WHEN n.i % 2 = 0 THEN convert_to(n.name, 'UTF8') END
+		FROM (
+		  SELECT i, 'key ' || i FROM generate_series(1, 12) AS i
+		  UNION ALL VALUES (13, 'dead'), (14, 'gone')
+		) AS n (i, name)`)
 	d.primary.MustExec(`
 		INSERT INTO sessionsql.session (
 		  id, expires_at, created_at, idle_seconds, version, secret_hash, subject, payload, label
@@ -336,7 +416,7 @@ func (d *database) numbered(t testing.TB) {
 		FROM generate_series(1, 40) AS n`, numberedID(0))
 }
 
-// rows describes all sessions without the parts that depend on the time. It counts the time left in units of
+// rows describes all sessions and entries without the parts that depend on the time. It counts the time left in units of
 // five minutes, and no session of the scripts is near the middle between two of them.
 func (d *database) rows(t testing.TB) (rows []string) {
 	t.Helper()
@@ -354,7 +434,21 @@ func (d *database) rows(t testing.TB) (rows []string) {
 		  s.previous_until IS NOT NULL,
 		  CASE WHEN s.payload NOT LIKE 'token%' THEN encode(s.secret_hash, 'hex') END
 		)
-		FROM sessionsql.session AS s`, numberedID(0)))
+		FROM sessionsql.session AS s
+		UNION ALL
+		SELECT concat_ws(
+		  ' ',
+		  e.key,
+		  e.space,
+		  COALESCE(encode(e.value, 'hex'), 'tombstone'),
+		  COALESCE(encode(e.plain_key, 'hex'), 'no plain key'),
+		  CASE
+		    WHEN e.expires_at < now() THEN 'dead'
+		    WHEN e.expires_at < 'infinity' THEN round(date_part('epoch', e.expires_at - now()) / 300)::text
+		    ELSE 'for ever'
+		  END
+		)
+		FROM sessionsql.cache_entry AS e`, numberedID(0)))
 	slices.Sort(rows)
 	return rows
 }

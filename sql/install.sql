@@ -14,18 +14,18 @@ SELECT
   s.installed = '' AS fresh,
   NOT s.schema AS bare,
   s.installed <> s.wanted AS due,
-  s.migrated < 1 AS before_1,
-  s.migrated < 2 AS before_2,
-  s.migrated < 3 AS before_3,
-  s.migrated < 4 AS before_4,
-  s.migrated < 5 AS before_5,
-  s.migrated < 6 AS before_6,
+  1 <> ALL (s.migrated) AS before_1,
+  2 <> ALL (s.migrated) AS before_2,
+  3 <> ALL (s.migrated) AS before_3,
+  4 <> ALL (s.migrated) AS before_4,
+  5 <> ALL (s.migrated) AS before_5,
+  6 <> ALL (s.migrated) AS before_6,
   s.roles AS roles
 FROM (
   SELECT
     current_setting('sessionsql.installed') AS installed,
     current_setting('sessionsql.wanted') AS wanted,
-    current_setting('sessionsql.migrated')::integer AS migrated,
+    current_setting('sessionsql.migrated')::integer[] AS migrated,
     current_setting('sessionsql.schema')::boolean AS schema,
     current_setting('sessionsql.roles')::boolean AS roles
 ) AS s

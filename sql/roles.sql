@@ -28,8 +28,8 @@
 --
 -- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
 -- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch and
--- cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
--- functions/.
+-- cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so it is written
+-- only in functions/.
 
 -- This takes the lock of an installation and saves the settings that the end of this file restores.
 DO $roles$
@@ -180,7 +180,9 @@ BEGIN
       ) AS statement
     FROM pg_proc AS p
     WHERE p.oid IN (
-        'sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc, 'sessionsql.cache_get_batch'::regproc
+        'sessionsql.lookup'::regproc,
+        'sessionsql.lookup_batch'::regproc,
+        'sessionsql.cache_get_batch'::regproc
       )
       AND p.prosqlbody IS NOT NULL
   LOOP

@@ -22,7 +22,7 @@ EXECUTE $file$
 --
 --     sessionsql.installed    the version of the installed bundle; empty if there is none
 --     sessionsql.wanted       the version of this bundle
---     sessionsql.migrated     the number of the last migration that ran; 0 if there is none
+--     sessionsql.migrated     the numbers of the migrations that ran, as an array
 --     sessionsql.schema       whether the schema exists
 --     sessionsql.roles        whether roles.sql has run here
 --     sessionsql.settings     the settings that end.sql restores
@@ -33,7 +33,7 @@ DECLARE
   -- scripts/generate.sh copies the version from functions/version.sql.
   wanted CONSTANT pg_catalog.text := '0.2.0';
   installed pg_catalog.text := '';
-  migrated pg_catalog.text := '0';
+  migrated pg_catalog.text := '{}';
   owner pg_catalog.text;
   trusted pg_catalog.bool;
 BEGIN
@@ -95,7 +95,7 @@ BEGIN
       HINT = 'The files of the newer extension must be on the server first: make install.';
   END IF;
   IF to_regclass('sessionsql.migration') IS NOT NULL THEN
-    SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
+    SELECT array_agg(m.id)::text INTO migrated FROM sessionsql.migration AS m;
     IF migrated IS NULL THEN
       RAISE invalid_schema_definition USING
         MESSAGE = 'sessionsql: the schema sessionsql lacks rows of its own: nothing was changed',
@@ -135,18 +135,18 @@ SELECT
   s.installed = '' AS fresh,
   NOT s.schema AS bare,
   s.installed <> s.wanted AS due,
-  s.migrated < 1 AS before_1,
-  s.migrated < 2 AS before_2,
-  s.migrated < 3 AS before_3,
-  s.migrated < 4 AS before_4,
-  s.migrated < 5 AS before_5,
-  s.migrated < 6 AS before_6,
+  1 <> ALL (s.migrated) AS before_1,
+  2 <> ALL (s.migrated) AS before_2,
+  3 <> ALL (s.migrated) AS before_3,
+  4 <> ALL (s.migrated) AS before_4,
+  5 <> ALL (s.migrated) AS before_5,
+  6 <> ALL (s.migrated) AS before_6,
   s.roles AS roles
 FROM (
   SELECT
     current_setting('sessionsql.installed') AS installed,
     current_setting('sessionsql.wanted') AS wanted,
-    current_setting('sessionsql.migrated')::integer AS migrated,
+    current_setting('sessionsql.migrated')::integer[] AS migrated,
     current_setting('sessionsql.schema')::boolean AS schema,
     current_setting('sessionsql.roles')::boolean AS roles
 ) AS s
@@ -547,8 +547,8 @@ CREATE TABLE sessionsql.cache_entry (
 );
 
 COMMENT ON TABLE sessionsql.cache_entry IS
-  'One row an entry. Read it through sessionsql.cache_get_batch and sessionsql.cache_live, which know what is '
-  'expired.';
+  'One row an entry. Read it through sessionsql.cache_get_batch and sessionsql.cache_live, which know what '
+  'is expired.';
 COMMENT ON COLUMN sessionsql.cache_entry.key IS 'First 16 bytes of a hash of space and key; see cache_key.';
 COMMENT ON COLUMN sessionsql.cache_entry.expires_at IS
   'Dead from this instant on, whether reaped or not; infinity for an entry that never expires.';
@@ -615,8 +615,8 @@ COMMENT ON COLUMN sessionsql.cache_reaper.last_lap_ended_at IS 'When the last wh
 INSERT INTO sessionsql.cache_reaper (singleton) VALUES (true);
 $file$;
 EXECUTE $file$
--- The reaper sums the bytes of each space with a budget here while its hand goes round. Only the holder of the
--- hand's lock writes here, so that no two writers meet.
+-- The reaper sums the bytes of each space with a budget here while its hand goes round. Only the holder of
+-- the hand's lock writes here, so that no two writers meet.
 CREATE TABLE sessionsql.cache_space (
   space integer PRIMARY KEY,
   max_bytes bigint NOT NULL,
@@ -695,7 +695,8 @@ SELECT
 FROM sessionsql.cache_entry AS e;
 
 COMMENT ON VIEW sessionsql.cache_lease IS 'An entry, and whether the caller is to load its value.';
-COMMENT ON COLUMN sessionsql.cache_lease.value IS 'What the application keeps; null if there is no live entry.';
+COMMENT ON COLUMN sessionsql.cache_lease.value IS
+  'What the application keeps; null if there is no live entry.';
 COMMENT ON COLUMN sessionsql.cache_lease.expires_in IS
   'Seconds left, by the server''s clock; Infinity for an entry that never expires; null if there is none.';
 COMMENT ON COLUMN sessionsql.cache_lease.leased IS 'Whether the caller holds the lease now.';
@@ -712,7 +713,8 @@ FROM sessionsql.cache_reaper AS r;
 
 COMMENT ON VIEW sessionsql.last_cache_reap IS 'What one call of the cache''s reaper did.';
 COMMENT ON COLUMN sessionsql.last_cache_reap.reaped IS 'Expired rows deleted, ended tombstones included.';
-COMMENT ON COLUMN sessionsql.last_cache_reap.evicted IS 'Live rows deleted, because their space is over budget.';
+COMMENT ON COLUMN sessionsql.last_cache_reap.evicted IS
+  'Live rows deleted, because their space is over budget.';
 COMMENT ON COLUMN sessionsql.last_cache_reap.pages IS 'Pages of the table that the hand passed.';
 COMMENT ON COLUMN sessionsql.last_cache_reap.lap_done IS 'Whether the call reached the end of the table.';
 $file$;
@@ -1842,8 +1844,9 @@ COMMENT ON FUNCTION sessionsql.note_timeline() IS
   'Notes the timeline of this primary, for its replicas to show.';
 $file$;
 EXECUTE $file$
--- This is the clock hand of reap and cache_reap, which state its promises. It takes the names of a table, of the
--- column of its key, and of the table with the hand's position. Null means that another reaper is at work.
+-- This is the clock hand of reap and cache_reap, which state its promises. It takes the names of a table, of
+-- the column of its key, and of the table with the hand's position. Null means that another reaper is at
+-- work.
 CREATE OR REPLACE FUNCTION sessionsql.sweep(
   swept regclass,
   key name,
@@ -1990,9 +1993,9 @@ COMMENT ON FUNCTION sessionsql.reap(integer, integer, boolean) IS
   'Deletes expired sessions from the next pages; returns counts. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- cron cannot loop, so the loop is here. Each call of reap, with one of cache_reap, has its own transaction. The
--- loop ends when both hands have reached the end of their tables twice, because they have then passed every
--- page. A hand of another reaper counts as done. The loop also ends after max_calls.
+-- cron cannot loop, so the loop is here. Each call of reap, with one of cache_reap, has its own transaction.
+-- The loop ends when both hands have reached the end of their tables twice, because they have then passed
+-- every page. A hand of another reaper counts as done. The loop also ends after max_calls.
 --
 -- It commits, so it cannot run in a transaction block. A procedure that commits may have no SET clause, so
 -- every name below is qualified.
@@ -2012,12 +2015,14 @@ BEGIN
     IF laps OPERATOR(pg_catalog.<) 2 THEN
       SELECT r.lap_done INTO lap_done
       FROM sessionsql.reap() AS r;
-      laps := laps OPERATOR(pg_catalog.+) CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
+      laps := laps OPERATOR(pg_catalog.+)
+        CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
     END IF;
     IF cache_laps OPERATOR(pg_catalog.<) 2 THEN
       SELECT r.lap_done INTO lap_done
       FROM sessionsql.cache_reap() AS r;
-      cache_laps := cache_laps OPERATOR(pg_catalog.+) CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
+      cache_laps := cache_laps OPERATOR(pg_catalog.+)
+        CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
     END IF;
     COMMIT;
     EXIT WHEN laps OPERATOR(pg_catalog.>=) 2 AND cache_laps OPERATOR(pg_catalog.>=) 2;
@@ -2440,7 +2445,7 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.is_ttl(double precision) IS
-  'Returns whether a TTL in seconds is a number of at most 100 years, or null for an entry that never expires.';
+  'Returns whether a TTL in seconds is a number of at most 100 years, or null for an entry without expiry.';
 $file$;
 EXECUTE $file$
 -- The functions that write an entry refuse bad input here, because a NOT NULL violation in the table would
@@ -2485,7 +2490,8 @@ BEGIN ATOMIC
     + COALESCE(pg_column_size(entry_bytes.plain_key), 0);
 END;
 
-COMMENT ON FUNCTION sessionsql.entry_bytes(bytea, bytea) IS 'Returns the bytes of an entry that a budget counts.';
+COMMENT ON FUNCTION sessionsql.entry_bytes(bytea, bytea) IS
+  'Returns the bytes of an entry that a budget counts.';
 $file$;
 EXECUTE $file$
 -- An entry expires exactly when its caller says, unlike a session, which gets a third more. A TTL that is
@@ -2603,8 +2609,8 @@ EXECUTE $file$
 --
 -- The result holds the keys that were refused, because a final delete has left a tombstone there.
 --
--- Promises: the expiry is exact. Rows are locked in the order of their keys, as in cache_delete_batch, so that
--- no two calls wait for each other. Commits asynchronously unless durable.
+-- Promises: the expiry is exact. Rows are locked in the order of their keys, as in cache_delete_batch, so
+-- that no two calls wait for each other. Commits asynchronously unless durable.
 CREATE OR REPLACE FUNCTION sessionsql.cache_set_batch(
   keys uuid[],
   spaces integer[],
@@ -2673,7 +2679,7 @@ BEGIN
         sessionsql.cache_expiry(u.ttl) AS expires_at,
         u.value,
         u.plain_key,
-        LEAST(u.slack, u.ttl / 3) AS slack
+        CASE WHEN u.slack > u.ttl / 3 THEN u.ttl / 3 ELSE u.slack END AS slack
       FROM unnest(
         cache_set_batch.keys,
         cache_set_batch.spaces,
@@ -2726,8 +2732,8 @@ EXECUTE $file$
 -- the TTL is left, and by a third more, so that a busy entry is rewritten once every third of its TTL. A null
 -- TTL makes an entry live for ever.
 --
--- Promises: never shortens an expiry, never resurrects an entry, never moves a tombstone, and never waits for a
--- row, so it cannot deadlock under any plan. Commits asynchronously unless durable.
+-- Promises: never shortens an expiry, never resurrects an entry, never moves a tombstone, and never waits for
+-- a row, so it cannot deadlock under any plan. Commits asynchronously unless durable.
 CREATE OR REPLACE FUNCTION sessionsql.cache_touch_batch(
   keys uuid[],
   ttl_seconds double precision[],
@@ -2744,8 +2750,6 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $function$
 DECLARE
-  -- An assignment is faster than PERFORM here; see insert.
-  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_touch_batch.durable);
   -- No expiry is later than this from now, unless it is infinity.
   never CONSTANT double precision := 2 * sessionsql.max_timeout();
   touched bigint;
@@ -2760,6 +2764,7 @@ BEGIN
       MESSAGE = 'sessionsql.cache_touch_batch: each key needs a ttl of at most 100 years, or null for none';
   END IF;
 
+  PERFORM sessionsql.commit_asynchronously(cache_touch_batch.durable);
   WITH due AS MATERIALIZED (
     SELECT e.key, t.ttl
     FROM unnest(cache_touch_batch.keys, cache_touch_batch.ttl_seconds) AS t (key, ttl)
@@ -2786,12 +2791,12 @@ COMMENT ON FUNCTION sessionsql.cache_touch_batch(uuid[], double precision[], boo
 $file$;
 EXECUTE $file$
 -- A final delete is for keys that must stay dead, as those of sessions: it leaves a tombstone, which no set
--- replaces for an hour, because a request that was under way would otherwise bring a logged-out session back. A
--- key without a row gets no tombstone. Another delete does not end a tombstone.
+-- replaces for an hour, because a request that was under way would otherwise bring a logged-out session back.
+-- A key without a row gets no tombstone. Another delete does not end a tombstone.
 --
 -- Promises: waits for locked rows, because an entry that is being touched must not survive, and takes them in
--- the order of their keys, as cache_set_batch does. A final delete commits synchronously, so that no crash undoes
--- it. Any other commits asynchronously unless durable.
+-- the order of their keys, as cache_set_batch does. A final delete commits synchronously, so that no crash
+-- undoes it. Any other commits asynchronously unless durable.
 CREATE OR REPLACE FUNCTION sessionsql.cache_delete_batch(
   keys uuid[],
   final boolean DEFAULT false,
@@ -2864,9 +2869,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
-DECLARE
-  -- An assignment is faster than PERFORM here; see insert.
-  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_add.durable);
 BEGIN
   PERFORM sessionsql.check_entry(
     'cache_add', cache_add.key, cache_add.space, cache_add.value, cache_add.ttl_seconds
@@ -2880,6 +2882,7 @@ BEGIN
     RETURN false;
   END IF;
 
+  PERFORM sessionsql.commit_asynchronously(cache_add.durable);
   INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
   VALUES (
     cache_add.key,
@@ -2902,8 +2905,8 @@ COMMENT ON FUNCTION sessionsql.cache_add(uuid, integer, bytea, double precision,
 $file$;
 EXECUTE $file$
 -- One result tells three outcomes apart, as in update_payload: 1 if the entry had the old value and was
--- written; 0 (a conflict) if it has another value; -1 if there is no such live entry. A null value deletes the
--- entry, as cache_delete_batch does.
+-- written; 0 (a conflict) if it has another value; -1 if there is no such live entry. A null value deletes
+-- the entry, as cache_delete_batch does.
 --
 -- Promises: never resurrects an entry. The row is locked before it is judged. Commits asynchronously unless
 -- durable, and synchronously for a final delete.
@@ -2920,15 +2923,14 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  -- An assignment is faster than PERFORM here; see insert.
-  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_swap.durable);
   locked record;
 BEGIN
   IF (octet_length(cache_swap.old_hash) = 32 AND sessionsql.is_ttl(cache_swap.ttl_seconds)) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.cache_swap: old_hash must be a SHA-256 hash of 32 bytes, and ttl at most 100 years';
+      MESSAGE = 'sessionsql.cache_swap: old_hash must be a SHA-256 hash, and ttl at most 100 years';
   END IF;
 
+  PERFORM sessionsql.commit_asynchronously(cache_swap.durable);
   SELECT
     e.value,
     e.expires_at
@@ -3003,15 +3005,18 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 DECLARE
-  -- An assignment is faster than PERFORM here; see insert.
-  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_increment_by_key.durable);
   born CONSTANT bytea := decode(cache_increment_by_key.delta::text, 'escape');
   total bigint;
 BEGIN
   PERFORM sessionsql.check_entry(
-    'cache_increment_by_key', cache_increment_by_key.key, cache_increment_by_key.space, born, cache_increment_by_key.ttl_seconds
+    'cache_increment_by_key',
+    cache_increment_by_key.key,
+    cache_increment_by_key.space,
+    born,
+    cache_increment_by_key.ttl_seconds
   );
 
+  PERFORM sessionsql.commit_asynchronously(cache_increment_by_key.durable);
   INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
   VALUES (
     cache_increment_by_key.key,
@@ -3024,7 +3029,10 @@ BEGIN
   SET (expires_at, value) = (
         SELECT
           CASE WHEN a.alive THEN e.expires_at ELSE EXCLUDED.expires_at END,
-          CASE WHEN a.alive THEN sessionsql.cache_sum(e.value, cache_increment_by_key.delta) ELSE EXCLUDED.value END
+          CASE
+            WHEN a.alive THEN sessionsql.cache_sum(e.value, cache_increment_by_key.delta)
+            ELSE EXCLUDED.value
+          END
         -- OFFSET 0 makes both columns see one time.
         FROM (SELECT e.expires_at > clock_timestamp() AS alive OFFSET 0) AS a
       ),
@@ -3035,7 +3043,8 @@ BEGIN
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.cache_increment_by_key(uuid, integer, bigint, double precision, bytea, boolean) IS
+COMMENT ON FUNCTION
+  sessionsql.cache_increment_by_key(uuid, integer, bigint, double precision, bytea, boolean) IS
   'Adds to an entry''s number, or sets it, and returns the sum; null if a tombstone stands.';
 $file$;
 EXECUTE $file$
@@ -3064,12 +3073,12 @@ COMMENT ON FUNCTION sessionsql.cache_increment(text, text, bigint, interval, boo
   'Adds to the number of a space and key, or sets it, and returns the sum; null if a tombstone stands.';
 $file$;
 EXECUTE $file$
--- This is for a caller that found no entry, or a stale one, and would load its value. Of many such callers one
--- gets the lease, and the others the entry as it is. An entry with more than stale_seconds left is fresh, and
--- then nobody gets a lease.
+-- This is for a caller that found no entry, or a stale one, and would load its value. Of many such callers
+-- one gets the lease, and the others the entry as it is. An entry with more than stale_seconds left is fresh,
+-- and then nobody gets a lease.
 --
--- The lease is an entry under lease_key with the value owner. Release it with cache_swap, which takes the hash of
--- owner, so that nobody releases the lease of another. It ends by itself after lease_seconds.
+-- The lease is an entry under lease_key with the value owner. Release it with cache_swap, which takes the
+-- hash of owner, so that nobody releases the lease of another. It ends by itself after lease_seconds.
 CREATE OR REPLACE FUNCTION sessionsql.cache_fetch_lease_by_key(
   key uuid,
   lease_key uuid,
@@ -3085,9 +3094,11 @@ AS $function$
 DECLARE
   result sessionsql.cache_lease;
 BEGIN
-  IF (cache_fetch_lease_by_key.lease_seconds > 0 AND cache_fetch_lease_by_key.stale_seconds >= 0) IS NOT TRUE THEN
+  IF (
+    cache_fetch_lease_by_key.lease_seconds > 0 AND cache_fetch_lease_by_key.stale_seconds >= 0
+  ) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: lease_seconds must be positive, and stale_seconds not negative';
+      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: lease_seconds must be positive, stale_seconds 0 or more';
   END IF;
 
   result.leased := false;
@@ -3158,7 +3169,8 @@ COMMENT ON FUNCTION sessionsql.cache_fetch_lease(text, text, bytea, interval, in
   'Returns the entry of a space and key, and whether the caller got the lease to load its value.';
 $file$;
 EXECUTE $file$
--- This is for clients that have only SQL: the end of the lease of cache_fetch_lease, if it is still the owner's.
+-- This is for clients that have only SQL: the end of the lease of cache_fetch_lease, if it is still the
+-- owner's.
 CREATE OR REPLACE FUNCTION sessionsql.cache_end_lease(space text, key text, owner bytea)
 RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -3174,11 +3186,11 @@ COMMENT ON FUNCTION sessionsql.cache_end_lease(text, text, bytea) IS
   'Releases the lease of a space and key, and returns whether it was still the owner''s.';
 $file$;
 EXECUTE $file$
--- This pages through a space: pass the last key of a page as after, and null for the first page. Entries whose
--- plain key is not kept do not appear.
+-- This pages through a space: pass the last key of a page as after, and null for the first page. Entries
+-- whose plain key is not kept do not appear.
 --
--- The settings leave only a walk along the index, because a page would otherwise cost a scan and a sort of the
--- whole table. It runs on a replica.
+-- The settings leave only a walk along the index, because a page would otherwise cost a scan and a sort of
+-- the whole table. It runs on a replica.
 CREATE OR REPLACE FUNCTION sessionsql.cache_list(space integer, after uuid, max_rows integer)
 RETURNS SETOF sessionsql.cache_listed
 LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 100
@@ -3262,8 +3274,8 @@ END;
 COMMENT ON FUNCTION sessionsql.cache_get(text, text) IS 'Returns the value of a space and key, or null.';
 $file$;
 EXECUTE $file$
--- This is cache_set_batch for clients that have only SQL. A null TTL means that the entry never expires. False
--- means that a tombstone stands. keep_key keeps the key as it is, which cache_list needs.
+-- This is cache_set_batch for clients that have only SQL. A null TTL means that the entry never expires.
+-- False means that a tombstone stands. keep_key keeps the key as it is, which cache_list needs.
 CREATE OR REPLACE FUNCTION sessionsql.cache_set(
   space text,
   key text,
@@ -3292,8 +3304,8 @@ COMMENT ON FUNCTION sessionsql.cache_set(text, text, bytea, interval, interval, 
   'Sets the value of a space and key; false if a tombstone stands. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- This is cache_touch_batch for clients that have only SQL. True means that the expiry moved, which it does at
--- most once every third of the TTL.
+-- This is cache_touch_batch for clients that have only SQL. True means that the expiry moved, which it does
+-- at most once every third of the TTL.
 CREATE OR REPLACE FUNCTION sessionsql.cache_touch(
   space text,
   key text,
@@ -3311,7 +3323,7 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.cache_touch(text, text, interval, boolean) IS
-  'Touches the entry of a space and key, and returns whether it was due. Commits asynchronously unless durable.';
+  'Touches the entry of a space and key; returns whether it was due. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
 -- This is cache_delete_batch for clients that have only SQL.
@@ -3341,8 +3353,8 @@ EXECUTE $file$
 --
 -- The bytes of a space are those that the hand has left in this lap, those of the range, and those that the
 -- last lap left in the rest of the table. If they are over the budget, the same share of the range goes: the
--- entries of the range that were written longest ago, be it by a set or a touch. So this samples, as Redis does:
--- an older entry may stand elsewhere.
+-- entries of the range that were written longest ago, be it by a set or a touch. So this samples, as Redis
+-- does: an older entry may stand elsewhere.
 --
 -- Promises: never evicts a tombstone or an entry that was written in the meantime, and never waits for a row.
 -- If more than max_rows would go, the range ends earlier. The result is the first page behind it.
@@ -3429,7 +3441,8 @@ BEGIN
         a.key,
         a.written_by,
         a.share * sum(a.bytes) OVER (PARTITION BY a.space) AS quota,
-        sum(a.bytes) OVER (PARTITION BY a.space ORDER BY age(a.written_by) DESC, a.key) - a.bytes / 2 AS reached
+        sum(a.bytes) OVER (PARTITION BY a.space ORDER BY age(a.written_by) DESC, a.key) - a.bytes / 2
+          AS reached
       FROM aged AS a
     ) AS r
     WHERE r.reached <= r.quota
@@ -3449,16 +3462,17 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.evict(bigint, bigint, bigint, integer) IS
-  'Evicts old entries of spaces over budget from a range of pages; returns their number and the range''s end.';
+  'Evicts old entries of spaces over budget from a range of pages; returns counts and the range''s end.';
 $file$;
 EXECUTE $file$
--- This is reap for cache entries. Its clock hand also keeps spaces within a budget of bytes: budgets[i] is that
--- of spaces[i]. The hand sums the bytes of these spaces as it goes round, and takes live entries of a space that
--- is over its budget; see evict. Calls without the arrays keep to the budgets as well, so that it does not
--- matter which program moves the hand. A budget lapses a day after the last call that named it.
+-- This is reap for cache entries. Its clock hand also keeps spaces within a budget of bytes: budgets[i] is
+-- that of spaces[i]. The hand sums the bytes of these spaces as it goes round, and takes live entries of a
+-- space that is over its budget; see evict. Calls without the arrays keep to the budgets as well, so that it
+-- does not matter which program moves the hand. A budget lapses a day after the last call that named it. A
+-- space may stand above its budget by what is set while the hand goes round.
 --
--- Promises: those of reap. It evicts at most max_rows live rows too, and never a tombstone. Do not give a budget
--- to a space that holds sessions, because it would end live ones.
+-- Promises: those of reap. It evicts at most max_rows live rows too, and never a tombstone. Do not give a
+-- budget to a space that holds sessions, because it would end live ones.
 CREATE OR REPLACE FUNCTION sessionsql.cache_reap(
   max_rows integer DEFAULT 1000,
   max_pages integer DEFAULT 4096,
@@ -3643,8 +3657,8 @@ EXECUTE $file$
 --
 -- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
 -- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch and
--- cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
--- functions/.
+-- cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so it is written
+-- only in functions/.
 
 -- This takes the lock of an installation and saves the settings that the end of this file restores.
 DO $roles$
@@ -3795,7 +3809,9 @@ BEGIN
       ) AS statement
     FROM pg_proc AS p
     WHERE p.oid IN (
-        'sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc, 'sessionsql.cache_get_batch'::regproc
+        'sessionsql.lookup'::regproc,
+        'sessionsql.lookup_batch'::regproc,
+        'sessionsql.cache_get_batch'::regproc
       )
       AND p.prosqlbody IS NOT NULL
   LOOP

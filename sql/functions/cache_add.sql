@@ -13,9 +13,6 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
-DECLARE
-  -- An assignment is faster than PERFORM here; see insert.
-  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_add.durable);
 BEGIN
   PERFORM sessionsql.check_entry(
     'cache_add', cache_add.key, cache_add.space, cache_add.value, cache_add.ttl_seconds
@@ -29,6 +26,7 @@ BEGIN
     RETURN false;
   END IF;
 
+  PERFORM sessionsql.commit_asynchronously(cache_add.durable);
   INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
   VALUES (
     cache_add.key,

@@ -1,10 +1,10 @@
 -- A final delete is for keys that must stay dead, as those of sessions: it leaves a tombstone, which no set
--- replaces for an hour, because a request that was under way would otherwise bring a logged-out session back. A
--- key without a row gets no tombstone. Another delete does not end a tombstone.
+-- replaces for an hour, because a request that was under way would otherwise bring a logged-out session back.
+-- A key without a row gets no tombstone. Another delete does not end a tombstone.
 --
 -- Promises: waits for locked rows, because an entry that is being touched must not survive, and takes them in
--- the order of their keys, as cache_set_batch does. A final delete commits synchronously, so that no crash undoes
--- it. Any other commits asynchronously unless durable.
+-- the order of their keys, as cache_set_batch does. A final delete commits synchronously, so that no crash
+-- undoes it. Any other commits asynchronously unless durable.
 CREATE OR REPLACE FUNCTION sessionsql.cache_delete_batch(
   keys uuid[],
   final boolean DEFAULT false,

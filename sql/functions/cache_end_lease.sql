@@ -1,4 +1,5 @@
--- This is for clients that have only SQL: the end of the lease of cache_fetch_lease, if it is still the owner's.
+-- This is for clients that have only SQL: the end of the lease of cache_fetch_lease, if it is still the
+-- owner's.
 CREATE OR REPLACE FUNCTION sessionsql.cache_end_lease(space text, key text, owner bytea)
 RETURNS boolean
 LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100

@@ -1,9 +1,9 @@
--- This is for a caller that found no entry, or a stale one, and would load its value. Of many such callers one
--- gets the lease, and the others the entry as it is. An entry with more than stale_seconds left is fresh, and
--- then nobody gets a lease.
+-- This is for a caller that found no entry, or a stale one, and would load its value. Of many such callers
+-- one gets the lease, and the others the entry as it is. An entry with more than stale_seconds left is fresh,
+-- and then nobody gets a lease.
 --
--- The lease is an entry under lease_key with the value owner. Release it with cache_swap, which takes the hash of
--- owner, so that nobody releases the lease of another. It ends by itself after lease_seconds.
+-- The lease is an entry under lease_key with the value owner. Release it with cache_swap, which takes the
+-- hash of owner, so that nobody releases the lease of another. It ends by itself after lease_seconds.
 CREATE OR REPLACE FUNCTION sessionsql.cache_fetch_lease_by_key(
   key uuid,
   lease_key uuid,
@@ -19,9 +19,11 @@ AS $function$
 DECLARE
   result sessionsql.cache_lease;
 BEGIN
-  IF (cache_fetch_lease_by_key.lease_seconds > 0 AND cache_fetch_lease_by_key.stale_seconds >= 0) IS NOT TRUE THEN
+  IF (
+    cache_fetch_lease_by_key.lease_seconds > 0 AND cache_fetch_lease_by_key.stale_seconds >= 0
+  ) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: lease_seconds must be positive, and stale_seconds not negative';
+      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: lease_seconds must be positive, stale_seconds 0 or more';
   END IF;
 
   result.leased := false;

@@ -16,15 +16,18 @@ SET search_path = pg_catalog, pg_temp
 AS $function$
 #variable_conflict use_column
 DECLARE
-  -- An assignment is faster than PERFORM here; see insert.
-  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_increment_by_key.durable);
   born CONSTANT bytea := decode(cache_increment_by_key.delta::text, 'escape');
   total bigint;
 BEGIN
   PERFORM sessionsql.check_entry(
-    'cache_increment_by_key', cache_increment_by_key.key, cache_increment_by_key.space, born, cache_increment_by_key.ttl_seconds
+    'cache_increment_by_key',
+    cache_increment_by_key.key,
+    cache_increment_by_key.space,
+    born,
+    cache_increment_by_key.ttl_seconds
   );
 
+  PERFORM sessionsql.commit_asynchronously(cache_increment_by_key.durable);
   INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
   VALUES (
     cache_increment_by_key.key,
@@ -37,7 +40,10 @@ BEGIN
   SET (expires_at, value) = (
         SELECT
           CASE WHEN a.alive THEN e.expires_at ELSE EXCLUDED.expires_at END,
-          CASE WHEN a.alive THEN sessionsql.cache_sum(e.value, cache_increment_by_key.delta) ELSE EXCLUDED.value END
+          CASE
+            WHEN a.alive THEN sessionsql.cache_sum(e.value, cache_increment_by_key.delta)
+            ELSE EXCLUDED.value
+          END
         -- OFFSET 0 makes both columns see one time.
         FROM (SELECT e.expires_at > clock_timestamp() AS alive OFFSET 0) AS a
       ),
@@ -48,5 +54,6 @@ BEGIN
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.cache_increment_by_key(uuid, integer, bigint, double precision, bytea, boolean) IS
+COMMENT ON FUNCTION
+  sessionsql.cache_increment_by_key(uuid, integer, bigint, double precision, bytea, boolean) IS
   'Adds to an entry''s number, or sets it, and returns the sum; null if a tombstone stands.';

@@ -1,8 +1,8 @@
--- This pages through a space: pass the last key of a page as after, and null for the first page. Entries whose
--- plain key is not kept do not appear.
+-- This pages through a space: pass the last key of a page as after, and null for the first page. Entries
+-- whose plain key is not kept do not appear.
 --
--- The settings leave only a walk along the index, because a page would otherwise cost a scan and a sort of the
--- whole table. It runs on a replica.
+-- The settings leave only a walk along the index, because a page would otherwise cost a scan and a sort of
+-- the whole table. It runs on a replica.
 CREATE OR REPLACE FUNCTION sessionsql.cache_list(space integer, after uuid, max_rows integer)
 RETURNS SETOF sessionsql.cache_listed
 LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 100

@@ -1,10 +1,11 @@
--- This is reap for cache entries. Its clock hand also keeps spaces within a budget of bytes: budgets[i] is that
--- of spaces[i]. The hand sums the bytes of these spaces as it goes round, and takes live entries of a space that
--- is over its budget; see evict. Calls without the arrays keep to the budgets as well, so that it does not
--- matter which program moves the hand. A budget lapses a day after the last call that named it.
+-- This is reap for cache entries. Its clock hand also keeps spaces within a budget of bytes: budgets[i] is
+-- that of spaces[i]. The hand sums the bytes of these spaces as it goes round, and takes live entries of a
+-- space that is over its budget; see evict. Calls without the arrays keep to the budgets as well, so that it
+-- does not matter which program moves the hand. A budget lapses a day after the last call that named it. A
+-- space may stand above its budget by what is set while the hand goes round.
 --
--- Promises: those of reap. It evicts at most max_rows live rows too, and never a tombstone. Do not give a budget
--- to a space that holds sessions, because it would end live ones.
+-- Promises: those of reap. It evicts at most max_rows live rows too, and never a tombstone. Do not give a
+-- budget to a space that holds sessions, because it would end live ones.
 CREATE OR REPLACE FUNCTION sessionsql.cache_reap(
   max_rows integer DEFAULT 1000,
   max_pages integer DEFAULT 4096,

@@ -1,5 +1,5 @@
--- This is cache_set_batch for clients that have only SQL. A null TTL means that the entry never expires. False
--- means that a tombstone stands. keep_key keeps the key as it is, which cache_list needs.
+-- This is cache_set_batch for clients that have only SQL. A null TTL means that the entry never expires.
+-- False means that a tombstone stands. keep_key keeps the key as it is, which cache_list needs.
 CREATE OR REPLACE FUNCTION sessionsql.cache_set(
   space text,
   key text,

@@ -7,8 +7,8 @@
 --
 -- The result holds the keys that were refused, because a final delete has left a tombstone there.
 --
--- Promises: the expiry is exact. Rows are locked in the order of their keys, as in cache_delete_batch, so that
--- no two calls wait for each other. Commits asynchronously unless durable.
+-- Promises: the expiry is exact. Rows are locked in the order of their keys, as in cache_delete_batch, so
+-- that no two calls wait for each other. Commits asynchronously unless durable.
 CREATE OR REPLACE FUNCTION sessionsql.cache_set_batch(
   keys uuid[],
   spaces integer[],
@@ -77,7 +77,7 @@ BEGIN
         sessionsql.cache_expiry(u.ttl) AS expires_at,
         u.value,
         u.plain_key,
-        LEAST(u.slack, u.ttl / 3) AS slack
+        CASE WHEN u.slack > u.ttl / 3 THEN u.ttl / 3 ELSE u.slack END AS slack
       FROM unnest(
         cache_set_batch.keys,
         cache_set_batch.spaces,

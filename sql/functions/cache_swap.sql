@@ -1,6 +1,6 @@
 -- One result tells three outcomes apart, as in update_payload: 1 if the entry had the old value and was
--- written; 0 (a conflict) if it has another value; -1 if there is no such live entry. A null value deletes the
--- entry, as cache_delete_batch does.
+-- written; 0 (a conflict) if it has another value; -1 if there is no such live entry. A null value deletes
+-- the entry, as cache_delete_batch does.
 --
 -- Promises: never resurrects an entry. The row is locked before it is judged. Commits asynchronously unless
 -- durable, and synchronously for a final delete.
@@ -17,15 +17,14 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  -- An assignment is faster than PERFORM here; see insert.
-  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_swap.durable);
   locked record;
 BEGIN
   IF (octet_length(cache_swap.old_hash) = 32 AND sessionsql.is_ttl(cache_swap.ttl_seconds)) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.cache_swap: old_hash must be a SHA-256 hash of 32 bytes, and ttl at most 100 years';
+      MESSAGE = 'sessionsql.cache_swap: old_hash must be a SHA-256 hash, and ttl at most 100 years';
   END IF;
 
+  PERFORM sessionsql.commit_asynchronously(cache_swap.durable);
   SELECT
     e.value,
     e.expires_at

@@ -1,5 +1,5 @@
--- This is cache_touch_batch for clients that have only SQL. True means that the expiry moved, which it does at
--- most once every third of the TTL.
+-- This is cache_touch_batch for clients that have only SQL. True means that the expiry moved, which it does
+-- at most once every third of the TTL.
 CREATE OR REPLACE FUNCTION sessionsql.cache_touch(
   space text,
   key text,
@@ -17,4 +17,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.cache_touch(text, text, interval, boolean) IS
-  'Touches the entry of a space and key, and returns whether it was due. Commits asynchronously unless durable.';
+  'Touches the entry of a space and key; returns whether it was due. Commits asynchronously unless durable.';

@@ -2,8 +2,8 @@
 -- the TTL is left, and by a third more, so that a busy entry is rewritten once every third of its TTL. A null
 -- TTL makes an entry live for ever.
 --
--- Promises: never shortens an expiry, never resurrects an entry, never moves a tombstone, and never waits for a
--- row, so it cannot deadlock under any plan. Commits asynchronously unless durable.
+-- Promises: never shortens an expiry, never resurrects an entry, never moves a tombstone, and never waits for
+-- a row, so it cannot deadlock under any plan. Commits asynchronously unless durable.
 CREATE OR REPLACE FUNCTION sessionsql.cache_touch_batch(
   keys uuid[],
   ttl_seconds double precision[],
@@ -20,8 +20,6 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 AS $function$
 DECLARE
-  -- An assignment is faster than PERFORM here; see insert.
-  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_touch_batch.durable);
   -- No expiry is later than this from now, unless it is infinity.
   never CONSTANT double precision := 2 * sessionsql.max_timeout();
   touched bigint;
@@ -36,6 +34,7 @@ BEGIN
       MESSAGE = 'sessionsql.cache_touch_batch: each key needs a ttl of at most 100 years, or null for none';
   END IF;
 
+  PERFORM sessionsql.commit_asynchronously(cache_touch_batch.durable);
   WITH due AS MATERIALIZED (
     SELECT e.key, t.ttl
     FROM unnest(cache_touch_batch.keys, cache_touch_batch.ttl_seconds) AS t (key, ttl)

@@ -9,4 +9,5 @@ BEGIN ATOMIC
     + COALESCE(pg_column_size(entry_bytes.plain_key), 0);
 END;
 
-COMMENT ON FUNCTION sessionsql.entry_bytes(bytea, bytea) IS 'Returns the bytes of an entry that a budget counts.';
+COMMENT ON FUNCTION sessionsql.entry_bytes(bytea, bytea) IS
+  'Returns the bytes of an entry that a budget counts.';

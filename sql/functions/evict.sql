@@ -3,8 +3,8 @@
 --
 -- The bytes of a space are those that the hand has left in this lap, those of the range, and those that the
 -- last lap left in the rest of the table. If they are over the budget, the same share of the range goes: the
--- entries of the range that were written longest ago, be it by a set or a touch. So this samples, as Redis does:
--- an older entry may stand elsewhere.
+-- entries of the range that were written longest ago, be it by a set or a touch. So this samples, as Redis
+-- does: an older entry may stand elsewhere.
 --
 -- Promises: never evicts a tombstone or an entry that was written in the meantime, and never waits for a row.
 -- If more than max_rows would go, the range ends earlier. The result is the first page behind it.
@@ -91,7 +91,8 @@ BEGIN
         a.key,
         a.written_by,
         a.share * sum(a.bytes) OVER (PARTITION BY a.space) AS quota,
-        sum(a.bytes) OVER (PARTITION BY a.space ORDER BY age(a.written_by) DESC, a.key) - a.bytes / 2 AS reached
+        sum(a.bytes) OVER (PARTITION BY a.space ORDER BY age(a.written_by) DESC, a.key) - a.bytes / 2
+          AS reached
       FROM aged AS a
     ) AS r
     WHERE r.reached <= r.quota
@@ -111,4 +112,4 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.evict(bigint, bigint, bigint, integer) IS
-  'Evicts old entries of spaces over budget from a range of pages; returns their number and the range''s end.';
+  'Evicts old entries of spaces over budget from a range of pages; returns counts and the range''s end.';

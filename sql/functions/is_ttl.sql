@@ -11,4 +11,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.is_ttl(double precision) IS
-  'Returns whether a TTL in seconds is a number of at most 100 years, or null for an entry that never expires.';
+  'Returns whether a TTL in seconds is a number of at most 100 years, or null for an entry without expiry.';

@@ -1,6 +1,6 @@
--- cron cannot loop, so the loop is here. Each call of reap, with one of cache_reap, has its own transaction. The
--- loop ends when both hands have reached the end of their tables twice, because they have then passed every
--- page. A hand of another reaper counts as done. The loop also ends after max_calls.
+-- cron cannot loop, so the loop is here. Each call of reap, with one of cache_reap, has its own transaction.
+-- The loop ends when both hands have reached the end of their tables twice, because they have then passed
+-- every page. A hand of another reaper counts as done. The loop also ends after max_calls.
 --
 -- It commits, so it cannot run in a transaction block. A procedure that commits may have no SET clause, so
 -- every name below is qualified.
@@ -20,12 +20,14 @@ BEGIN
     IF laps OPERATOR(pg_catalog.<) 2 THEN
       SELECT r.lap_done INTO lap_done
       FROM sessionsql.reap() AS r;
-      laps := laps OPERATOR(pg_catalog.+) CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
+      laps := laps OPERATOR(pg_catalog.+)
+        CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
     END IF;
     IF cache_laps OPERATOR(pg_catalog.<) 2 THEN
       SELECT r.lap_done INTO lap_done
       FROM sessionsql.cache_reap() AS r;
-      cache_laps := cache_laps OPERATOR(pg_catalog.+) CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
+      cache_laps := cache_laps OPERATOR(pg_catalog.+)
+        CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
     END IF;
     COMMIT;
     EXIT WHEN laps OPERATOR(pg_catalog.>=) 2 AND cache_laps OPERATOR(pg_catalog.>=) 2;

@@ -1,5 +1,6 @@
--- This is the clock hand of reap and cache_reap, which state its promises. It takes the names of a table, of the
--- column of its key, and of the table with the hand's position. Null means that another reaper is at work.
+-- This is the clock hand of reap and cache_reap, which state its promises. It takes the names of a table, of
+-- the column of its key, and of the table with the hand's position. Null means that another reaper is at
+-- work.
 CREATE OR REPLACE FUNCTION sessionsql.sweep(
   swept regclass,
   key name,

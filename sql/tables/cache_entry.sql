@@ -27,8 +27,8 @@ CREATE TABLE sessionsql.cache_entry (
 );
 
 COMMENT ON TABLE sessionsql.cache_entry IS
-  'One row an entry. Read it through sessionsql.cache_get_batch and sessionsql.cache_live, which know what is '
-  'expired.';
+  'One row an entry. Read it through sessionsql.cache_get_batch and sessionsql.cache_live, which know what '
+  'is expired.';
 COMMENT ON COLUMN sessionsql.cache_entry.key IS 'First 16 bytes of a hash of space and key; see cache_key.';
 COMMENT ON COLUMN sessionsql.cache_entry.expires_at IS
   'Dead from this instant on, whether reaped or not; infinity for an entry that never expires.';

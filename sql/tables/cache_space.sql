@@ -1,5 +1,5 @@
--- The reaper sums the bytes of each space with a budget here while its hand goes round. Only the holder of the
--- hand's lock writes here, so that no two writers meet.
+-- The reaper sums the bytes of each space with a budget here while its hand goes round. Only the holder of
+-- the hand's lock writes here, so that no two writers meet.
 CREATE TABLE sessionsql.cache_space (
   space integer PRIMARY KEY,
   max_bytes bigint NOT NULL,
