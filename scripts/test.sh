@@ -20,6 +20,7 @@ rows=(
 	"in PHP:php-cli:php-pgsql"
 	"in Ruby:ruby:ruby-pg:ruby-webrick"
 	"in Java:default-jdk-headless:libpostgresql-jdbc-java"
+	"the store for Express:nodejs:npm"
 	"the migration tools Alembic:alembic:python3-psycopg2"
 	"Django:python3-django:python3-psycopg2"
 	"ActiveRecord:ruby-activerecord:ruby-pg"
