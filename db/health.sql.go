@@ -7,7 +7,41 @@ package db
 
 import (
 	"context"
+	"database/sql"
 )
+
+const cacheHealth = `-- name: CacheHealth :one
+SELECT
+  h.cache_rows, h.cache_heap_bytes, h.cache_index_bytes, h.cache_dead_tuples, h.cache_hot_ratio,
+  h.cache_oldest_expired, h.cache_last_lap_ended_at
+FROM sessionsql.health AS h
+`
+
+type CacheHealthRow struct {
+	CacheRows           int64
+	CacheHeapBytes      int64
+	CacheIndexBytes     int64
+	CacheDeadTuples     sql.NullInt64
+	CacheHotRatio       sql.NullFloat64
+	CacheOldestExpired  sql.NullTime
+	CacheLastLapEndedAt sql.NullTime
+}
+
+// CacheHealth stands alone, because the view has these columns only from 0.2.0 on.
+func (q *Queries) CacheHealth(ctx context.Context, db DBTX) (CacheHealthRow, error) {
+	row := db.QueryRowContext(ctx, cacheHealth)
+	var i CacheHealthRow
+	err := row.Scan(
+		&i.CacheRows,
+		&i.CacheHeapBytes,
+		&i.CacheIndexBytes,
+		&i.CacheDeadTuples,
+		&i.CacheHotRatio,
+		&i.CacheOldestExpired,
+		&i.CacheLastLapEndedAt,
+	)
+	return i, err
+}
 
 const health = `-- name: Health :one
 SELECT
@@ -16,9 +50,22 @@ SELECT
 FROM sessionsql.health AS h
 `
 
-func (q *Queries) Health(ctx context.Context, db DBTX) (Health, error) {
+type HealthRow struct {
+	EstimatedRows  int64
+	HeapBytes      int64
+	IndexBytes     int64
+	DeadTuples     sql.NullInt64
+	HotRatio       sql.NullFloat64
+	LastAutovacuum sql.NullTime
+	OldestXminAge  sql.NullInt64
+	OldestExpired  sql.NullTime
+	LastLapEndedAt sql.NullTime
+	WraparoundAge  int64
+}
+
+func (q *Queries) Health(ctx context.Context, db DBTX) (HealthRow, error) {
 	row := db.QueryRowContext(ctx, health)
-	var i Health
+	var i HealthRow
 	err := row.Scan(
 		&i.EstimatedRows,
 		&i.HeapBytes,

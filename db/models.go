@@ -11,28 +11,36 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// State of the session table in one cheap row.
-type Health struct {
-	// Rows as of the last vacuum or analyze, expired ones included.
-	EstimatedRows int64
-	// Bytes of the table and its TOAST table.
-	HeapBytes int64
-	// Bytes of the table's indexes.
-	IndexBytes int64
-	// Row versions that vacuum has yet to remove; null on a replica.
-	DeadTuples sql.NullInt64
-	// Share of updates that changed no index, 0 to 1; watch below 0.99. Null on a replica.
-	HotRatio sql.NullFloat64
-	// End of the last autovacuum; null if there was none, and on a replica.
-	LastAutovacuum sql.NullTime
-	// Transactions since the oldest snapshot that holds back vacuum on this server; null on a replica.
-	OldestXminAge sql.NullInt64
-	// Earliest expires_at that the reaper met in its last whole lap; null if none was expired.
-	OldestExpired sql.NullTime
-	// Time at which the reaper last ended a lap; null if never.
-	LastLapEndedAt sql.NullTime
-	// Transactions since the table was last frozen.
-	WraparoundAge int64
+// A live entry of a cache.
+type CacheEntry struct {
+	// First 16 bytes of a hash of space and key; see cache_key.
+	Key pgtext.Key
+	// What the application keeps.
+	Value pgtext.Value
+	// Seconds left, by the server's clock; Infinity for an entry that never expires.
+	ExpiresIn float64
+}
+
+// An entry, and whether the caller is to load its value.
+type CacheLease struct {
+	// What the application keeps; null if there is no live entry.
+	Value pgtext.Value
+	// Seconds left, by the server's clock; Infinity for an entry that never expires; null if there is none.
+	ExpiresIn sql.NullFloat64
+	// Whether the caller holds the lease now.
+	Leased bool
+}
+
+// What one call of the cache's reaper did.
+type CacheReapResult struct {
+	// Expired rows deleted, ended tombstones included.
+	Reaped int64
+	// Live rows deleted, because their space is over budget.
+	Evicted int64
+	// Pages of the table that the hand passed.
+	Pages int64
+	// Whether the call reached the end of the table.
+	LapDone bool
 }
 
 // A live session of a subject, without secrets and payload.

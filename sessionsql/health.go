@@ -28,7 +28,7 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 		return Health{}, ErrClosed
 	}
 	defer s.calls.leave()
-	var row db.Health
+	var row db.HealthRow
 	err := s.primary.read(ctx, "health", func(ctx context.Context, on Tx) (err error) {
 		row, err = s.queries.Health(ctx, on)
 		return err

@@ -22,6 +22,7 @@ type node struct {
 	replica    bool
 	statements statements // under way
 	lookups    *coalesce.Group[key, db.LiveSession]
+	gets       *coalesce.Group[entryKey, db.CacheEntry]
 	state      atomic.Pointer[nodeState]
 	log        *logbook
 	condition  condition // guarded by the logbook
@@ -69,13 +70,20 @@ func (s *Store) newNode(i int, pool DB) *node {
 		n.confirm = n.confirmReplica
 	}
 	n.state.Store(&nodeState{err: errNotProbedYet, since: time.Now()})
+	onNode := func(values context.Context) (context.Context, func()) {
+		return s.detached(values, 2*n.statements.limit)
+	}
 	n.lookups = coalesce.New(coalesce.Config[key, db.LiveSession]{
-		One:  func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
-		Many: func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
-		Context: func(values context.Context) (context.Context, func()) {
-			return s.detached(values, 2*n.statements.limit)
-		},
-		Left: func(ctx context.Context) error { return contextError(ctx, "lookup") },
+		One:     func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
+		Many:    func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
+		Context: onNode,
+		Left:    func(ctx context.Context) error { return contextError(ctx, "lookup") },
+	})
+	n.gets = coalesce.New(coalesce.Config[entryKey, db.CacheEntry]{
+		One:     func(ctx context.Context, k entryKey) (db.CacheEntry, error) { return s.getOne(ctx, n, k) },
+		Many:    func(ctx context.Context, calls []*getCall) { s.getMany(ctx, n, calls) },
+		Context: onNode,
+		Left:    func(ctx context.Context) error { return contextError(ctx, "cache get") },
 	})
 	return n
 }

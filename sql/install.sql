@@ -19,6 +19,7 @@ SELECT
   s.migrated < 3 AS before_3,
   s.migrated < 4 AS before_4,
   s.migrated < 5 AS before_5,
+  s.migrated < 6 AS before_6,
   s.roles AS roles
 FROM (
   SELECT
@@ -53,9 +54,19 @@ FROM (
 \ir views/listed_session.sql
 \endif
 \if :sessionsql_before_4
-\ir views/health.sql
 \ir tables/timeline.sql
 \ir views/node.sql
+\endif
+\if :sessionsql_before_6
+\ir migrations/006_cache.sql
+\ir tables/cache_entry.sql
+\ir tables/cache_reaper.sql
+\ir tables/cache_space.sql
+\ir views/cache_live.sql
+\ir views/cache_listed.sql
+\ir views/cache_lease.sql
+\ir views/last_cache_reap.sql
+\ir views/health.sql
 \endif
 \ir functions/max_timeout.sql
 \ir functions/max_subject_bytes.sql
@@ -86,6 +97,7 @@ FROM (
 \ir functions/revoke_subject.sql
 \ir functions/list_subject.sql
 \ir functions/note_timeline.sql
+\ir functions/sweep.sql
 \ir functions/reap.sql
 \ir functions/reap_all.sql
 \ir functions/token_id.sql
@@ -100,6 +112,35 @@ FROM (
 \ir functions/end_session.sql
 \ir functions/list_sessions.sql
 \ir functions/end_listed_session.sql
+\ir functions/tombstone_lifetime.sql
+\ir functions/is_ttl.sql
+\ir functions/check_entry.sql
+\ir functions/entry_bytes.sql
+\ir functions/cache_expiry.sql
+\ir functions/cache_space_id.sql
+\ir functions/cache_key.sql
+\ir functions/cache_lease_key.sql
+\ir functions/cache_get_batch.sql
+\ir functions/cache_set_batch.sql
+\ir functions/cache_touch_batch.sql
+\ir functions/cache_delete_batch.sql
+\ir functions/cache_add.sql
+\ir functions/cache_swap.sql
+\ir functions/cache_sum.sql
+\ir functions/cache_increment_by_key.sql
+\ir functions/cache_increment.sql
+\ir functions/cache_fetch_lease_by_key.sql
+\ir functions/cache_fetch_lease.sql
+\ir functions/cache_end_lease.sql
+\ir functions/cache_list.sql
+\ir functions/cache_len.sql
+\ir functions/cache_clear.sql
+\ir functions/cache_get.sql
+\ir functions/cache_set.sql
+\ir functions/cache_touch.sql
+\ir functions/cache_delete.sql
+\ir functions/evict.sql
+\ir functions/cache_reap.sql
 \if :sessionsql_before_3
 \ir migrations/003_signatures.sql
 \endif

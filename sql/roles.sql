@@ -9,12 +9,13 @@
 --
 --     role                 may
 --     sessionsql_owner     own the schema and all objects in it; nobody logs in as it
---     sessionsql_app       do all that a Store does: insert, look up, touch, update, rotate, revoke, reap.
---                          A session is returned only for the hash of its secret; no table can be read.
+--     sessionsql_app       do all that a Store does: insert, look up, touch, update, rotate, revoke, reap,
+--                          and everything with cache entries. A session is returned only for the hash of its
+--                          secret, and an entry for its key; no table can be read.
 --     sessionsql_support   list the sessions of a subject, and revoke them
---     sessionsql_reader    look sessions up, for programs that only read
+--     sessionsql_reader    look sessions and cache entries up, for programs that only read
 --     sessionsql_reaper    reap
---     sessionsql_monitor   see health and the reaper's last call, but no session
+--     sessionsql_monitor   see health and the reaper's last call, but no session and no entry
 --
 -- The roles cannot log in, so grant them to roles that can, as in GRANT sessionsql_app TO web. list_subject
 -- alone shows the sessions of a subject to a caller without a secret, so sessionsql_app does not get it. A
@@ -26,8 +27,8 @@
 -- sessionsql_monitor, sessionsql_owner.
 --
 -- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
--- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup and lookup_batch
--- become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
+-- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch and
+-- cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
 -- functions/.
 
 -- This takes the lock of an installation and saves the settings that the end of this file restores.
@@ -145,6 +146,18 @@ ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_get_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_set_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_touch_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_delete_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_add SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_swap SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_increment_by_key SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_fetch_lease_by_key SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_list SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_len SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_clear SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_reap SECURITY DEFINER;
 
 -- Before 18, lookups become PL/pgSQL, for the reason at the head of this file.
 DO $roles$
@@ -166,7 +179,9 @@ BEGIN
         FROM '^BEGIN ATOMIC[^A-Z]+(SELECT[^;]*;)[^A-Z]*END$'
       ) AS statement
     FROM pg_proc AS p
-    WHERE p.oid IN ('sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc)
+    WHERE p.oid IN (
+        'sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc, 'sessionsql.cache_get_batch'::regproc
+      )
       AND p.prosqlbody IS NOT NULL
   LOOP
     IF f.statement IS NULL THEN
@@ -218,6 +233,20 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
 
+-- Functions by text run with the caller's privileges, so the caller needs the functions by key as well.
+GRANT EXECUTE ON FUNCTION
+  sessionsql.cache_get_batch, sessionsql.cache_get, sessionsql.cache_space_id,
+  sessionsql.cache_key(text, bytea), sessionsql.cache_key(text, text)
+  TO sessionsql_app, sessionsql_reader;
+-- cache_list shows only spaces whose user keeps the keys in order to list them, so the app gets it.
+GRANT EXECUTE ON FUNCTION
+  sessionsql.cache_set_batch, sessionsql.cache_touch_batch, sessionsql.cache_delete_batch,
+  sessionsql.cache_add, sessionsql.cache_swap, sessionsql.cache_increment_by_key,
+  sessionsql.cache_fetch_lease_by_key, sessionsql.cache_list, sessionsql.cache_len, sessionsql.cache_clear,
+  sessionsql.cache_set, sessionsql.cache_touch, sessionsql.cache_delete, sessionsql.cache_increment,
+  sessionsql.cache_fetch_lease, sessionsql.cache_lease_key, sessionsql.cache_end_lease
+  TO sessionsql_app;
+
 -- touch_batch takes ids without hashes, but a touch shows nothing and opens nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.touch_batch TO sessionsql_app;
 
@@ -225,7 +254,8 @@ GRANT EXECUTE ON FUNCTION sessionsql.touch_batch TO sessionsql_app;
 GRANT EXECUTE ON FUNCTION sessionsql.note_timeline TO sessionsql_app;
 
 -- A Store reaps by itself; sessionsql_reaper is for a scheduler.
-GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.reap_all TO sessionsql_app, sessionsql_reaper;
+GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.cache_reap, sessionsql.reap_all
+  TO sessionsql_app, sessionsql_reaper;
 
 -- A change of password revokes the user's other sessions.
 GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject TO sessionsql_app, sessionsql_support;
@@ -235,7 +265,8 @@ GRANT EXECUTE ON FUNCTION sessionsql.list_subject TO sessionsql_support;
 
 -- These views show numbers about the table. Give the monitor pg_read_all_stats too, which takes a superuser
 -- or that role's admin, because oldest_xmin_age otherwise leaves out transactions of other roles.
-GRANT SELECT ON TABLE sessionsql.health, sessionsql.last_reap TO sessionsql_monitor;
+GRANT SELECT ON TABLE sessionsql.health, sessionsql.last_reap, sessionsql.last_cache_reap
+  TO sessionsql_monitor;
 
 DO $roles$
 BEGIN

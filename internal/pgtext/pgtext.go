@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // Payload is the text that an application keeps in a session. Every verb of package fmt prints only its size.
@@ -64,6 +65,74 @@ func (p Payloads) Value() (driver.Value, error) {
 	}
 	element := func(b []byte, i int) []byte { return appendQuoted(b, p[i]) }
 	return array(len(p), size/max(len(p), 1)+3, element), nil
+}
+
+// Key is the uuid that names a cache entry.
+type Key [16]byte
+
+func (k Key) Value() (driver.Value, error) { return hex.EncodeToString(k[:]), nil }
+
+func (k *Key) Scan(src any) error {
+	var text string
+	switch v := src.(type) {
+	case string:
+		text = v
+	case []byte:
+		text = string(v)
+	}
+	raw, err := hex.DecodeString(strings.ReplaceAll(text, "-", ""))
+	if err != nil || len(raw) != len(k) {
+		return fmt.Errorf("pgtext: cannot scan %T into a key", src)
+	}
+	*k = Key(raw)
+	return nil
+}
+
+// Keys is a uuid[].
+type Keys []Key
+
+func (keys Keys) Value() (driver.Value, error) {
+	element := func(b []byte, i int) []byte { return hex.AppendEncode(b, keys[i][:]) }
+	return array(len(keys), 32, element), nil
+}
+
+// Value is the value of a cache entry, or a plain key; nil is null. Every verb of package fmt prints only its
+// size.
+type Value []byte
+
+func (v Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted(len(v))) }
+
+func (v Value) Value() (driver.Value, error) { return []byte(v), nil }
+
+// Values is a bytea[] with nulls. Every verb of package fmt prints only its length. A nil Values is null.
+type Values [][]byte
+
+func (v Values) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted(len(v))) }
+
+func (v Values) Value() (driver.Value, error) {
+	if v == nil {
+		return nil, nil
+	}
+	size := 0
+	for _, value := range v {
+		size += 2*len(value) + 5
+	}
+	return array(len(v), size/max(len(v), 1)+1, func(b []byte, i int) []byte {
+		if v[i] == nil {
+			return append(b, "NULL"...)
+		}
+		b = append(b, `"\\x`...)
+		b = hex.AppendEncode(b, v[i])
+		return append(b, '"')
+	}), nil
+}
+
+// Spaces is an integer[].
+type Spaces []int32
+
+func (s Spaces) Value() (driver.Value, error) {
+	element := func(b []byte, i int) []byte { return strconv.AppendInt(b, int64(s[i]), 10) }
+	return array(len(s), 11, element), nil
 }
 
 // Seconds is a double precision[] with nulls.

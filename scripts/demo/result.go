@@ -154,7 +154,7 @@ func (r *result) addCrash(t *tally) {
 	r.CrashStarved = t.starved
 }
 
-func (r *result) addStore(stats sessionsql.Stats, health db.Health) {
+func (r *result) addStore(stats sessionsql.Stats, health db.HealthRow) {
 	r.Reaped = stats.Reaped
 	r.HotRatio = health.HotRatio.Float64
 	r.ReplicaShare = share(stats.ReplicaReads, stats.PrimaryReads)

@@ -140,6 +140,7 @@ SELECT
   s.migrated < 3 AS before_3,
   s.migrated < 4 AS before_4,
   s.migrated < 5 AS before_5,
+  s.migrated < 6 AS before_6,
   s.roles AS roles
 FROM (
   SELECT
@@ -441,67 +442,6 @@ $file$;
 END IF;
 IF state.before_4 THEN
 EXECUTE $file$
--- This gives an engineer at 3 a.m. and a dashboard one cheap row, without count(*) and without a lock. Query
--- it on the primary, because each server counts its own reads and writes, and a replica returns null for
--- them. Only members of pg_read_all_stats see the transactions of other roles.
-CREATE OR REPLACE VIEW sessionsql.health AS
-SELECT
-  GREATEST(c.reltuples, 0)::bigint AS estimated_rows,
-  pg_catalog.pg_table_size(c.oid)::bigint AS heap_bytes,
-  pg_catalog.pg_indexes_size(c.oid)::bigint AS index_bytes,
-  CASE
-    WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_stat_get_dead_tuples(c.oid)
-  END::bigint AS dead_tuples,
-  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN COALESCE(
-    pg_catalog.pg_stat_get_tuples_hot_updated(c.oid)::double precision
-      / NULLIF(pg_catalog.pg_stat_get_tuples_updated(c.oid), 0),
-    1
-  ) END::double precision AS hot_ratio,
-  CASE
-    WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_stat_get_last_autovacuum_time(c.oid)
-  END AS last_autovacuum,
-  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN COALESCE(
-    (
-      SELECT max(age(h.xmin))
-      FROM (
-        SELECT a.backend_xmin AS xmin FROM pg_catalog.pg_stat_activity AS a
-        UNION ALL
-        SELECT p.xmin FROM pg_catalog.pg_replication_slots AS p
-        UNION ALL
-        SELECT p.catalog_xmin FROM pg_catalog.pg_replication_slots AS p
-        UNION ALL
-        SELECT x.transaction FROM pg_catalog.pg_prepared_xacts AS x
-      ) AS h
-    ),
-    0
-  ) END::bigint AS oldest_xmin_age,
-  r.last_lap_oldest_expired AS oldest_expired,
-  r.last_lap_ended_at AS last_lap_ended_at,
-  age(c.relfrozenxid)::bigint AS wraparound_age
-FROM pg_catalog.pg_class AS c
-CROSS JOIN sessionsql.reaper AS r
-WHERE c.oid = 'sessionsql.session'::regclass;
-
-COMMENT ON VIEW sessionsql.health IS 'State of the session table in one cheap row.';
-COMMENT ON COLUMN sessionsql.health.estimated_rows IS
-  'Rows as of the last vacuum or analyze, expired ones included.';
-COMMENT ON COLUMN sessionsql.health.heap_bytes IS 'Bytes of the table and its TOAST table.';
-COMMENT ON COLUMN sessionsql.health.index_bytes IS 'Bytes of the table''s indexes.';
-COMMENT ON COLUMN sessionsql.health.dead_tuples IS
-  'Row versions that vacuum has yet to remove; null on a replica.';
-COMMENT ON COLUMN sessionsql.health.hot_ratio IS
-  'Share of updates that changed no index, 0 to 1; watch below 0.99. Null on a replica.';
-COMMENT ON COLUMN sessionsql.health.last_autovacuum IS
-  'End of the last autovacuum; null if there was none, and on a replica.';
-COMMENT ON COLUMN sessionsql.health.oldest_xmin_age IS
-  'Transactions since the oldest snapshot that holds back vacuum on this server; null on a replica.';
-COMMENT ON COLUMN sessionsql.health.oldest_expired IS
-  'Earliest expires_at that the reaper met in its last whole lap; null if none was expired.';
-COMMENT ON COLUMN sessionsql.health.last_lap_ended_at IS
-  'Time at which the reaper last ended a lap; null if never.';
-COMMENT ON COLUMN sessionsql.health.wraparound_age IS 'Transactions since the table was last frozen.';
-$file$;
-EXECUTE $file$
 -- A replica that shows a primary's note follows that primary. A client without special privileges has no
 -- other way to learn that.
 CREATE TABLE sessionsql.timeline (
@@ -564,6 +504,306 @@ COMMENT ON COLUMN sessionsql.node.system_identifier IS
 COMMENT ON COLUMN sessionsql.node.started_at IS
   'Start of the server, in seconds since 1970; differs between any two servers.';
 COMMENT ON COLUMN sessionsql.node.clock IS 'The server''s clock, in seconds since 1970.';
+$file$;
+END IF;
+IF state.before_6 THEN
+EXECUTE $file$
+-- Cache entries come with tables of their own, which lock nobody out. Their functions take arrays, whose Go
+-- types sqlc takes from these domains; see tables/types.sql.
+CREATE DOMAIN sessionsql.entry_value AS bytea;
+CREATE DOMAIN sessionsql.key_list AS uuid[];
+CREATE DOMAIN sessionsql.space_list AS integer[];
+CREATE DOMAIN sessionsql.value_list AS bytea[];
+
+INSERT INTO sessionsql.migration (id, name) VALUES (6, 'cache');
+$file$;
+EXECUTE $file$
+-- Entries are found by a key that the client chooses: cached data, and the sessions of frameworks that name
+-- their sessions themselves. The rules of sessionsql.session hold here too: no CHECK, no index but the key's,
+-- and functions that refuse null before the table does, because a violation prints the whole row.
+--
+-- An operator may make the table UNLOGGED. Then a crash empties it, a tombstone included, and no replica can
+-- read it.
+CREATE TABLE sessionsql.cache_entry (
+  -- The key has 16 bytes of a hash instead of the caller's text, so that any text fits and the index stays
+  -- small; see cache_key.
+  key uuid PRIMARY KEY,
+  -- No index has this column, because each touch would then change the index and would not be HOT.
+  expires_at timestamptz NOT NULL,
+  space integer NOT NULL,
+  value bytea,
+  plain_key bytea
+) WITH (
+  -- These have the values of sessionsql.session, for the reasons that stand there.
+  fillfactor = 70,
+  autovacuum_vacuum_threshold = 2000,
+  autovacuum_vacuum_scale_factor = 0.01,
+  autovacuum_vacuum_cost_delay = 2,
+  vacuum_truncate = off,
+  toast.autovacuum_vacuum_threshold = 2000,
+  toast.autovacuum_vacuum_scale_factor = 0.01,
+  toast.autovacuum_vacuum_cost_delay = 2,
+  toast.vacuum_truncate = off
+);
+
+COMMENT ON TABLE sessionsql.cache_entry IS
+  'One row an entry. Read it through sessionsql.cache_get_batch and sessionsql.cache_live, which know what is '
+  'expired.';
+COMMENT ON COLUMN sessionsql.cache_entry.key IS 'First 16 bytes of a hash of space and key; see cache_key.';
+COMMENT ON COLUMN sessionsql.cache_entry.expires_at IS
+  'Dead from this instant on, whether reaped or not; infinity for an entry that never expires.';
+COMMENT ON COLUMN sessionsql.cache_entry.space IS 'Number of the cache; see cache_space_id.';
+COMMENT ON COLUMN sessionsql.cache_entry.value IS
+  'What the application keeps; opaque to this bundle. Null for a tombstone, which no set replaces.';
+COMMENT ON COLUMN sessionsql.cache_entry.plain_key IS
+  'Key as the application names it; null if it is not kept, empty for the lease of cache_fetch_lease.';
+
+-- Statistics would copy values and keys into pg_statistic, and no plan needs them.
+ALTER TABLE sessionsql.cache_entry
+  ALTER COLUMN value SET STATISTICS 0,
+  ALTER COLUMN plain_key SET STATISTICS 0;
+
+-- lz4 takes less CPU time than pglz, as for payloads.
+DO $compression$
+BEGIN
+  IF EXISTS (
+    SELECT
+    FROM pg_catalog.pg_settings AS s
+    WHERE s.name OPERATOR(pg_catalog.=) 'default_toast_compression'
+      AND 'lz4' OPERATOR(pg_catalog.=) ANY (s.enumvals)
+  ) THEN
+    ALTER TABLE sessionsql.cache_entry ALTER COLUMN value SET COMPRESSION lz4;
+  END IF;
+END
+$compression$;
+$file$;
+EXECUTE $file$
+-- This is for cache_entry what sessionsql.reaper is for session: the position of the clock hand. Its lock
+-- admits one reaper of the cache at a time.
+CREATE TABLE sessionsql.cache_reaper (
+  singleton boolean PRIMARY KEY DEFAULT true,
+  next_page bigint NOT NULL DEFAULT 0,
+  reaped bigint NOT NULL DEFAULT 0,
+  evicted bigint NOT NULL DEFAULT 0,
+  pages bigint NOT NULL DEFAULT 0,
+  lap_done boolean NOT NULL DEFAULT false,
+  oldest_expired timestamptz,
+  last_lap_oldest_expired timestamptz,
+  last_lap_ended_at timestamptz
+) WITH (
+  -- These have the values of sessionsql.reaper, for the reasons that stand there.
+  fillfactor = 10,
+  autovacuum_vacuum_threshold = 100,
+  autovacuum_vacuum_scale_factor = 0,
+  vacuum_truncate = off
+);
+
+COMMENT ON TABLE sessionsql.cache_reaper IS 'Position of the cache''s clock hand; one row, never more.';
+COMMENT ON COLUMN sessionsql.cache_reaper.singleton IS 'True: the key of the only row.';
+COMMENT ON COLUMN sessionsql.cache_reaper.next_page IS
+  'Page of sessionsql.cache_entry where the next call begins.';
+COMMENT ON COLUMN sessionsql.cache_reaper.reaped IS 'Expired rows that the last call deleted.';
+COMMENT ON COLUMN sessionsql.cache_reaper.evicted IS 'Live rows that the last call deleted for a budget.';
+COMMENT ON COLUMN sessionsql.cache_reaper.pages IS 'Pages that the last call read.';
+COMMENT ON COLUMN sessionsql.cache_reaper.lap_done IS 'Whether the last call reached the end of the table.';
+COMMENT ON COLUMN sessionsql.cache_reaper.oldest_expired IS
+  'Earliest expires_at met in the lap under way; null when none was expired.';
+COMMENT ON COLUMN sessionsql.cache_reaper.last_lap_oldest_expired IS
+  'Earliest expires_at met in the last whole lap; null when none was expired.';
+COMMENT ON COLUMN sessionsql.cache_reaper.last_lap_ended_at IS 'When the last whole lap ended.';
+
+INSERT INTO sessionsql.cache_reaper (singleton) VALUES (true);
+$file$;
+EXECUTE $file$
+-- The reaper sums the bytes of each space with a budget here while its hand goes round. Only the holder of the
+-- hand's lock writes here, so that no two writers meet.
+CREATE TABLE sessionsql.cache_space (
+  space integer PRIMARY KEY,
+  max_bytes bigint NOT NULL,
+  asked_at timestamptz NOT NULL,
+  lap_bytes double precision NOT NULL DEFAULT 0,
+  last_lap_bytes double precision NOT NULL DEFAULT 0
+) WITH (
+  -- As in sessionsql.reaper, each call rewrites the rows.
+  fillfactor = 10,
+  autovacuum_vacuum_threshold = 100,
+  autovacuum_vacuum_scale_factor = 0,
+  vacuum_truncate = off
+);
+
+COMMENT ON TABLE sessionsql.cache_space IS 'One row a space with a budget.';
+COMMENT ON COLUMN sessionsql.cache_space.space IS 'Number of the cache; see cache_space_id.';
+COMMENT ON COLUMN sessionsql.cache_space.max_bytes IS 'Budget of the space.';
+COMMENT ON COLUMN sessionsql.cache_space.asked_at IS
+  'When a call of cache_reap last named the budget, which lapses after a day.';
+COMMENT ON COLUMN sessionsql.cache_space.lap_bytes IS
+  'Bytes that the hand has met and left in the lap under way.';
+COMMENT ON COLUMN sessionsql.cache_space.last_lap_bytes IS 'Bytes that the hand left in the last whole lap.';
+$file$;
+EXECUTE $file$
+-- This is the row type of cache_get_batch. Before 17, PostgreSQL cannot subtract from infinity.
+CREATE OR REPLACE VIEW sessionsql.cache_live AS
+SELECT
+  e.key,
+  e.value,
+  CASE
+    WHEN e.expires_at = 'infinity' THEN 'Infinity'
+    ELSE date_part('epoch', e.expires_at - statement_timestamp())
+  END::double precision AS expires_in
+FROM sessionsql.cache_entry AS e
+WHERE e.expires_at > statement_timestamp()
+  AND e.value IS NOT NULL;
+
+COMMENT ON VIEW sessionsql.cache_live IS 'A live entry of a cache.';
+COMMENT ON COLUMN sessionsql.cache_live.key IS 'First 16 bytes of a hash of space and key; see cache_key.';
+COMMENT ON COLUMN sessionsql.cache_live.value IS 'What the application keeps.';
+COMMENT ON COLUMN sessionsql.cache_live.expires_in IS
+  'Seconds left, by the server''s clock; Infinity for an entry that never expires.';
+$file$;
+EXECUTE $file$
+-- This is the row type of cache_list. It leaves out entries whose key is not kept, and leases.
+CREATE OR REPLACE VIEW sessionsql.cache_listed AS
+SELECT
+  e.key,
+  e.plain_key,
+  e.value,
+  CASE
+    WHEN e.expires_at = 'infinity' THEN 'Infinity'
+    ELSE date_part('epoch', e.expires_at - statement_timestamp())
+  END::double precision AS expires_in,
+  e.space
+FROM sessionsql.cache_entry AS e
+WHERE e.expires_at > statement_timestamp()
+  AND e.value IS NOT NULL
+  AND octet_length(e.plain_key) > 0;
+
+COMMENT ON VIEW sessionsql.cache_listed IS 'A live entry of a cache that keeps the keys as they are.';
+COMMENT ON COLUMN sessionsql.cache_listed.key IS 'First 16 bytes of a hash of space and key; see cache_key.';
+COMMENT ON COLUMN sessionsql.cache_listed.plain_key IS 'Key as the application names it.';
+COMMENT ON COLUMN sessionsql.cache_listed.value IS 'What the application keeps.';
+COMMENT ON COLUMN sessionsql.cache_listed.expires_in IS
+  'Seconds left, by the server''s clock; Infinity for an entry that never expires.';
+COMMENT ON COLUMN sessionsql.cache_listed.space IS 'Number of the cache; see cache_space_id.';
+$file$;
+EXECUTE $file$
+-- This is the row type of cache_fetch_lease. No query reads it.
+CREATE OR REPLACE VIEW sessionsql.cache_lease AS
+SELECT
+  e.value,
+  0::double precision AS expires_in,
+  false AS leased
+FROM sessionsql.cache_entry AS e;
+
+COMMENT ON VIEW sessionsql.cache_lease IS 'An entry, and whether the caller is to load its value.';
+COMMENT ON COLUMN sessionsql.cache_lease.value IS 'What the application keeps; null if there is no live entry.';
+COMMENT ON COLUMN sessionsql.cache_lease.expires_in IS
+  'Seconds left, by the server''s clock; Infinity for an entry that never expires; null if there is none.';
+COMMENT ON COLUMN sessionsql.cache_lease.leased IS 'Whether the caller holds the lease now.';
+$file$;
+EXECUTE $file$
+-- This is the row type of cache_reap. It also shows the last call to sessionsql_monitor.
+CREATE OR REPLACE VIEW sessionsql.last_cache_reap AS
+SELECT
+  r.reaped,
+  r.evicted,
+  r.pages,
+  r.lap_done
+FROM sessionsql.cache_reaper AS r;
+
+COMMENT ON VIEW sessionsql.last_cache_reap IS 'What one call of the cache''s reaper did.';
+COMMENT ON COLUMN sessionsql.last_cache_reap.reaped IS 'Expired rows deleted, ended tombstones included.';
+COMMENT ON COLUMN sessionsql.last_cache_reap.evicted IS 'Live rows deleted, because their space is over budget.';
+COMMENT ON COLUMN sessionsql.last_cache_reap.pages IS 'Pages of the table that the hand passed.';
+COMMENT ON COLUMN sessionsql.last_cache_reap.lap_done IS 'Whether the call reached the end of the table.';
+$file$;
+EXECUTE $file$
+-- This gives an engineer at 3 a.m. and a dashboard one cheap row, without count(*) and without a lock. Query
+-- it on the primary, because each server counts its own reads and writes, and a replica returns null for
+-- them. Only members of pg_read_all_stats see the transactions of other roles.
+CREATE OR REPLACE VIEW sessionsql.health AS
+SELECT
+  GREATEST(c.reltuples, 0)::bigint AS estimated_rows,
+  pg_catalog.pg_table_size(c.oid)::bigint AS heap_bytes,
+  pg_catalog.pg_indexes_size(c.oid)::bigint AS index_bytes,
+  CASE
+    WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_stat_get_dead_tuples(c.oid)
+  END::bigint AS dead_tuples,
+  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN COALESCE(
+    pg_catalog.pg_stat_get_tuples_hot_updated(c.oid)::double precision
+      / NULLIF(pg_catalog.pg_stat_get_tuples_updated(c.oid), 0),
+    1
+  ) END::double precision AS hot_ratio,
+  CASE
+    WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_stat_get_last_autovacuum_time(c.oid)
+  END AS last_autovacuum,
+  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN COALESCE(
+    (
+      SELECT max(age(h.xmin))
+      FROM (
+        SELECT a.backend_xmin AS xmin FROM pg_catalog.pg_stat_activity AS a
+        UNION ALL
+        SELECT p.xmin FROM pg_catalog.pg_replication_slots AS p
+        UNION ALL
+        SELECT p.catalog_xmin FROM pg_catalog.pg_replication_slots AS p
+        UNION ALL
+        SELECT x.transaction FROM pg_catalog.pg_prepared_xacts AS x
+      ) AS h
+    ),
+    0
+  ) END::bigint AS oldest_xmin_age,
+  r.last_lap_oldest_expired AS oldest_expired,
+  r.last_lap_ended_at AS last_lap_ended_at,
+  age(c.relfrozenxid)::bigint AS wraparound_age,
+  GREATEST(e.reltuples, 0)::bigint AS cache_rows,
+  pg_catalog.pg_table_size(e.oid)::bigint AS cache_heap_bytes,
+  pg_catalog.pg_indexes_size(e.oid)::bigint AS cache_index_bytes,
+  CASE
+    WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_stat_get_dead_tuples(e.oid)
+  END::bigint AS cache_dead_tuples,
+  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN COALESCE(
+    pg_catalog.pg_stat_get_tuples_hot_updated(e.oid)::double precision
+      / NULLIF(pg_catalog.pg_stat_get_tuples_updated(e.oid), 0),
+    1
+  ) END::double precision AS cache_hot_ratio,
+  cr.last_lap_oldest_expired AS cache_oldest_expired,
+  cr.last_lap_ended_at AS cache_last_lap_ended_at
+FROM pg_catalog.pg_class AS c
+CROSS JOIN sessionsql.reaper AS r
+CROSS JOIN pg_catalog.pg_class AS e
+CROSS JOIN sessionsql.cache_reaper AS cr
+WHERE c.oid = 'sessionsql.session'::regclass
+  AND e.oid = 'sessionsql.cache_entry'::regclass;
+
+COMMENT ON VIEW sessionsql.health IS 'State of the tables of sessions and cache entries in one cheap row.';
+COMMENT ON COLUMN sessionsql.health.estimated_rows IS
+  'Rows as of the last vacuum or analyze, expired ones included.';
+COMMENT ON COLUMN sessionsql.health.heap_bytes IS 'Bytes of the table and its TOAST table.';
+COMMENT ON COLUMN sessionsql.health.index_bytes IS 'Bytes of the table''s indexes.';
+COMMENT ON COLUMN sessionsql.health.dead_tuples IS
+  'Row versions that vacuum has yet to remove; null on a replica.';
+COMMENT ON COLUMN sessionsql.health.hot_ratio IS
+  'Share of updates that changed no index, 0 to 1; watch below 0.99. Null on a replica.';
+COMMENT ON COLUMN sessionsql.health.last_autovacuum IS
+  'End of the last autovacuum; null if there was none, and on a replica.';
+COMMENT ON COLUMN sessionsql.health.oldest_xmin_age IS
+  'Transactions since the oldest snapshot that holds back vacuum on this server; null on a replica.';
+COMMENT ON COLUMN sessionsql.health.oldest_expired IS
+  'Earliest expires_at that the reaper met in its last whole lap; null if none was expired.';
+COMMENT ON COLUMN sessionsql.health.last_lap_ended_at IS
+  'Time at which the reaper last ended a lap; null if never.';
+COMMENT ON COLUMN sessionsql.health.wraparound_age IS 'Transactions since the table was last frozen.';
+COMMENT ON COLUMN sessionsql.health.cache_rows IS
+  'Rows of the cache as of the last vacuum or analyze, expired ones and tombstones included.';
+COMMENT ON COLUMN sessionsql.health.cache_heap_bytes IS 'Bytes of the cache''s table and its TOAST table.';
+COMMENT ON COLUMN sessionsql.health.cache_index_bytes IS 'Bytes of the cache''s index.';
+COMMENT ON COLUMN sessionsql.health.cache_dead_tuples IS
+  'Row versions of the cache that vacuum has yet to remove; null on a replica.';
+COMMENT ON COLUMN sessionsql.health.cache_hot_ratio IS
+  'Share of the cache''s updates that changed no index, 0 to 1. Null on a replica.';
+COMMENT ON COLUMN sessionsql.health.cache_oldest_expired IS
+  'Earliest expires_at that the cache''s reaper met in its last whole lap; null if none was expired.';
+COMMENT ON COLUMN sessionsql.health.cache_last_lap_ended_at IS
+  'Time at which the cache''s reaper last ended a lap; null if never.';
 $file$;
 END IF;
 EXECUTE $file$
@@ -1602,21 +1842,17 @@ COMMENT ON FUNCTION sessionsql.note_timeline() IS
   'Notes the timeline of this primary, for its replicas to show.';
 $file$;
 EXECUTE $file$
--- A clock hand walks the table by ranges of pages, so that a call costs the same on a table of any size and
--- expires_at needs no index. A call returns no row if another reaper is at work. To keep up with any rate,
--- call it again while it finds work, instead of raising max_rows.
---
--- Promises: deletes at most max_rows rows, reads at most max_pages pages to find them, never waits for a row,
--- and never deletes a session that was extended in the meantime. A locked row is left for the next lap.
---
--- Commits asynchronously unless durable, because the rows that a crash brings back are expired anyway.
-CREATE OR REPLACE FUNCTION sessionsql.reap(
-  max_rows integer DEFAULT 1000,
-  max_pages integer DEFAULT 4096,
-  durable boolean DEFAULT false
+-- This is the clock hand of reap and cache_reap, which state its promises. It takes the names of a table, of the
+-- column of its key, and of the table with the hand's position. Null means that another reaper is at work.
+CREATE OR REPLACE FUNCTION sessionsql.sweep(
+  swept regclass,
+  key name,
+  hand regclass,
+  max_rows integer,
+  max_pages integer
 )
-RETURNS SETOF sessionsql.last_reap
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000 ROWS 1
+RETURNS sessionsql.last_reap
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000
 SET search_path = pg_catalog, pg_temp
 -- A Tid Range Scan enforces the bound in pages. Without statistics, or under a connection's own settings, the
 -- planner may prefer a scan of the whole table, so these settings rule that out.
@@ -1634,55 +1870,54 @@ DECLARE
   oldest timestamptz;
   result sessionsql.last_reap;
 BEGIN
-  IF (reap.max_rows > 0 AND reap.max_pages > 0) IS NOT TRUE THEN
-    RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.reap: max_rows and max_pages must be positive';
+  EXECUTE format(
+    'SELECT r.next_page FROM %s AS r WHERE r.singleton FOR NO KEY UPDATE OF r SKIP LOCKED', sweep.hand
+  ) INTO first_page;
+  IF first_page IS NULL THEN
+    RETURN NULL;
   END IF;
 
-  -- This is first, because the lock below counts as a write.
-  PERFORM sessionsql.commit_asynchronously(reap.durable);
-
-  SELECT r.next_page INTO first_page
-  FROM sessionsql.reaper AS r
-  WHERE r.singleton
-  FOR NO KEY UPDATE OF r SKIP LOCKED;
-  IF NOT FOUND THEN
-    RETURN;
-  END IF;
-
-  table_pages := pg_relation_size('sessionsql.session'::regclass) / current_setting('block_size')::bigint;
+  table_pages := pg_relation_size(sweep.swept) / current_setting('block_size')::bigint;
   IF first_page >= table_pages THEN
     first_page := 0;
   END IF;
-  end_page := LEAST(first_page + reap.max_pages, table_pages);
+  end_page := LEAST(first_page + sweep.max_pages, table_pages);
 
-  -- Rows are locked in the order of the scan, because sorting by id would have to find every expired row of
-  -- the range first. No order can deadlock, because nothing here waits. The DELETE finds its rows by id,
+  -- Rows are locked in the order of the scan, because sorting by key would have to find every expired row of
+  -- the range first. No order can deadlock, because nothing here waits. The DELETE finds its rows by key,
   -- because a row that has moved has another ctid.
-  WITH expired AS MATERIALIZED (
-    SELECT s.id, s.ctid
-    FROM sessionsql.session AS s
-    WHERE s.ctid >= ('(' || first_page || ',0)')::tid
-      AND s.ctid < ('(' || end_page || ',0)')::tid
-      AND s.expires_at <= statement_timestamp()
-    LIMIT reap.max_rows
-    FOR UPDATE OF s SKIP LOCKED
-  ), deleted AS (
-    DELETE FROM sessionsql.session AS s
-    USING expired AS e
-    WHERE s.id = e.id
-      AND s.expires_at <= statement_timestamp()
-    RETURNING s.expires_at
+  EXECUTE format(
+    $statement$
+    WITH expired AS MATERIALIZED (
+      SELECT s.%2$I AS key, s.ctid
+      FROM %1$s AS s
+      WHERE s.ctid >= $1
+        AND s.ctid < $2
+        AND s.expires_at <= statement_timestamp()
+      LIMIT $3
+      FOR UPDATE OF s SKIP LOCKED
+    ), deleted AS (
+      DELETE FROM %1$s AS s
+      USING expired AS e
+      WHERE s.%2$I = e.key
+        AND s.expires_at <= statement_timestamp()
+      RETURNING s.expires_at
+    )
+    SELECT
+      (SELECT count(*) FROM expired AS e),
+      (SELECT max(e.ctid) FROM expired AS e),
+      count(*),
+      min(d.expires_at)
+    FROM deleted AS d
+    $statement$,
+    sweep.swept,
+    sweep.key
   )
-  SELECT
-    (SELECT count(*) FROM expired AS e),
-    (SELECT max(e.ctid) FROM expired AS e),
-    count(*),
-    min(d.expires_at)
   INTO found_rows, last_tid, result.reaped, oldest
-  FROM deleted AS d;
+  USING ('(' || first_page || ',0)')::tid, ('(' || end_page || ',0)')::tid, sweep.max_rows;
 
   -- The scan stopped at max_rows. The page of the last row may hold more, so the next call starts there.
-  IF found_rows >= reap.max_rows THEN
+  IF found_rows >= sweep.max_rows THEN
     end_page := LEAST(end_page, split_part(ltrim(last_tid::text, '('), ',', 1)::bigint + 1);
     result.pages := end_page - first_page;
     end_page := end_page - 1;
@@ -1691,18 +1926,63 @@ BEGIN
   END IF;
   result.lap_done := end_page >= table_pages;
 
-  UPDATE sessionsql.reaper AS r
-  SET next_page = CASE WHEN result.lap_done THEN 0 ELSE end_page END,
-      reaped = result.reaped,
-      pages = result.pages,
-      lap_done = result.lap_done,
-      oldest_expired = CASE WHEN result.lap_done THEN NULL ELSE LEAST(r.oldest_expired, oldest) END,
-      last_lap_oldest_expired =
-        CASE WHEN result.lap_done THEN LEAST(r.oldest_expired, oldest) ELSE r.last_lap_oldest_expired END,
-      last_lap_ended_at = CASE WHEN result.lap_done THEN statement_timestamp() ELSE r.last_lap_ended_at END
-  WHERE r.singleton;
+  EXECUTE format(
+    $statement$
+    UPDATE %s AS r
+    SET next_page = CASE WHEN $3 THEN 0 ELSE $4 END,
+        reaped = $1,
+        pages = $2,
+        lap_done = $3,
+        oldest_expired = CASE WHEN $3 THEN NULL ELSE LEAST(r.oldest_expired, $5) END,
+        last_lap_oldest_expired =
+          CASE WHEN $3 THEN LEAST(r.oldest_expired, $5) ELSE r.last_lap_oldest_expired END,
+        last_lap_ended_at = CASE WHEN $3 THEN statement_timestamp() ELSE r.last_lap_ended_at END
+    WHERE r.singleton
+    $statement$,
+    sweep.hand
+  )
+  USING result.reaped, result.pages, result.lap_done, end_page, oldest;
+  RETURN result;
+END
+$function$;
 
-  RETURN NEXT result;
+COMMENT ON FUNCTION sessionsql.sweep(regclass, name, regclass, integer, integer) IS
+  'Deletes expired rows of a table from the next pages; returns counts, or null beside another reaper.';
+$file$;
+EXECUTE $file$
+-- A clock hand walks the table by ranges of pages, so that a call costs the same on a table of any size and
+-- expires_at needs no index. A call returns no row if another reaper is at work. To keep up with any rate,
+-- call it again while it finds work, instead of raising max_rows.
+--
+-- Promises: deletes at most max_rows rows, reads at most max_pages pages to find them, never waits for a row,
+-- and never deletes a session that was extended in the meantime. A locked row is left for the next lap.
+--
+-- Commits asynchronously unless durable, because the rows that a crash brings back are expired anyway.
+CREATE OR REPLACE FUNCTION sessionsql.reap(
+  max_rows integer DEFAULT 1000,
+  max_pages integer DEFAULT 4096,
+  durable boolean DEFAULT false
+)
+RETURNS SETOF sessionsql.last_reap
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000 ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  result sessionsql.last_reap;
+BEGIN
+  IF (reap.max_rows > 0 AND reap.max_pages > 0) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.reap: max_rows and max_pages must be positive';
+  END IF;
+
+  -- This is first, because the hand's lock counts as a write.
+  PERFORM sessionsql.commit_asynchronously(reap.durable);
+
+  result := sessionsql.sweep(
+    'sessionsql.session', 'id', 'sessionsql.reaper', reap.max_rows, reap.max_pages
+  );
+  IF result IS NOT NULL THEN
+    RETURN NEXT result;
+  END IF;
 END
 $function$;
 
@@ -1710,9 +1990,9 @@ COMMENT ON FUNCTION sessionsql.reap(integer, integer, boolean) IS
   'Deletes expired sessions from the next pages; returns counts. Commits asynchronously unless durable.';
 $file$;
 EXECUTE $file$
--- cron cannot loop, so the loop is here. Each call of reap has its own transaction. The loop ends when the
--- hand has reached the end of the table twice, because the hand has then passed every page. It also ends when
--- another reaper is at work, and after max_calls.
+-- cron cannot loop, so the loop is here. Each call of reap, with one of cache_reap, has its own transaction. The
+-- loop ends when both hands have reached the end of their tables twice, because they have then passed every
+-- page. A hand of another reaper counts as done. The loop also ends after max_calls.
 --
 -- It commits, so it cannot run in a transaction block. A procedure that commits may have no SET clause, so
 -- every name below is qualified.
@@ -1720,28 +2000,33 @@ CREATE OR REPLACE PROCEDURE sessionsql.reap_all(max_calls integer DEFAULT 100)
 LANGUAGE plpgsql SECURITY INVOKER
 AS $procedure$
 DECLARE
-  call sessionsql.last_reap;
   laps integer := 0;
+  cache_laps integer := 0;
+  lap_done boolean;
 BEGIN
   IF (reap_all.max_calls OPERATOR(pg_catalog.>) 0) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.reap_all: max_calls must be positive';
   END IF;
 
   FOR i IN 1 .. reap_all.max_calls LOOP
-    SELECT r.reaped, r.pages, r.lap_done INTO call
-    FROM sessionsql.reap() AS r;
-    EXIT WHEN NOT FOUND;
-    COMMIT;
-    IF call.lap_done THEN
-      laps := laps OPERATOR(pg_catalog.+) 1;
-      EXIT WHEN laps OPERATOR(pg_catalog.=) 2;
+    IF laps OPERATOR(pg_catalog.<) 2 THEN
+      SELECT r.lap_done INTO lap_done
+      FROM sessionsql.reap() AS r;
+      laps := laps OPERATOR(pg_catalog.+) CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
     END IF;
+    IF cache_laps OPERATOR(pg_catalog.<) 2 THEN
+      SELECT r.lap_done INTO lap_done
+      FROM sessionsql.cache_reap() AS r;
+      cache_laps := cache_laps OPERATOR(pg_catalog.+) CASE WHEN lap_done THEN 1 WHEN lap_done IS NULL THEN 2 ELSE 0 END;
+    END IF;
+    COMMIT;
+    EXIT WHEN laps OPERATOR(pg_catalog.>=) 2 AND cache_laps OPERATOR(pg_catalog.>=) 2;
   END LOOP;
 END
 $procedure$;
 
 COMMENT ON PROCEDURE sessionsql.reap_all(integer) IS
-  'Calls reap until no expired session is left, one transaction per call. For cron.';
+  'Calls reap and cache_reap until nothing expired is left, one transaction per call. For cron.';
 $file$;
 EXECUTE $file$
 -- The id is the first 8 of a token's 24 bytes. A malformed token raises no error, for the reason in
@@ -2130,6 +2415,1160 @@ END;
 COMMENT ON FUNCTION sessionsql.end_listed_session(text, bigint) IS
   'Revokes another session of a token''s subject; returns whether it was alive. Commits synchronously.';
 $file$;
+EXECUTE $file$
+-- A tombstone outlives every request that was under way when its entry was deleted.
+CREATE OR REPLACE FUNCTION sessionsql.tombstone_lifetime()
+RETURNS interval
+LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT '1 hour'::interval;
+END;
+
+COMMENT ON FUNCTION sessionsql.tombstone_lifetime() IS 'Returns how long a final delete refuses later sets.';
+$file$;
+EXECUTE $file$
+-- A negative TTL is good, because it means that the entry is dead already. NaN is greater than all numbers.
+-- The function has no SET clause and is not STRICT, so that the planner inlines it.
+CREATE OR REPLACE FUNCTION sessionsql.is_ttl(seconds double precision)
+RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT COALESCE(
+    is_ttl.seconds > '-Infinity'::double precision AND is_ttl.seconds <= sessionsql.max_timeout(),
+    true
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.is_ttl(double precision) IS
+  'Returns whether a TTL in seconds is a number of at most 100 years, or null for an entry that never expires.';
+$file$;
+EXECUTE $file$
+-- The functions that write an entry refuse bad input here, because a NOT NULL violation in the table would
+-- print the whole row. No message repeats a value.
+CREATE OR REPLACE FUNCTION sessionsql.check_entry(
+  caller text,
+  key uuid,
+  space integer,
+  value bytea,
+  ttl_seconds double precision
+)
+RETURNS void
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  problem CONSTANT text := CASE
+    WHEN check_entry.key IS NULL THEN 'key must not be null'
+    WHEN check_entry.space IS NULL THEN 'space must not be null'
+    WHEN check_entry.value IS NULL THEN 'value must not be null'
+    WHEN NOT sessionsql.is_ttl(check_entry.ttl_seconds) THEN 'ttl must be at most 100 years, or null for none'
+  END;
+BEGIN
+  IF problem IS NOT NULL THEN
+    RAISE invalid_parameter_value USING MESSAGE = format('sessionsql.%s: %s', check_entry.caller, problem);
+  END IF;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.check_entry(text, uuid, integer, bytea, double precision) IS
+  'Raises an error that names a bad part of an entry, but never its value.';
+$file$;
+EXECUTE $file$
+-- A budget counts these bytes: value and plain key as they are stored, so compressed, and 120 for the rest of
+-- the row, its entry in the index and the free space of both. The body is one expression, so that the planner
+-- inlines it.
+CREATE OR REPLACE FUNCTION sessionsql.entry_bytes(value bytea, plain_key bytea)
+RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT 120 + COALESCE(pg_column_size(entry_bytes.value), 0)
+    + COALESCE(pg_column_size(entry_bytes.plain_key), 0);
+END;
+
+COMMENT ON FUNCTION sessionsql.entry_bytes(bytea, bytea) IS 'Returns the bytes of an entry that a budget counts.';
+$file$;
+EXECUTE $file$
+-- An entry expires exactly when its caller says, unlike a session, which gets a third more. A TTL that is
+-- over already makes an entry that is dead at once. The function has no SET clause and is not STRICT, so that
+-- the planner inlines it.
+CREATE OR REPLACE FUNCTION sessionsql.cache_expiry(ttl_seconds double precision)
+RETURNS timestamptz
+LANGUAGE sql VOLATILE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT sessionsql.deadline_after(
+    CASE WHEN cache_expiry.ttl_seconds < 0 THEN 0 ELSE cache_expiry.ttl_seconds END
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_expiry(double precision) IS
+  'Returns the expiry of an entry that is set now; infinity for a null TTL.';
+$file$;
+EXECUTE $file$
+-- A row carries this number instead of the name of its cache. The limit of 63 bytes is that of PostgreSQL's
+-- own names.
+CREATE OR REPLACE FUNCTION sessionsql.cache_space_id(space text)
+RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  name CONSTANT bytea := convert_to(cache_space_id.space, 'UTF8');
+BEGIN
+  IF (octet_length(name) BETWEEN 1 AND 63) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.cache_space_id: the name of a space must have 1 to 63 bytes';
+  END IF;
+  RETURN ('x' || encode(substr(sha256(name), 1, 4), 'hex'))::bit(32)::integer;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_space_id(text) IS
+  'Returns the number of a space: the first 4 bytes of SHA-256 of its name in UTF-8.';
+$file$;
+EXECUTE $file$
+-- Go computes the same keys. The hash of the key inside gives each space and key one text to be hashed, so
+-- that no two of them share one. A hash hides a random key, but not one that can be guessed.
+CREATE OR REPLACE FUNCTION sessionsql.cache_key(space text, key bytea)
+RETURNS uuid
+LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF (octet_length(cache_key.key) > 0) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.cache_key: key must not be empty or null';
+  END IF;
+  RETURN encode(
+    substr(sha256(int4send(sessionsql.cache_space_id(cache_key.space)) || sha256(cache_key.key)), 1, 16),
+    'hex'
+  )::uuid;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_key(text, bytea) IS
+  'Returns the first 16 bytes of SHA-256 of the number of the space and SHA-256 of the key.';
+
+-- This overload is for keys that are text.
+CREATE OR REPLACE FUNCTION sessionsql.cache_key(space text, key text)
+RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
+BEGIN ATOMIC
+  SELECT sessionsql.cache_key(cache_key.space, convert_to(cache_key.key, 'UTF8'));
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_key(text, text) IS
+  'Returns the key of a space and a text, which is hashed in UTF-8.';
+$file$;
+EXECUTE $file$
+-- The lease of an entry is an entry too. Programs in all languages must find it by the same key.
+CREATE OR REPLACE FUNCTION sessionsql.cache_lease_key(key uuid)
+RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
+BEGIN ATOMIC
+  SELECT encode(substr(sha256(uuid_send(cache_lease_key.key)), 1, 16), 'hex')::uuid;
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_lease_key(uuid) IS
+  'Returns the key of an entry''s lease: the first 16 bytes of SHA-256 of the entry''s key.';
+$file$;
+EXECUTE $file$
+-- A key without a live entry yields no row. Like lookup_batch, this is a pure SELECT that runs on a replica
+-- and is inlined, and its prepared plan finds each row by its key; the reasons stand there.
+CREATE OR REPLACE FUNCTION sessionsql.cache_get_batch(keys uuid[])
+RETURNS SETOF sessionsql.cache_live
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 64
+BEGIN ATOMIC
+  SELECT
+    o.key,
+    o.value,
+    o.expires_in
+  FROM unnest((SELECT cache_get_batch.keys)) AS k (key)
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM sessionsql.cache_live AS l
+    WHERE l.key = k.key
+    OFFSET 0
+  ) AS o;
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_get_batch(uuid[]) IS
+  'Returns the live entries of these keys, in any order.';
+$file$;
+EXECUTE $file$
+-- Each array has one element for each entry. A null TTL means that the entry never expires. Of two entries
+-- with one key the last one wins. One bad element fails the whole statement.
+--
+-- With a slack, an entry is not written, nor even locked, if it has the same value and expires at most that
+-- much earlier than asked for, or at most a tenth of a second later. A third of the TTL is the most that
+-- counts, because an entry in use would die otherwise.
+--
+-- The result holds the keys that were refused, because a final delete has left a tombstone there.
+--
+-- Promises: the expiry is exact. Rows are locked in the order of their keys, as in cache_delete_batch, so that
+-- no two calls wait for each other. Commits asynchronously unless durable.
+CREATE OR REPLACE FUNCTION sessionsql.cache_set_batch(
+  keys uuid[],
+  spaces integer[],
+  entry_values bytea[],
+  ttl_seconds double precision[],
+  plain_keys bytea[] DEFAULT NULL,
+  slack_seconds double precision[] DEFAULT NULL,
+  durable boolean DEFAULT false
+)
+RETURNS SETOF uuid
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 1
+SET search_path = pg_catalog, pg_temp
+-- This keeps one plan for batches of any length; see lookup_batch. The settings leave only plans that find
+-- each row by its key, and the refused keys by a hash.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_nestloop = off
+AS $function$
+DECLARE
+  size CONSTANT integer := cardinality(cache_set_batch.keys);
+BEGIN
+  IF current_setting('array_nulls') = 'off' THEN
+    -- With array_nulls off, a null in the text of an array has become the word NULL, and so a plain key.
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.cache_set_batch: the setting array_nulls must be on';
+  END IF;
+  -- unnest pads shorter arrays with nulls, and a null TTL is good.
+  IF (
+    size = ALL (ARRAY[
+      cardinality(cache_set_batch.spaces),
+      cardinality(cache_set_batch.entry_values),
+      cardinality(cache_set_batch.ttl_seconds),
+      COALESCE(cardinality(cache_set_batch.plain_keys), size),
+      COALESCE(cardinality(cache_set_batch.slack_seconds), size)
+    ])
+  ) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.cache_set_batch: the arrays must not be null and must have one length';
+  END IF;
+  IF EXISTS (
+    SELECT
+    FROM unnest(cache_set_batch.slack_seconds) AS s (slack)
+    WHERE NOT (s.slack >= 0 AND s.slack <= sessionsql.max_timeout())
+  ) THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.cache_set_batch: slack must be at least 0 and at most 100 years, or null';
+  END IF;
+  PERFORM sessionsql.check_entry('cache_set_batch', n.key, n.space, n.value, n.ttl)
+  FROM unnest(
+    cache_set_batch.keys,
+    cache_set_batch.spaces,
+    cache_set_batch.entry_values,
+    cache_set_batch.ttl_seconds
+  ) AS n (key, space, value, ttl)
+  WHERE n.key IS NULL OR n.space IS NULL OR n.value IS NULL OR NOT sessionsql.is_ttl(n.ttl);
+
+  PERFORM sessionsql.commit_asynchronously(cache_set_batch.durable);
+
+  RETURN QUERY
+  WITH due AS MATERIALIZED (
+    SELECT g.*
+    FROM (
+      SELECT DISTINCT ON (u.key)
+        u.key,
+        u.space,
+        sessionsql.cache_expiry(u.ttl) AS expires_at,
+        u.value,
+        u.plain_key,
+        LEAST(u.slack, u.ttl / 3) AS slack
+      FROM unnest(
+        cache_set_batch.keys,
+        cache_set_batch.spaces,
+        cache_set_batch.entry_values,
+        cache_set_batch.ttl_seconds,
+        cache_set_batch.plain_keys,
+        cache_set_batch.slack_seconds
+      ) WITH ORDINALITY AS u (key, space, value, ttl, plain_key, slack, position)
+      ORDER BY u.key, u.position DESC
+    ) AS g
+    WHERE CASE WHEN g.slack > 0 THEN (
+      SELECT e.value = g.value
+        AND e.plain_key IS NOT DISTINCT FROM g.plain_key
+        AND e.expires_at > clock_timestamp()
+        AND e.expires_at >= g.expires_at - make_interval(secs => g.slack)
+        AND e.expires_at <= g.expires_at + make_interval(secs => LEAST(g.slack, 0.1))
+      FROM sessionsql.cache_entry AS e
+      WHERE e.key = g.key
+    ) END IS NOT TRUE
+  ), written AS (
+    INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
+    SELECT
+      d.key,
+      d.expires_at,
+      d.space,
+      d.value,
+      d.plain_key
+    FROM due AS d
+    ORDER BY d.key
+    ON CONFLICT (key) DO UPDATE
+    SET expires_at = EXCLUDED.expires_at,
+        value = EXCLUDED.value,
+        plain_key = EXCLUDED.plain_key
+    WHERE e.value IS NOT NULL OR e.expires_at <= clock_timestamp()
+    RETURNING e.key
+  )
+  SELECT d.key
+  FROM due AS d
+  WHERE NOT EXISTS (SELECT FROM written AS w WHERE w.key = d.key);
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_set_batch(
+  uuid[], integer[], bytea[], double precision[], bytea[], double precision[], boolean
+) IS
+  'Sets many entries; returns the keys that a tombstone refused. Commits asynchronously unless durable.';
+$file$;
+EXECUTE $file$
+-- A touch extends an entry as touch_batch extends a session whose idle timeout is the TTL: only if less than
+-- the TTL is left, and by a third more, so that a busy entry is rewritten once every third of its TTL. A null
+-- TTL makes an entry live for ever.
+--
+-- Promises: never shortens an expiry, never resurrects an entry, never moves a tombstone, and never waits for a
+-- row, so it cannot deadlock under any plan. Commits asynchronously unless durable.
+CREATE OR REPLACE FUNCTION sessionsql.cache_touch_batch(
+  keys uuid[],
+  ttl_seconds double precision[],
+  durable boolean DEFAULT false
+)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
+SET search_path = pg_catalog, pg_temp
+-- This keeps one plan for batches of any length, and leaves only plans that find each row by its key; see
+-- update_payload_batch.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $function$
+DECLARE
+  -- An assignment is faster than PERFORM here; see insert.
+  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_touch_batch.durable);
+  -- No expiry is later than this from now, unless it is infinity.
+  never CONSTANT double precision := 2 * sessionsql.max_timeout();
+  touched bigint;
+BEGIN
+  -- unnest pads shorter arrays with nulls, and a null TTL is good.
+  IF cardinality(cache_touch_batch.keys) IS DISTINCT FROM cardinality(cache_touch_batch.ttl_seconds)
+    OR EXISTS (
+      SELECT FROM unnest(cache_touch_batch.ttl_seconds) AS t (ttl) WHERE NOT sessionsql.is_ttl(t.ttl)
+    )
+  THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.cache_touch_batch: each key needs a ttl of at most 100 years, or null for none';
+  END IF;
+
+  WITH due AS MATERIALIZED (
+    SELECT e.key, t.ttl
+    FROM unnest(cache_touch_batch.keys, cache_touch_batch.ttl_seconds) AS t (key, ttl)
+    JOIN sessionsql.cache_entry AS e ON e.key = t.key
+    WHERE e.value IS NOT NULL
+      AND sessionsql.is_due(e.expires_at, COALESCE(t.ttl, never), 'infinity')
+    ORDER BY e.key
+    FOR NO KEY UPDATE OF e SKIP LOCKED
+  )
+  UPDATE sessionsql.cache_entry AS e
+  SET expires_at = GREATEST(e.expires_at, sessionsql.next_expiry(d.ttl, 'infinity'))
+  FROM due AS d
+  WHERE e.key = d.key
+    AND e.value IS NOT NULL
+    AND sessionsql.is_due(e.expires_at, COALESCE(d.ttl, never), 'infinity');
+
+  GET DIAGNOSTICS touched = ROW_COUNT;
+  RETURN touched;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_touch_batch(uuid[], double precision[], boolean) IS
+  'Touches the entries that are due and returns their number. Commits asynchronously unless durable.';
+$file$;
+EXECUTE $file$
+-- A final delete is for keys that must stay dead, as those of sessions: it leaves a tombstone, which no set
+-- replaces for an hour, because a request that was under way would otherwise bring a logged-out session back. A
+-- key without a row gets no tombstone. Another delete does not end a tombstone.
+--
+-- Promises: waits for locked rows, because an entry that is being touched must not survive, and takes them in
+-- the order of their keys, as cache_set_batch does. A final delete commits synchronously, so that no crash undoes
+-- it. Any other commits asynchronously unless durable.
+CREATE OR REPLACE FUNCTION sessionsql.cache_delete_batch(
+  keys uuid[],
+  final boolean DEFAULT false,
+  durable boolean DEFAULT false
+)
+RETURNS SETOF uuid
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 64
+SET search_path = pg_catalog, pg_temp
+-- This keeps one plan for batches of any length, which finds each row by its key; see lookup_batch.
+SET plan_cache_mode = force_generic_plan
+SET enable_seqscan = off
+AS $function$
+DECLARE
+  locked uuid[];
+  ended uuid[];
+BEGIN
+  IF cache_delete_batch.final THEN
+    PERFORM sessionsql.commit_synchronously();
+  ELSE
+    PERFORM sessionsql.commit_asynchronously(cache_delete_batch.durable);
+  END IF;
+
+  SELECT
+    array_agg(l.key),
+    array_agg(l.key) FILTER (WHERE l.has_value AND l.expires_at > clock_timestamp())
+  INTO locked, ended
+  FROM (
+    SELECT
+      e.key,
+      e.expires_at,
+      e.value IS NOT NULL AS has_value
+    FROM sessionsql.cache_entry AS e
+    WHERE e.key = ANY (cache_delete_batch.keys)
+    ORDER BY e.key
+    FOR UPDATE OF e
+  ) AS l;
+
+  IF cache_delete_batch.final THEN
+    UPDATE sessionsql.cache_entry AS e
+    SET expires_at = clock_timestamp() + sessionsql.tombstone_lifetime(),
+        value = NULL,
+        plain_key = NULL
+    WHERE e.key = ANY (locked);
+  ELSE
+    DELETE FROM sessionsql.cache_entry AS e
+    WHERE e.key = ANY (locked)
+      AND (e.value IS NOT NULL OR e.expires_at <= clock_timestamp());
+  END IF;
+
+  RETURN QUERY SELECT unnest(ended);
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_delete_batch(uuid[], boolean, boolean) IS
+  'Deletes entries and returns the keys that were alive. Commits synchronously if final.';
+$file$;
+EXECUTE $file$
+-- Of many callers that add one key, one gets true. A live entry is read and not locked, so that the others
+-- cost no write. Commits asynchronously unless durable.
+CREATE OR REPLACE FUNCTION sessionsql.cache_add(
+  key uuid,
+  space integer,
+  value bytea,
+  ttl_seconds double precision,
+  plain_key bytea DEFAULT NULL,
+  durable boolean DEFAULT false
+)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+DECLARE
+  -- An assignment is faster than PERFORM here; see insert.
+  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_add.durable);
+BEGIN
+  PERFORM sessionsql.check_entry(
+    'cache_add', cache_add.key, cache_add.space, cache_add.value, cache_add.ttl_seconds
+  );
+  IF EXISTS (
+    SELECT
+    FROM sessionsql.cache_entry AS e
+    WHERE e.key = cache_add.key
+      AND e.expires_at > clock_timestamp()
+  ) THEN
+    RETURN false;
+  END IF;
+
+  INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
+  VALUES (
+    cache_add.key,
+    sessionsql.cache_expiry(cache_add.ttl_seconds),
+    cache_add.space,
+    cache_add.value,
+    cache_add.plain_key
+  )
+  ON CONFLICT (key) DO UPDATE
+  SET expires_at = EXCLUDED.expires_at,
+      value = EXCLUDED.value,
+      plain_key = EXCLUDED.plain_key
+  WHERE e.expires_at <= clock_timestamp();
+  RETURN FOUND;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_add(uuid, integer, bytea, double precision, bytea, boolean) IS
+  'Sets an entry unless one is alive or a tombstone stands, and returns whether it did.';
+$file$;
+EXECUTE $file$
+-- One result tells three outcomes apart, as in update_payload: 1 if the entry had the old value and was
+-- written; 0 (a conflict) if it has another value; -1 if there is no such live entry. A null value deletes the
+-- entry, as cache_delete_batch does.
+--
+-- Promises: never resurrects an entry. The row is locked before it is judged. Commits asynchronously unless
+-- durable, and synchronously for a final delete.
+CREATE OR REPLACE FUNCTION sessionsql.cache_swap(
+  key uuid,
+  old_hash bytea,
+  value bytea,
+  ttl_seconds double precision DEFAULT NULL,
+  final boolean DEFAULT false,
+  durable boolean DEFAULT false
+)
+RETURNS integer
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  -- An assignment is faster than PERFORM here; see insert.
+  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_swap.durable);
+  locked record;
+BEGIN
+  IF (octet_length(cache_swap.old_hash) = 32 AND sessionsql.is_ttl(cache_swap.ttl_seconds)) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.cache_swap: old_hash must be a SHA-256 hash of 32 bytes, and ttl at most 100 years';
+  END IF;
+
+  SELECT
+    e.value,
+    e.expires_at
+  INTO locked
+  FROM sessionsql.cache_entry AS e
+  WHERE e.key = cache_swap.key
+  FOR UPDATE OF e;
+  IF NOT FOUND OR locked.value IS NULL OR locked.expires_at <= clock_timestamp() THEN
+    RETURN -1;
+  ELSIF sha256(locked.value) <> cache_swap.old_hash THEN
+    RETURN 0;
+  END IF;
+
+  IF cache_swap.value IS NULL THEN
+    PERFORM sessionsql.cache_delete_batch(ARRAY[cache_swap.key], cache_swap.final, cache_swap.durable);
+  ELSE
+    UPDATE sessionsql.cache_entry AS e
+    SET expires_at = sessionsql.cache_expiry(cache_swap.ttl_seconds),
+        value = cache_swap.value
+    WHERE e.key = cache_swap.key;
+  END IF;
+  RETURN 1;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_swap(uuid, bytea, bytea, double precision, boolean, boolean) IS
+  'Writes an entry that has the old value; returns 1, 0 (conflict) or -1 (gone).';
+$file$;
+EXECUTE $file$
+-- cache_increment_by_key adds here. A cast of the value would print it in its error.
+CREATE OR REPLACE FUNCTION sessionsql.cache_sum(value bytea, delta bigint)
+RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  digits CONSTANT text := encode(substr(cache_sum.value, 1, 21), 'escape');
+  total numeric;
+BEGIN
+  IF digits COLLATE "C" !~ '^-?[0-9]{1,19}$' THEN
+    RAISE invalid_text_representation USING
+      MESSAGE = 'sessionsql.cache_increment_by_key: the entry holds no decimal number';
+  END IF;
+  total := digits::numeric + cache_sum.delta;
+  IF total NOT BETWEEN -9223372036854775808 AND 9223372036854775807 THEN
+    RAISE numeric_value_out_of_range USING
+      MESSAGE = 'sessionsql.cache_increment_by_key: the sum does not fit into 64 bits';
+  END IF;
+  RETURN decode(total::text, 'escape');
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_sum(bytea, bigint) IS
+  'Returns a decimal number plus delta, both as the bytes of text.';
+$file$;
+EXECUTE $file$
+-- The value is a decimal number as text. The TTL counts from the entry's birth: later calls do not extend it.
+-- Null means that a tombstone stands.
+--
+-- Promises: no increment is lost or counted twice. Commits asynchronously unless durable.
+CREATE OR REPLACE FUNCTION sessionsql.cache_increment_by_key(
+  key uuid,
+  space integer,
+  delta bigint,
+  ttl_seconds double precision,
+  plain_key bytea DEFAULT NULL,
+  durable boolean DEFAULT false
+)
+RETURNS bigint
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+#variable_conflict use_column
+DECLARE
+  -- An assignment is faster than PERFORM here; see insert.
+  asynchronous CONSTANT text := sessionsql.commit_asynchronously(cache_increment_by_key.durable);
+  born CONSTANT bytea := decode(cache_increment_by_key.delta::text, 'escape');
+  total bigint;
+BEGIN
+  PERFORM sessionsql.check_entry(
+    'cache_increment_by_key', cache_increment_by_key.key, cache_increment_by_key.space, born, cache_increment_by_key.ttl_seconds
+  );
+
+  INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
+  VALUES (
+    cache_increment_by_key.key,
+    sessionsql.cache_expiry(cache_increment_by_key.ttl_seconds),
+    cache_increment_by_key.space,
+    born,
+    cache_increment_by_key.plain_key
+  )
+  ON CONFLICT (key) DO UPDATE
+  SET (expires_at, value) = (
+        SELECT
+          CASE WHEN a.alive THEN e.expires_at ELSE EXCLUDED.expires_at END,
+          CASE WHEN a.alive THEN sessionsql.cache_sum(e.value, cache_increment_by_key.delta) ELSE EXCLUDED.value END
+        -- OFFSET 0 makes both columns see one time.
+        FROM (SELECT e.expires_at > clock_timestamp() AS alive OFFSET 0) AS a
+      ),
+      plain_key = EXCLUDED.plain_key
+  WHERE e.value IS NOT NULL OR e.expires_at <= clock_timestamp()
+  RETURNING encode(e.value, 'escape')::bigint INTO total;
+  RETURN total;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_increment_by_key(uuid, integer, bigint, double precision, bytea, boolean) IS
+  'Adds to an entry''s number, or sets it, and returns the sum; null if a tombstone stands.';
+$file$;
+EXECUTE $file$
+-- This is cache_increment_by_key for clients that have only SQL.
+CREATE OR REPLACE FUNCTION sessionsql.cache_increment(
+  space text,
+  key text,
+  delta bigint DEFAULT 1,
+  ttl interval DEFAULT NULL,
+  durable boolean DEFAULT false
+)
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.cache_increment_by_key(
+    sessionsql.cache_key(cache_increment.space, cache_increment.key),
+    sessionsql.cache_space_id(cache_increment.space),
+    cache_increment.delta,
+    date_part('epoch', cache_increment.ttl),
+    NULL::bytea,
+    cache_increment.durable
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_increment(text, text, bigint, interval, boolean) IS
+  'Adds to the number of a space and key, or sets it, and returns the sum; null if a tombstone stands.';
+$file$;
+EXECUTE $file$
+-- This is for a caller that found no entry, or a stale one, and would load its value. Of many such callers one
+-- gets the lease, and the others the entry as it is. An entry with more than stale_seconds left is fresh, and
+-- then nobody gets a lease.
+--
+-- The lease is an entry under lease_key with the value owner. Release it with cache_swap, which takes the hash of
+-- owner, so that nobody releases the lease of another. It ends by itself after lease_seconds.
+CREATE OR REPLACE FUNCTION sessionsql.cache_fetch_lease_by_key(
+  key uuid,
+  lease_key uuid,
+  space integer,
+  owner bytea,
+  lease_seconds double precision,
+  stale_seconds double precision DEFAULT 0
+)
+RETURNS SETOF sessionsql.cache_lease
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  result sessionsql.cache_lease;
+BEGIN
+  IF (cache_fetch_lease_by_key.lease_seconds > 0 AND cache_fetch_lease_by_key.stale_seconds >= 0) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: lease_seconds must be positive, and stale_seconds not negative';
+  END IF;
+
+  result.leased := false;
+  LOOP
+    SELECT
+      l.value,
+      l.expires_in
+    INTO result.value, result.expires_in
+    FROM sessionsql.cache_live AS l
+    WHERE l.key = cache_fetch_lease_by_key.key;
+    EXIT WHEN result.leased OR result.expires_in > cache_fetch_lease_by_key.stale_seconds;
+
+    -- An empty plain key marks the lease, because no entry has one.
+    result.leased := sessionsql.cache_add(
+      cache_fetch_lease_by_key.lease_key,
+      cache_fetch_lease_by_key.space,
+      cache_fetch_lease_by_key.owner,
+      cache_fetch_lease_by_key.lease_seconds,
+      ''
+    );
+    EXIT WHEN NOT result.leased;
+  END LOOP;
+
+  -- The last holder may have set the entry and released the lease between the read and the lease.
+  IF result.leased AND result.expires_in > cache_fetch_lease_by_key.stale_seconds THEN
+    DELETE FROM sessionsql.cache_entry AS e
+    WHERE e.key = cache_fetch_lease_by_key.lease_key;
+    result.leased := false;
+  END IF;
+  RETURN NEXT result;
+END
+$function$;
+
+COMMENT ON FUNCTION
+  sessionsql.cache_fetch_lease_by_key(uuid, uuid, integer, bytea, double precision, double precision) IS
+  'Returns an entry, and whether the caller got the lease to load its value.';
+$file$;
+EXECUTE $file$
+-- This is cache_fetch_lease_by_key for clients that have only SQL. Release the lease with cache_end_lease.
+CREATE OR REPLACE FUNCTION sessionsql.cache_fetch_lease(
+  space text,
+  key text,
+  owner bytea,
+  lease interval DEFAULT '30 seconds',
+  stale interval DEFAULT '0'
+)
+RETURNS SETOF sessionsql.cache_lease
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 1
+BEGIN ATOMIC
+  SELECT
+    l.value,
+    l.expires_in,
+    l.leased
+  FROM (
+    SELECT sessionsql.cache_key(cache_fetch_lease.space, cache_fetch_lease.key) AS key
+  ) AS k
+  CROSS JOIN LATERAL sessionsql.cache_fetch_lease_by_key(
+    k.key,
+    sessionsql.cache_lease_key(k.key),
+    sessionsql.cache_space_id(cache_fetch_lease.space),
+    cache_fetch_lease.owner,
+    date_part('epoch', cache_fetch_lease.lease),
+    date_part('epoch', cache_fetch_lease.stale)
+  ) AS l;
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_fetch_lease(text, text, bytea, interval, interval) IS
+  'Returns the entry of a space and key, and whether the caller got the lease to load its value.';
+$file$;
+EXECUTE $file$
+-- This is for clients that have only SQL: the end of the lease of cache_fetch_lease, if it is still the owner's.
+CREATE OR REPLACE FUNCTION sessionsql.cache_end_lease(space text, key text, owner bytea)
+RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.cache_swap(
+    sessionsql.cache_lease_key(sessionsql.cache_key(cache_end_lease.space, cache_end_lease.key)),
+    sha256(cache_end_lease.owner),
+    NULL::bytea
+  ) = 1;
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_end_lease(text, text, bytea) IS
+  'Releases the lease of a space and key, and returns whether it was still the owner''s.';
+$file$;
+EXECUTE $file$
+-- This pages through a space: pass the last key of a page as after, and null for the first page. Entries whose
+-- plain key is not kept do not appear.
+--
+-- The settings leave only a walk along the index, because a page would otherwise cost a scan and a sort of the
+-- whole table. It runs on a replica.
+CREATE OR REPLACE FUNCTION sessionsql.cache_list(space integer, after uuid, max_rows integer)
+RETURNS SETOF sessionsql.cache_listed
+LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 100
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET enable_bitmapscan = off
+SET enable_sort = off
+AS $function$
+BEGIN
+  IF (cache_list.max_rows > 0) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.cache_list: max_rows must be positive';
+  END IF;
+  RETURN QUERY
+  SELECT
+    l.key,
+    l.plain_key,
+    l.value,
+    l.expires_in,
+    l.space
+  FROM sessionsql.cache_listed AS l
+  WHERE l.space = cache_list.space
+    AND l.key > COALESCE(cache_list.after, '00000000-0000-0000-0000-000000000000')
+  ORDER BY l.key
+  LIMIT cache_list.max_rows;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_list(integer, uuid, integer) IS
+  'Lists live entries of a space whose keys are kept, in the order of their keys, beginning behind a key.';
+$file$;
+EXECUTE $file$
+-- This reads the whole table, because no index has the space. A lease is no entry. It runs on a replica.
+CREATE OR REPLACE FUNCTION sessionsql.cache_len(space integer)
+RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000
+BEGIN ATOMIC
+  SELECT count(*)
+  FROM sessionsql.cache_entry AS e
+  WHERE e.space = cache_len.space
+    AND e.expires_at > statement_timestamp()
+    AND e.value IS NOT NULL
+    AND (octet_length(e.plain_key) = 0) IS NOT TRUE;
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_len(integer) IS 'Returns the number of live entries of a space.';
+$file$;
+EXECUTE $file$
+-- This ends the entries that a space has at the time of the call, and those alone: a set that commits later
+-- stays. It reads the whole table, and is one transaction however many entries there are.
+--
+-- The promises are those of cache_delete_batch.
+CREATE OR REPLACE FUNCTION sessionsql.cache_clear(
+  space integer,
+  final boolean DEFAULT false,
+  durable boolean DEFAULT false
+)
+RETURNS bigint
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000
+BEGIN ATOMIC
+  SELECT count(*)
+  FROM sessionsql.cache_delete_batch(
+    ARRAY(SELECT e.key FROM sessionsql.cache_entry AS e WHERE e.space = cache_clear.space),
+    cache_clear.final,
+    cache_clear.durable
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_clear(integer, boolean, boolean) IS
+  'Deletes every entry of a space and returns how many were alive. Commits synchronously if final.';
+$file$;
+EXECUTE $file$
+-- This is cache_get_batch for clients that have only SQL. Null means that there is no live entry.
+CREATE OR REPLACE FUNCTION sessionsql.cache_get(space text, key text)
+RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT g.value
+  FROM sessionsql.cache_get_batch(ARRAY[sessionsql.cache_key(cache_get.space, cache_get.key)]) AS g;
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_get(text, text) IS 'Returns the value of a space and key, or null.';
+$file$;
+EXECUTE $file$
+-- This is cache_set_batch for clients that have only SQL. A null TTL means that the entry never expires. False
+-- means that a tombstone stands. keep_key keeps the key as it is, which cache_list needs.
+CREATE OR REPLACE FUNCTION sessionsql.cache_set(
+  space text,
+  key text,
+  value bytea,
+  ttl interval DEFAULT NULL,
+  slack interval DEFAULT NULL,
+  keep_key boolean DEFAULT false,
+  durable boolean DEFAULT false
+)
+RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT count(*) = 0
+  FROM sessionsql.cache_set_batch(
+    ARRAY[sessionsql.cache_key(cache_set.space, cache_set.key)],
+    ARRAY[sessionsql.cache_space_id(cache_set.space)],
+    ARRAY[cache_set.value],
+    ARRAY[date_part('epoch', cache_set.ttl)],
+    CASE WHEN cache_set.keep_key THEN ARRAY[convert_to(cache_set.key, 'UTF8')] END,
+    ARRAY[date_part('epoch', cache_set.slack)],
+    cache_set.durable
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_set(text, text, bytea, interval, interval, boolean, boolean) IS
+  'Sets the value of a space and key; false if a tombstone stands. Commits asynchronously unless durable.';
+$file$;
+EXECUTE $file$
+-- This is cache_touch_batch for clients that have only SQL. True means that the expiry moved, which it does at
+-- most once every third of the TTL.
+CREATE OR REPLACE FUNCTION sessionsql.cache_touch(
+  space text,
+  key text,
+  ttl interval DEFAULT NULL,
+  durable boolean DEFAULT false
+)
+RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT sessionsql.cache_touch_batch(
+    ARRAY[sessionsql.cache_key(cache_touch.space, cache_touch.key)],
+    ARRAY[date_part('epoch', cache_touch.ttl)],
+    cache_touch.durable
+  ) = 1;
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_touch(text, text, interval, boolean) IS
+  'Touches the entry of a space and key, and returns whether it was due. Commits asynchronously unless durable.';
+$file$;
+EXECUTE $file$
+-- This is cache_delete_batch for clients that have only SQL.
+CREATE OR REPLACE FUNCTION sessionsql.cache_delete(
+  space text,
+  key text,
+  final boolean DEFAULT false,
+  durable boolean DEFAULT false
+)
+RETURNS boolean
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT count(*) = 1
+  FROM sessionsql.cache_delete_batch(
+    ARRAY[sessionsql.cache_key(cache_delete.space, cache_delete.key)],
+    cache_delete.final,
+    cache_delete.durable
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.cache_delete(text, text, boolean, boolean) IS
+  'Deletes the entry of a space and key, and returns whether it was alive. Commits synchronously if final.';
+$file$;
+EXECUTE $file$
+-- cache_reap takes this step for spaces over their budget, before it deletes what is expired. It holds the
+-- hand's lock.
+--
+-- The bytes of a space are those that the hand has left in this lap, those of the range, and those that the
+-- last lap left in the rest of the table. If they are over the budget, the same share of the range goes: the
+-- entries of the range that were written longest ago, be it by a set or a touch. So this samples, as Redis does:
+-- an older entry may stand elsewhere.
+--
+-- Promises: never evicts a tombstone or an entry that was written in the meantime, and never waits for a row.
+-- If more than max_rows would go, the range ends earlier. The result is the first page behind it.
+CREATE OR REPLACE FUNCTION sessionsql.evict(
+  first_page bigint,
+  end_page bigint,
+  table_pages bigint,
+  max_rows integer,
+  OUT evicted bigint,
+  OUT next_page bigint
+)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000
+SET search_path = pg_catalog, pg_temp
+-- These rule out a scan of the whole table, as in sweep.
+SET enable_tidscan = on
+SET enable_seqscan = off
+SET enable_indexscan = on
+SET enable_nestloop = on
+SET enable_hashjoin = off
+SET enable_mergejoin = off
+AS $function$
+DECLARE
+  over integer[];
+  shares double precision[];
+  expected double precision;
+BEGIN
+  evicted := 0;
+  next_page := evict.end_page;
+
+  SELECT
+    array_agg(o.space),
+    array_agg(o.share),
+    sum(o.share * o.entries)
+  INTO over, shares, expected
+  FROM (
+    SELECT
+      b.space,
+      r.entries,
+      1 - b.max_bytes / (
+        b.lap_bytes + r.bytes
+          + b.last_lap_bytes * (evict.table_pages - evict.end_page) / evict.table_pages
+      ) AS share
+    FROM sessionsql.cache_space AS b
+    JOIN (
+      SELECT
+        e.space,
+        count(*) AS entries,
+        sum(sessionsql.entry_bytes(e.value, e.plain_key))::double precision AS bytes
+      FROM sessionsql.cache_entry AS e
+      WHERE e.ctid >= ('(' || evict.first_page || ',0)')::tid
+        AND e.ctid < ('(' || evict.end_page || ',0)')::tid
+        AND e.value IS NOT NULL
+        AND e.expires_at > statement_timestamp()
+      GROUP BY e.space
+    ) AS r ON r.space = b.space
+  ) AS o
+  WHERE o.share > 0;
+  IF over IS NULL THEN
+    RETURN;
+  END IF;
+
+  IF expected > evict.max_rows THEN
+    next_page := evict.first_page
+      + GREATEST(floor((evict.end_page - evict.first_page) * evict.max_rows / expected)::bigint, 1);
+  END IF;
+
+  WITH aged AS MATERIALIZED (
+    SELECT
+      e.key,
+      e.xmin AS written_by,
+      s.share,
+      sessionsql.entry_bytes(e.value, e.plain_key) AS bytes,
+      e.space
+    FROM sessionsql.cache_entry AS e
+    JOIN unnest(over, shares) AS s (space, share) ON s.space = e.space
+    WHERE e.ctid >= ('(' || evict.first_page || ',0)')::tid
+      AND e.ctid < ('(' || next_page || ',0)')::tid
+      AND e.value IS NOT NULL
+      AND e.expires_at > statement_timestamp()
+  ), oldest AS MATERIALIZED (
+    SELECT r.key, r.written_by
+    FROM (
+      SELECT
+        a.key,
+        a.written_by,
+        a.share * sum(a.bytes) OVER (PARTITION BY a.space) AS quota,
+        sum(a.bytes) OVER (PARTITION BY a.space ORDER BY age(a.written_by) DESC, a.key) - a.bytes / 2 AS reached
+      FROM aged AS a
+    ) AS r
+    WHERE r.reached <= r.quota
+    LIMIT evict.max_rows
+  ), locked AS MATERIALIZED (
+    SELECT e.key
+    FROM oldest AS o
+    JOIN sessionsql.cache_entry AS e ON e.key = o.key AND e.xmin = o.written_by
+    FOR UPDATE OF e SKIP LOCKED
+  )
+  DELETE FROM sessionsql.cache_entry AS e
+  USING locked AS l
+  WHERE e.key = l.key
+    AND e.value IS NOT NULL;
+  GET DIAGNOSTICS evicted = ROW_COUNT;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.evict(bigint, bigint, bigint, integer) IS
+  'Evicts old entries of spaces over budget from a range of pages; returns their number and the range''s end.';
+$file$;
+EXECUTE $file$
+-- This is reap for cache entries. Its clock hand also keeps spaces within a budget of bytes: budgets[i] is that
+-- of spaces[i]. The hand sums the bytes of these spaces as it goes round, and takes live entries of a space that
+-- is over its budget; see evict. Calls without the arrays keep to the budgets as well, so that it does not
+-- matter which program moves the hand. A budget lapses a day after the last call that named it.
+--
+-- Promises: those of reap. It evicts at most max_rows live rows too, and never a tombstone. Do not give a budget
+-- to a space that holds sessions, because it would end live ones.
+CREATE OR REPLACE FUNCTION sessionsql.cache_reap(
+  max_rows integer DEFAULT 1000,
+  max_pages integer DEFAULT 4096,
+  durable boolean DEFAULT false,
+  spaces integer[] DEFAULT NULL,
+  budgets bigint[] DEFAULT NULL
+)
+RETURNS SETOF sessionsql.last_cache_reap
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000 ROWS 1
+SET search_path = pg_catalog, pg_temp
+-- These rule out a scan of the whole table, as in sweep.
+SET enable_tidscan = on
+SET enable_seqscan = off
+AS $function$
+DECLARE
+  first_page bigint;
+  end_page bigint;
+  table_pages CONSTANT bigint :=
+    pg_relation_size('sessionsql.cache_entry'::regclass) / current_setting('block_size')::bigint;
+  budgeted boolean;
+  swept sessionsql.last_reap;
+  result sessionsql.last_cache_reap;
+BEGIN
+  IF (cache_reap.max_rows > 0 AND cache_reap.max_pages > 0) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.cache_reap: max_rows and max_pages must be positive';
+  END IF;
+  IF cardinality(cache_reap.spaces) IS DISTINCT FROM cardinality(cache_reap.budgets)
+    OR array_position(cache_reap.spaces, NULL) IS NOT NULL
+    OR (0 < ALL (cache_reap.budgets)) IS FALSE
+    OR array_position(cache_reap.budgets, NULL) IS NOT NULL
+  THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.cache_reap: each space needs a budget, which must be positive';
+  END IF;
+
+  -- This is first, because the hand's lock counts as a write.
+  PERFORM sessionsql.commit_asynchronously(cache_reap.durable);
+
+  SELECT CASE WHEN r.next_page < table_pages THEN r.next_page ELSE 0 END INTO first_page
+  FROM sessionsql.cache_reaper AS r
+  WHERE r.singleton
+  FOR NO KEY UPDATE OF r SKIP LOCKED;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  end_page := LEAST(first_page + cache_reap.max_pages, table_pages);
+
+  INSERT INTO sessionsql.cache_space AS b (space, max_bytes, asked_at)
+  SELECT DISTINCT ON (g.space) g.space, g.budget, statement_timestamp()
+  FROM unnest(cache_reap.spaces, cache_reap.budgets) AS g (space, budget)
+  ORDER BY g.space, g.budget
+  ON CONFLICT (space) DO UPDATE
+  SET max_bytes = EXCLUDED.max_bytes,
+      asked_at = EXCLUDED.asked_at;
+
+  budgeted := EXISTS (SELECT FROM sessionsql.cache_space) AND end_page > first_page;
+
+  result.evicted := 0;
+  IF budgeted THEN
+    SELECT v.evicted, v.next_page INTO result.evicted, end_page
+    FROM sessionsql.evict(first_page, end_page, table_pages, cache_reap.max_rows) AS v;
+  END IF;
+
+  swept := sessionsql.sweep(
+    'sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper',
+    cache_reap.max_rows, GREATEST(end_page - first_page, 1)::integer
+  );
+  result.reaped := swept.reaped;
+  result.pages := swept.pages;
+  result.lap_done := swept.lap_done;
+
+  IF budgeted THEN
+    -- The entries of the pages that are behind the hand now count for the lap.
+    SELECT CASE WHEN r.lap_done THEN first_page + r.pages ELSE r.next_page END INTO end_page
+    FROM sessionsql.cache_reaper AS r
+    WHERE r.singleton;
+    UPDATE sessionsql.cache_space AS b
+    SET lap_bytes = b.lap_bytes + r.bytes
+    FROM (
+      SELECT
+        e.space,
+        sum(sessionsql.entry_bytes(e.value, e.plain_key))::double precision AS bytes
+      FROM sessionsql.cache_entry AS e
+      WHERE e.ctid >= ('(' || first_page || ',0)')::tid
+        AND e.ctid < ('(' || end_page || ',0)')::tid
+        AND e.value IS NOT NULL
+        AND e.expires_at > statement_timestamp()
+      GROUP BY e.space
+    ) AS r
+    WHERE r.space = b.space;
+  END IF;
+  IF result.lap_done THEN
+    DELETE FROM sessionsql.cache_space AS b
+    WHERE b.asked_at < statement_timestamp() - '1 day'::interval;
+    UPDATE sessionsql.cache_space AS b
+    SET last_lap_bytes = b.lap_bytes,
+        lap_bytes = 0;
+  END IF;
+  UPDATE sessionsql.cache_reaper AS r
+  SET evicted = result.evicted
+  WHERE r.singleton;
+
+  RETURN NEXT result;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.cache_reap(integer, integer, boolean, integer[], bigint[]) IS
+  'Deletes expired entries, and old ones of spaces over budget, from the next pages; returns counts.';
+$file$;
 IF state.before_3 THEN
 EXECUTE $file$
 -- The successors of these functions of 0.1.0 take another parameter, so CREATE OR REPLACE has left the old
@@ -2185,12 +3624,13 @@ EXECUTE $file$
 --
 --     role                 may
 --     sessionsql_owner     own the schema and all objects in it; nobody logs in as it
---     sessionsql_app       do all that a Store does: insert, look up, touch, update, rotate, revoke, reap.
---                          A session is returned only for the hash of its secret; no table can be read.
+--     sessionsql_app       do all that a Store does: insert, look up, touch, update, rotate, revoke, reap,
+--                          and everything with cache entries. A session is returned only for the hash of its
+--                          secret, and an entry for its key; no table can be read.
 --     sessionsql_support   list the sessions of a subject, and revoke them
---     sessionsql_reader    look sessions up, for programs that only read
+--     sessionsql_reader    look sessions and cache entries up, for programs that only read
 --     sessionsql_reaper    reap
---     sessionsql_monitor   see health and the reaper's last call, but no session
+--     sessionsql_monitor   see health and the reaper's last call, but no session and no entry
 --
 -- The roles cannot log in, so grant them to roles that can, as in GRANT sessionsql_app TO web. list_subject
 -- alone shows the sessions of a subject to a caller without a secret, so sessionsql_app does not get it. A
@@ -2202,8 +3642,8 @@ EXECUTE $file$
 -- sessionsql_monitor, sessionsql_owner.
 --
 -- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
--- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup and lookup_batch
--- become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
+-- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch and
+-- cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
 -- functions/.
 
 -- This takes the lock of an installation and saves the settings that the end of this file restores.
@@ -2321,6 +3761,18 @@ ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_get_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_set_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_touch_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_delete_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_add SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_swap SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_increment_by_key SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_fetch_lease_by_key SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_list SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_len SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_clear SECURITY DEFINER;
+ALTER FUNCTION sessionsql.cache_reap SECURITY DEFINER;
 
 -- Before 18, lookups become PL/pgSQL, for the reason at the head of this file.
 DO $roles$
@@ -2342,7 +3794,9 @@ BEGIN
         FROM '^BEGIN ATOMIC[^A-Z]+(SELECT[^;]*;)[^A-Z]*END$'
       ) AS statement
     FROM pg_proc AS p
-    WHERE p.oid IN ('sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc)
+    WHERE p.oid IN (
+        'sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc, 'sessionsql.cache_get_batch'::regproc
+      )
       AND p.prosqlbody IS NOT NULL
   LOOP
     IF f.statement IS NULL THEN
@@ -2394,6 +3848,20 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
 
+-- Functions by text run with the caller's privileges, so the caller needs the functions by key as well.
+GRANT EXECUTE ON FUNCTION
+  sessionsql.cache_get_batch, sessionsql.cache_get, sessionsql.cache_space_id,
+  sessionsql.cache_key(text, bytea), sessionsql.cache_key(text, text)
+  TO sessionsql_app, sessionsql_reader;
+-- cache_list shows only spaces whose user keeps the keys in order to list them, so the app gets it.
+GRANT EXECUTE ON FUNCTION
+  sessionsql.cache_set_batch, sessionsql.cache_touch_batch, sessionsql.cache_delete_batch,
+  sessionsql.cache_add, sessionsql.cache_swap, sessionsql.cache_increment_by_key,
+  sessionsql.cache_fetch_lease_by_key, sessionsql.cache_list, sessionsql.cache_len, sessionsql.cache_clear,
+  sessionsql.cache_set, sessionsql.cache_touch, sessionsql.cache_delete, sessionsql.cache_increment,
+  sessionsql.cache_fetch_lease, sessionsql.cache_lease_key, sessionsql.cache_end_lease
+  TO sessionsql_app;
+
 -- touch_batch takes ids without hashes, but a touch shows nothing and opens nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.touch_batch TO sessionsql_app;
 
@@ -2401,7 +3869,8 @@ GRANT EXECUTE ON FUNCTION sessionsql.touch_batch TO sessionsql_app;
 GRANT EXECUTE ON FUNCTION sessionsql.note_timeline TO sessionsql_app;
 
 -- A Store reaps by itself; sessionsql_reaper is for a scheduler.
-GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.reap_all TO sessionsql_app, sessionsql_reaper;
+GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.cache_reap, sessionsql.reap_all
+  TO sessionsql_app, sessionsql_reaper;
 
 -- A change of password revokes the user's other sessions.
 GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject TO sessionsql_app, sessionsql_support;
@@ -2411,7 +3880,8 @@ GRANT EXECUTE ON FUNCTION sessionsql.list_subject TO sessionsql_support;
 
 -- These views show numbers about the table. Give the monitor pg_read_all_stats too, which takes a superuser
 -- or that role's admin, because oldest_xmin_age otherwise leaves out transactions of other roles.
-GRANT SELECT ON TABLE sessionsql.health, sessionsql.last_reap TO sessionsql_monitor;
+GRANT SELECT ON TABLE sessionsql.health, sessionsql.last_reap, sessionsql.last_cache_reap
+  TO sessionsql_monitor;
 
 DO $roles$
 BEGIN

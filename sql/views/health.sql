@@ -34,12 +34,28 @@ SELECT
   ) END::bigint AS oldest_xmin_age,
   r.last_lap_oldest_expired AS oldest_expired,
   r.last_lap_ended_at AS last_lap_ended_at,
-  age(c.relfrozenxid)::bigint AS wraparound_age
+  age(c.relfrozenxid)::bigint AS wraparound_age,
+  GREATEST(e.reltuples, 0)::bigint AS cache_rows,
+  pg_catalog.pg_table_size(e.oid)::bigint AS cache_heap_bytes,
+  pg_catalog.pg_indexes_size(e.oid)::bigint AS cache_index_bytes,
+  CASE
+    WHEN NOT pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_stat_get_dead_tuples(e.oid)
+  END::bigint AS cache_dead_tuples,
+  CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN COALESCE(
+    pg_catalog.pg_stat_get_tuples_hot_updated(e.oid)::double precision
+      / NULLIF(pg_catalog.pg_stat_get_tuples_updated(e.oid), 0),
+    1
+  ) END::double precision AS cache_hot_ratio,
+  cr.last_lap_oldest_expired AS cache_oldest_expired,
+  cr.last_lap_ended_at AS cache_last_lap_ended_at
 FROM pg_catalog.pg_class AS c
 CROSS JOIN sessionsql.reaper AS r
-WHERE c.oid = 'sessionsql.session'::regclass;
+CROSS JOIN pg_catalog.pg_class AS e
+CROSS JOIN sessionsql.cache_reaper AS cr
+WHERE c.oid = 'sessionsql.session'::regclass
+  AND e.oid = 'sessionsql.cache_entry'::regclass;
 
-COMMENT ON VIEW sessionsql.health IS 'State of the session table in one cheap row.';
+COMMENT ON VIEW sessionsql.health IS 'State of the tables of sessions and cache entries in one cheap row.';
 COMMENT ON COLUMN sessionsql.health.estimated_rows IS
   'Rows as of the last vacuum or analyze, expired ones included.';
 COMMENT ON COLUMN sessionsql.health.heap_bytes IS 'Bytes of the table and its TOAST table.';
@@ -57,3 +73,15 @@ COMMENT ON COLUMN sessionsql.health.oldest_expired IS
 COMMENT ON COLUMN sessionsql.health.last_lap_ended_at IS
   'Time at which the reaper last ended a lap; null if never.';
 COMMENT ON COLUMN sessionsql.health.wraparound_age IS 'Transactions since the table was last frozen.';
+COMMENT ON COLUMN sessionsql.health.cache_rows IS
+  'Rows of the cache as of the last vacuum or analyze, expired ones and tombstones included.';
+COMMENT ON COLUMN sessionsql.health.cache_heap_bytes IS 'Bytes of the cache''s table and its TOAST table.';
+COMMENT ON COLUMN sessionsql.health.cache_index_bytes IS 'Bytes of the cache''s index.';
+COMMENT ON COLUMN sessionsql.health.cache_dead_tuples IS
+  'Row versions of the cache that vacuum has yet to remove; null on a replica.';
+COMMENT ON COLUMN sessionsql.health.cache_hot_ratio IS
+  'Share of the cache''s updates that changed no index, 0 to 1. Null on a replica.';
+COMMENT ON COLUMN sessionsql.health.cache_oldest_expired IS
+  'Earliest expires_at that the cache''s reaper met in its last whole lap; null if none was expired.';
+COMMENT ON COLUMN sessionsql.health.cache_last_lap_ended_at IS
+  'Time at which the cache''s reaper last ended a lap; null if never.';

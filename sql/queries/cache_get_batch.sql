@@ -1,0 +1,3 @@
+-- name: CacheGetBatch :many
+SELECT g.key, g.value, g.expires_in
+FROM sessionsql.cache_get_batch(sqlc.arg(keys)::sessionsql.key_list) AS g;
