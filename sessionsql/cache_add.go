@@ -27,7 +27,7 @@ func (c *Cache) Add(ctx context.Context, key string, value []byte, ttl time.Dura
 			Key:        w.key.hash,
 			Space:      w.key.space,
 			Value:      w.value,
-			TtlSeconds: w.seconds,
+			TTLSeconds: w.seconds,
 			PlainKey:   w.plainKey,
 		})
 		return err

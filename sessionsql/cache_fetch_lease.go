@@ -118,7 +118,7 @@ func (f *fetch) run(values context.Context, k entryKey) (any, error) {
 	}
 }
 
-func (f *fetch) lease(ctx context.Context, k entryKey, owner []byte) (row db.CacheLease, err error) {
+func (f *fetch) lease(ctx context.Context, k entryKey, owner []byte) (row db.CacheFetchLeaseRow, err error) {
 	err = f.store.primary.write(ctx, "cache fetch", func(ctx context.Context, on Tx) (err error) {
 		row, err = f.store.queries.CacheFetchLease(ctx, on, db.CacheFetchLeaseParams{
 			Key:          k.hash,

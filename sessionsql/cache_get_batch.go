@@ -217,7 +217,7 @@ func (s *Store) entryRows(
 ) (map[pgtext.Key]db.CacheEntry, error) {
 	found := make(map[pgtext.Key]db.CacheEntry, len(hashes))
 	sent, err := onPgx(on, func(conn *pgx.Conn) error {
-		keys := make([]any, len(hashes))
+		keys := make([]pgtype.UUID, len(hashes))
 		for i, hash := range hashes {
 			keys[i] = pgtype.UUID{Bytes: hash, Valid: true}
 		}

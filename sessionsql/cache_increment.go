@@ -33,7 +33,7 @@ func (c *Cache) Increment(ctx context.Context, key string, delta int64, ttl time
 			Key:        k.hash,
 			Space:      k.space,
 			Delta:      delta,
-			TtlSeconds: seconds,
+			TTLSeconds: seconds,
 			PlainKey:   c.plainKey(key),
 		})
 		if ended = errors.Is(err, sql.ErrNoRows); ended {

@@ -153,7 +153,7 @@ func (s *Store) setEntries(ctx context.Context, writes []entryWrite) (ended []pg
 		params.Keys = append(params.Keys, w.key.hash)
 		params.Spaces = append(params.Spaces, w.key.space)
 		params.EntryValues = append(params.EntryValues, w.value)
-		params.TtlSeconds = append(params.TtlSeconds, w.seconds)
+		params.TTLSeconds = append(params.TTLSeconds, w.seconds)
 		params.PlainKeys = append(params.PlainKeys, w.plainKey)
 		params.SlackSeconds = append(params.SlackSeconds, sql.NullFloat64{Float64: w.slack, Valid: true})
 	}

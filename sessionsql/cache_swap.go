@@ -36,7 +36,7 @@ func (c *Cache) swap(ctx context.Context, w entryWrite, old []byte) error {
 			Key:        w.key.hash,
 			OldHash:    hash[:],
 			Value:      w.value,
-			TtlSeconds: w.seconds,
+			TTLSeconds: w.seconds,
 			Final:      c.options.Final,
 		})
 		return err

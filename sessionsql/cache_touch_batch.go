@@ -100,7 +100,7 @@ func (s *Store) sendEntryTouches(ctx context.Context, touches []entryTouch) erro
 	var params db.CacheTouchBatchParams
 	for key, seconds := range longest {
 		params.Keys = append(params.Keys, key)
-		params.TtlSeconds = append(params.TtlSeconds, sql.NullFloat64{Float64: seconds, Valid: seconds != 0})
+		params.TTLSeconds = append(params.TTLSeconds, sql.NullFloat64{Float64: seconds, Valid: seconds != 0})
 	}
 	return s.sendTouchBatch(ctx, len(touches), &s.stats.entriesExtended,
 		func(ctx context.Context, on Tx) (int64, error) { return s.queries.CacheTouchBatch(ctx, on, params) })

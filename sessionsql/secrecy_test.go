@@ -494,7 +494,7 @@ var exported = map[string][]any{
 		db.HealthRow{},
 		db.CacheHealthRow{},
 		db.CacheEntry{},
-		db.CacheLease{},
+		db.CacheFetchLeaseRow{},
 		db.CacheListRow{},
 		db.CacheReapResult{},
 		db.CacheAddParams{},
