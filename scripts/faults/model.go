@@ -127,7 +127,7 @@ func (s state) step(c *call) []any {
 		return s.doubtful(c)
 	}
 	if s.phase != live || !s.mayOpen(c) {
-		return nil
+		return s.when(c.entry && c.verb == revoke) // a Delete does not tell whether there was an entry
 	}
 	next := s.facts
 	switch c.verb {

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// entrySlots is how many cache entries are alive at a time. An entry has the history of a session that has one
-// secret, its key: the first Set inserts it, later ones update it, and Delete revokes it. Its cache is Final,
-// so that no Set brings it back.
+// entrySlots is how many cache entries are alive at a time. An entry has the history of a session whose only
+// secret is its key: the first Set inserts it, later ones update it, and Delete revokes it. Its cache is
+// Final, so that no Set brings it back.
 const entrySlots = 16
 
 // actOnEntry makes one call for the entry in a slot. The Stores share half of the entries.
@@ -41,7 +41,9 @@ func (c *caller) firstSet(slot *atomic.Pointer[session], old *session, home int)
 	e := &session{id: c.g.history.newID(), home: home}
 	key := fmt.Sprintf("entry %d of group %d", e.id, c.g.number)
 	one := &call{verb: insert, entry: true, store: c.store, next: 1, payload: e.nextPayload(c.rng)}
-	c.call(one, func(ctx context.Context) error { return c.g.stores[c.store].SetEntry(ctx, key, one.payload) })
+	c.call(one, func(ctx context.Context) error {
+		return c.g.stores[c.store].SetEntry(ctx, key, one.payload)
+	})
 	if one.outcome != done {
 		return
 	}
@@ -64,7 +66,9 @@ func (c *caller) get(e *session) {
 func (c *caller) set(e *session) {
 	one, key := c.begin(update, e, 0)
 	one.entry, one.payload = true, e.nextPayload(c.rng)
-	c.call(one, func(ctx context.Context) error { return c.g.stores[c.store].SetEntry(ctx, key, one.payload) })
+	c.call(one, func(ctx context.Context) error {
+		return c.g.stores[c.store].SetEntry(ctx, key, one.payload)
+	})
 	e.add(one)
 }
 
