@@ -17,8 +17,8 @@ import (
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
-// TestExpress runs each file of test with Node's own test runner, against the real express-session and Express.
-// SESSIONSQL_REQUIRE_PACKAGES makes a missing Node or npm an error.
+// TestExpress runs each file of test with Node's own test runner, against the real express-session and
+// Express. SESSIONSQL_REQUIRE_PACKAGES makes a missing Node or npm an error.
 func TestExpress(t *testing.T) {
 	probe := exec.CommandContext(t.Context(), "sh", "-c", "node --version && npm --version")
 	if output, err := probe.CombinedOutput(); err != nil {
@@ -50,7 +50,8 @@ func TestExpress(t *testing.T) {
 	environment := append(os.Environ(), "PGHOST=127.0.0.1", "PGUSER=postgres", "PGDATABASE="+database.Name,
 		fmt.Sprint("PGPORT=", cluster.Primary.Port),
 		"DATABASE_URL="+database.PrimaryDSN(), "CONTROL_URL="+control.URL,
-		"BUNDLE="+filepath.Join(root, "sql/dist/sessionsql.sql"), "ROLES="+filepath.Join(root, "sql/roles.sql"),
+		"BUNDLE="+filepath.Join(root, "sql/dist/sessionsql.sql"),
+		"ROLES="+filepath.Join(root, "sql/roles.sql"),
 		"DOCUMENT="+filepath.Join(root, "docs/frameworks.md"))
 
 	passed := regexp.MustCompile(`(?m)^# pass [1-9]`)
@@ -67,8 +68,8 @@ func TestExpress(t *testing.T) {
 	}
 }
 
-// install copies the package to a folder of its own and installs what its tests need, and there also the package
-// itself as npm packs it.
+// install copies the package to a folder of its own. There it installs what its tests need, and also the
+// package itself as npm packs it.
 func install(t *testing.T) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
