@@ -7,12 +7,13 @@ package db
 
 import (
 	"context"
+	"database/sql"
 
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
 const cacheFetchLease = `-- name: CacheFetchLease :one
-SELECT l.value, l.expires_in, l.leased
+SELECT COALESCE(l.value, '')::sessionsql.entry_value AS value, l.expires_in, l.leased
 FROM sessionsql.cache_fetch_lease_by_key(
   key => $1::pg_catalog.uuid,
   lease_key => $2::pg_catalog.uuid,
@@ -32,7 +33,14 @@ type CacheFetchLeaseParams struct {
 	StaleSeconds float64
 }
 
-func (q *Queries) CacheFetchLease(ctx context.Context, db DBTX, arg CacheFetchLeaseParams) (CacheLease, error) {
+type CacheFetchLeaseRow struct {
+	Value     pgtext.Value
+	ExpiresIn sql.NullFloat64
+	Leased    bool
+}
+
+// database/sql cannot scan null into a named type of bytes; a null expires_in says that there is no entry.
+func (q *Queries) CacheFetchLease(ctx context.Context, db DBTX, arg CacheFetchLeaseParams) (CacheFetchLeaseRow, error) {
 	row := db.QueryRowContext(ctx, cacheFetchLease,
 		arg.Key,
 		arg.LeaseKey,
@@ -41,7 +49,7 @@ func (q *Queries) CacheFetchLease(ctx context.Context, db DBTX, arg CacheFetchLe
 		arg.LeaseSeconds,
 		arg.StaleSeconds,
 	)
-	var i CacheLease
+	var i CacheFetchLeaseRow
 	err := row.Scan(&i.Value, &i.ExpiresIn, &i.Leased)
 	return i, err
 }

@@ -21,16 +21,6 @@ type CacheEntry struct {
 	ExpiresIn float64
 }
 
-// An entry, and whether the caller is to load its value.
-type CacheLease struct {
-	// What the application keeps; null if there is no live entry.
-	Value pgtext.Value
-	// Seconds left, by the server's clock; Infinity for an entry that never expires; null if there is none.
-	ExpiresIn sql.NullFloat64
-	// Whether the caller holds the lease now.
-	Leased bool
-}
-
 // What one call of the cache's reaper did.
 type CacheReapResult struct {
 	// Expired rows deleted, ended tombstones included.

@@ -37,8 +37,12 @@ func (s *Store) Close(ctx context.Context) error {
 		s.abort()
 		s.inserts.Abandon()
 		s.updates.Abandon()
+		s.sets.Abandon()
+		s.deletes.Abandon()
+		s.finalDeletes.Abandon()
 		for _, n := range append(s.replicas, s.primary) {
 			n.lookups.Abandon()
+			n.gets.Abandon()
 		}
 	}
 	return errors.Join(err, s.closePools(ctx))

@@ -34,6 +34,9 @@
 //		return value
 //	}
 //
+// [Store.Cache] returns a cache: values by key in the same servers, with Get, Set, Touch, Delete, Add, Swap,
+// Increment and Fetch.
+//
 // # What is promised
 //
 // A token opens its own session and no other, also after a crash in which PostgreSQL hands out ids again. An

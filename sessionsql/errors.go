@@ -14,13 +14,23 @@ var (
 	// token. It unwraps to [sql.ErrNoRows].
 	ErrNoSession error = noSession{}
 
-	// ErrConflict says that the session has another version than the caller expected, because somebody else
-	// wrote it. Look it up again, merge, and update with the new version.
-	ErrConflict = errors.New("sessionsql: version conflict: the session was written in the meantime")
+	// ErrConflict says that the session has another version, or the cache entry another value, than the
+	// caller expected, because somebody else wrote it. Read it again, merge, and write with what it has now.
+	ErrConflict = errors.New("sessionsql: conflict: somebody else wrote it in the meantime")
 
 	// ErrRotated says that another request has rotated the session first. The session lives, the response to
 	// that request carries the new token, and the old token works until its grace ends. Do nothing.
 	ErrRotated = errors.New("sessionsql: the session was rotated by another request")
+)
+
+// Errors that methods of a Cache return.
+var (
+	// ErrNoEntry says that there is no live entry of this key. It unwraps to [sql.ErrNoRows].
+	ErrNoEntry error = noEntry{}
+
+	// ErrEntryEnded says that the entry was deleted within the last hour in a Final cache, so that nothing
+	// may bring it back.
+	ErrEntryEnded = errors.New("sessionsql: the cache entry has ended for good")
 )
 
 // Errors that the database causes.
@@ -48,7 +58,8 @@ var (
 	// ErrClosed says that the Store was closed.
 	ErrClosed = errors.New("sessionsql: store is closed")
 
-	// ErrOptions says that an option, a subject, a label, a timeout or a version is out of its range.
+	// ErrOptions says that an option, a subject, a label, a timeout, a version, the name of a cache, a key or
+	// a TTL is out of its range.
 	ErrOptions = errors.New("invalid option")
 )
 
@@ -57,7 +68,13 @@ type noSession struct{}
 func (noSession) Error() string { return "sessionsql: no such session" }
 func (noSession) Unwrap() error { return sql.ErrNoRows }
 
-// A PayloadError refuses a payload that PostgreSQL text cannot hold, or that is too large. Nothing was sent.
+type noEntry struct{}
+
+func (noEntry) Error() string { return "sessionsql: no such cache entry" }
+func (noEntry) Unwrap() error { return sql.ErrNoRows }
+
+// A PayloadError refuses a payload that PostgreSQL text cannot hold, or a payload or a cache entry's value
+// that is too large. Nothing was sent.
 type PayloadError struct {
 	Reason string // "contains a NUL byte", "is not valid UTF-8", "is too large"
 	Size   int    // bytes
@@ -66,8 +83,7 @@ type PayloadError struct {
 
 // Error implements error; it does not repeat the payload.
 func (e *PayloadError) Error() string {
-	return fmt.Sprintf("sessionsql: payload of %d bytes %s (at most %d bytes of UTF-8 without NUL)",
-		e.Size, e.Reason, e.Max)
+	return fmt.Sprintf("sessionsql: payload of %d bytes %s (at most %d bytes)", e.Size, e.Reason, e.Max)
 }
 
 // An Error reports that a server refused a statement, or that none could answer it. It never holds a token, a

@@ -180,7 +180,7 @@ func ExampleStore_Insert() {
 	// 32 characters for the cookie
 	// sessionsql.Token(redacted)
 	// <nil>
-	// sessionsql: payload of 3 bytes contains a NUL byte (at most 1048576 bytes of UTF-8 without NUL)
+	// sessionsql: payload of 3 bytes contains a NUL byte (at most 1048576 bytes)
 }
 
 func ExampleStore_InsertTx() {

@@ -88,7 +88,7 @@ func (s *Store) lookup(
 // lookupRow asks a replica first. It asks the primary when the replica gave no answer, or an answer that may
 // be older than a write of this Store.
 func (s *Store) lookupRow(ctx context.Context, k key) (db.LiveSession, error) {
-	if n := s.chooseServer(k); n.replica {
+	if n := s.chooseServer(s.recent.has(k)); n.replica {
 		row, err := n.lookups.Do(ctx, k)
 		switch {
 		case err == nil && !(row.Subject.Valid && s.recent.hasSubject(row.Subject.String)):
@@ -100,10 +100,10 @@ func (s *Store) lookupRow(ctx context.Context, k key) (db.LiveSession, error) {
 	return s.primary.lookups.Do(ctx, k)
 }
 
-// chooseServer returns the server for a lookup. The usable replicas take turns. The primary serves when there
-// is none, and when this Store has written the session so lately that a replica may hold the older row.
-func (s *Store) chooseServer(k key) *node {
-	if len(s.replicas) == 0 || s.recent.has(k) {
+// chooseServer returns the server for a read. The usable replicas take turns. The primary serves when there
+// is none, and when this Store has written the row so lately that a replica may hold the older one.
+func (s *Store) chooseServer(lately bool) *node {
+	if len(s.replicas) == 0 || lately {
 		return s.primary
 	}
 	turn := s.turns.Add(1)
@@ -122,7 +122,7 @@ func (s *Store) lookupOne(ctx context.Context, n *node, k key) (row db.LiveSessi
 		return err
 	}
 	if err = n.read(ctx, "lookup", ask); errors.Is(err, sql.ErrNoRows) && !n.replica {
-		err = s.confirmMiss(ctx, n, ask)
+		err = s.confirmMiss(ctx, n, "lookup", ask)
 	}
 	switch {
 	case err == nil:

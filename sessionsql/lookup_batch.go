@@ -52,7 +52,7 @@ func (s *Store) lookupBatch(
 			return append(append(missed, batch...), rest...), err
 		}
 		if len(rows) < len(params.IDs) && !n.replica && !n.neverStandby.Load() {
-			if err := s.confirmMiss(ctx, n, ask); err != nil {
+			if err := s.confirmMiss(ctx, n, "lookup", ask); err != nil {
 				return append(append(missed, batch...), rest...), err
 			}
 		}

@@ -6,13 +6,15 @@ import (
 	"errors"
 )
 
-// errAskPrimary is the error of lookups on a replica that gave no answer.
+// errAskPrimary is the error of reads on a replica that gave no answer.
 var errAskPrimary = errors.New("sessionsql: ask the primary")
 
-// confirmMiss repeats a lookup for which the primary's pool found no session, on a connection that certainly
-// leads to a primary. A pool of the application may lead to a standby, which may lag, and only a primary may
-// say "no such session".
-func (s *Store) confirmMiss(ctx context.Context, n *node, ask func(context.Context, Tx) error) error {
+// confirmMiss repeats a read for which the primary's pool found no row, on a connection that certainly leads
+// to a primary. A pool of the application may lead to a standby, which may lag, and only a primary may say
+// "no such session" or "no such entry".
+func (s *Store) confirmMiss(
+	ctx context.Context, n *node, op string, ask func(context.Context, Tx) error,
+) error {
 	if n.neverStandby.Load() {
 		return sql.ErrNoRows
 	}
@@ -26,20 +28,20 @@ func (s *Store) confirmMiss(ctx context.Context, n *node, ask func(context.Conte
 		}
 		return ask(ctx, on)
 	}
-	err := n.read(ctx, "lookup", askPrimary)
+	err := n.read(ctx, op, askPrimary)
 	if errors.Is(err, ErrReadOnly) && n.dropIdle(ctx, anyConnection) {
-		err = n.read(ctx, "lookup", askPrimary)
+		err = n.read(ctx, op, askPrimary)
 	}
 	return err
 }
 
-// replicaGaveNoAnswer returns the error of lookups that a replica did not answer. It leaves the replica out
+// replicaGaveNoAnswer returns the error of reads that a replica did not answer. It leaves the replica out
 // if the fault is the replica's.
-func (s *Store) replicaGaveNoAnswer(ctx context.Context, n *node, lookups int64, err error) error {
+func (s *Store) replicaGaveNoAnswer(ctx context.Context, n *node, reads int64, err error) error {
 	var late *lateError
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
-		s.stats.replicaMisses.Add(lookups)
+		s.stats.replicaMisses.Add(reads)
 	case ctx.Err() != nil:
 		return err
 	case errors.As(err, &late) && late.limit < n.statements.limit/2:

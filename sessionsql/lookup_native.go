@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -17,41 +18,41 @@ import (
 func (s *Store) lookupRows(
 	ctx context.Context, on Tx, params db.LookupBatchParams,
 ) (rows []db.LiveSession, err error) {
-	if conn, ok := on.(*sql.Conn); ok {
-		var sent bool
-		if rows, sent, err = s.lookupNative(ctx, conn, params); sent || err != nil {
-			return rows, err
-		}
-	}
-	return s.queries.LookupBatch(ctx, on, params)
-}
-
-// lookupNative sends a batch if the connection is one of pgx.
-func (s *Store) lookupNative(
-	ctx context.Context, conn *sql.Conn, params db.LookupBatchParams,
-) (rows []db.LiveSession, sent bool, err error) {
-	err = conn.Raw(func(c any) error {
-		var pgx *stdlib.Conn
-		if pgx, sent = c.(*stdlib.Conn); !sent {
-			return nil
-		}
+	sent, err := onPgx(on, func(conn *pgx.Conn) error {
 		hashes := make([][]byte, len(params.SecretHashes))
 		for i := range hashes {
 			hashes[i] = params.SecretHashes[i][:]
 		}
 		batch := native.LookupBatchParams{IDs: params.IDs, SecretHashes: hashes}
-		found, err := s.native.LookupBatch(ctx, pgx.Conn(), batch)
-		if err != nil {
-			if pgconn.SafeToRetry(err) {
-				return driver.ErrBadConn // as pgx's driver for database/sql does
-			}
-			return err
-		}
+		found, err := s.native.LookupBatch(ctx, conn, batch)
 		rows = make([]db.LiveSession, len(found))
 		for i := range found {
 			rows[i] = db.LiveSession(found[i])
 		}
-		return nil
+		return err
 	})
-	return rows, sent, err
+	if sent || err != nil {
+		return rows, err
+	}
+	return s.queries.LookupBatch(ctx, on, params)
+}
+
+// onPgx runs send if the connection is one of pgx, and reports whether it did.
+func onPgx(on Tx, send func(*pgx.Conn) error) (sent bool, err error) {
+	conn, ok := on.(*sql.Conn)
+	if !ok {
+		return false, nil
+	}
+	err = conn.Raw(func(c any) error {
+		var driven *stdlib.Conn
+		if driven, sent = c.(*stdlib.Conn); !sent {
+			return nil
+		}
+		err := send(driven.Conn())
+		if err != nil && pgconn.SafeToRetry(err) {
+			return driver.ErrBadConn // as pgx's driver for database/sql does
+		}
+		return err
+	})
+	return sent, err
 }

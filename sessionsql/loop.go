@@ -15,18 +15,16 @@ var errPanic = errors.New("sessionsql: panic")
 
 // startLoops starts the goroutines that Close ends.
 func (s *Store) startLoops() {
-	interruptible, interrupt := context.WithCancel(s.background)
-	s.interrupt = interrupt
 	if s.options.FlushInterval > 0 {
 		s.loops.Go(s.flushLoop)
 	}
 	if s.options.ReapInterval > 0 {
-		s.loops.Go(func() { s.reapLoop(interruptible) })
+		s.loops.Go(func() { s.reapLoop(s.interruptible) })
 	}
-	s.loops.Go(func() { s.probeLoop(interruptible, s.probePrimary) })
+	s.loops.Go(func() { s.probeLoop(s.interruptible, s.probePrimary) })
 	for i := range s.replicas {
 		s.loops.Go(func() {
-			s.probeLoop(interruptible, func(ctx context.Context) { s.probeReplica(ctx, i) })
+			s.probeLoop(s.interruptible, func(ctx context.Context) { s.probeReplica(ctx, i) })
 		})
 	}
 }

@@ -2,11 +2,14 @@ package sessionsql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/internal/coalesce"
@@ -19,9 +22,15 @@ type node struct {
 	replica    bool
 	statements statements // under way
 	lookups    *coalesce.Group[key, db.LiveSession]
+	gets       *coalesce.Group[entryKey, db.CacheEntry]
 	state      atomic.Pointer[nodeState]
 	log        *logbook
 	condition  condition // guarded by the logbook
+
+	// confirm follows each answer of the server.
+	confirm func(context.Context, *sql.Conn, *pgconn.PgConn) error
+
+	probed atomic.Pointer[db.Node] // what the last successful probe found; nil before
 
 	// neverStandby says that no connection of the pool can lead to a standby; see Store.acceptPrimary.
 	neverStandby atomic.Bool
@@ -53,19 +62,28 @@ func nodeName(i int) string {
 func (s *Store) newNode(i int, pool DB) *node {
 	n := &node{name: nodeName(i), db: pool, replica: i > 0, log: &s.log}
 	n.statements.limit = s.options.Timeout
+	n.confirm = s.confirm
 	n.condition = condition{bad: "primary does not answer", good: "primary answers again", node: n.name}
 	if n.replica {
 		n.condition.bad, n.condition.good = "replica left out", "replica is read from again"
 		n.statements.limit = min(readBudget, s.options.Timeout)
+		n.confirm = n.confirmReplica
 	}
 	n.state.Store(&nodeState{err: errNotProbedYet, since: time.Now()})
+	onNode := func(values context.Context) (context.Context, func()) {
+		return s.detached(values, 2*n.statements.limit)
+	}
 	n.lookups = coalesce.New(coalesce.Config[key, db.LiveSession]{
-		One:  func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
-		Many: func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
-		Context: func(values context.Context) (context.Context, func()) {
-			return s.detached(values, 2*n.statements.limit)
-		},
-		Left: func(ctx context.Context) error { return contextError(ctx, "lookup") },
+		One:     func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
+		Many:    func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
+		Context: onNode,
+		Left:    func(ctx context.Context) error { return contextError(ctx, "lookup") },
+	})
+	n.gets = coalesce.New(coalesce.Config[entryKey, db.CacheEntry]{
+		One:     func(ctx context.Context, k entryKey) (db.CacheEntry, error) { return s.getOne(ctx, n, k) },
+		Many:    func(ctx context.Context, calls []*getCall) { s.getMany(ctx, n, calls) },
+		Context: onNode,
+		Left:    func(ctx context.Context) error { return contextError(ctx, "cache get") },
 	})
 	return n
 }

@@ -9,9 +9,10 @@ import (
 	"github.com/sessionsql/postgres/db"
 )
 
-// A ReapResult reports the work of one call of Reap.
+// A ReapResult reports the work of one call of Reap or ReapCache.
 type ReapResult struct {
-	Reaped  int64 // expired sessions deleted
+	Reaped  int64 // expired rows deleted
+	Evicted int64 // live cache entries deleted, because their cache is over its budget
 	Pages   int64 // pages of the table read (8 kB each as a rule)
 	LapDone bool  // this call reached the end of the table, so the next one begins at its start
 	Busy    bool  // this call did nothing, because another reaper is at work
@@ -54,7 +55,7 @@ func (s *Store) reap(ctx context.Context) (ReapResult, error) {
 func (s *Store) reapLoop(ctx context.Context) {
 	reaping := condition{bad: "reaping failed, and is tried again", good: "reaping works again"}
 	for s.sleep(ctx, jitter(s.options.ReapInterval)) {
-		err := recovered(func() error { return s.reapRound(ctx, s.options.ReapInterval/2) })
+		err := recovered(func() error { return s.reapRound(ctx) })
 		if s.stopped() {
 			return
 		}
@@ -65,19 +66,24 @@ func (s *Store) reapLoop(ctx context.Context) {
 	}
 }
 
-// reapRound reaps until a call finds no work or ends the lap, or until its time is up.
-func (s *Store) reapRound(ctx context.Context, budget time.Duration) error {
-	for begin := time.Now(); time.Since(begin) < budget; {
-		result, err := s.reapOnce(ctx)
-		if err != nil || result.Busy || result.LapDone || result.Reaped == 0 {
+// reapRound reaps sessions and, if the Store has a Cache, cache entries. An older bundle need not have these.
+func (s *Store) reapRound(ctx context.Context) error {
+	err := s.reapMany(ctx, s.reap)
+	if s.budgets.inUse() {
+		err = errors.Join(err, s.reapMany(ctx, s.reapCache))
+	}
+	return err
+}
+
+// reapMany reaps until a call finds no work or ends the lap, or until its time is up.
+func (s *Store) reapMany(ctx context.Context, reap func(context.Context) (ReapResult, error)) error {
+	for begin := time.Now(); time.Since(begin) < s.options.ReapInterval/4; {
+		once, cancel := context.WithTimeout(ctx, backgroundTimeout)
+		result, err := reap(once)
+		cancel()
+		if err != nil || result.Busy || result.LapDone || result.Reaped+result.Evicted == 0 {
 			return err
 		}
 	}
 	return nil
-}
-
-func (s *Store) reapOnce(ctx context.Context) (ReapResult, error) {
-	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
-	defer cancel()
-	return s.reap(ctx)
 }

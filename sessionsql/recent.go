@@ -2,10 +2,10 @@ package sessionsql
 
 import "sync"
 
-// recentWrites remembers the sessions that this Store wrote so lately that a replica may still hold the older
-// row. Lookups read them from the primary. It knows a session by its id alone, because after a rotate two
-// secrets open it, and a write through one must be seen through the other. It knows sessions that ended by
-// their subject by that subject.
+// recentWrites remembers the rows that this Store wrote so lately that a replica may still hold the older
+// one. They are read from the primary. It knows a session by its id alone, because after a rotate two secrets
+// open it, and a write through one must be seen through the other. It knows sessions that ended by their
+// subject by that subject, and a space of the cache that was cleared by a key without a hash.
 //
 // It compares positions in the WAL and needs no clock. Writes belong to generations. The primary's position
 // after the end of a generation covers every write in it. When all usable replicas have replayed that
@@ -23,10 +23,11 @@ type generation struct {
 	position int64 // 0 until it is known
 	ids      map[int64]struct{}
 	subjects map[string]struct{}
-	all      bool // it stands for every session
+	entries  map[entryKey]struct{}
+	all      bool // it stands for every row
 }
 
-// maxRecentWrites bounds the memory. Beyond it every session counts as lately written,
+// maxRecentWrites bounds the memory. Beyond it every row counts as lately written,
 // until the replicas have replayed that generation.
 const maxRecentWrites = 1 << 20
 
@@ -42,6 +43,15 @@ func (r *recentWrites) mark(keys ...key) {
 // markSubject remembers a write to all sessions of a subject, because their ids are unknown.
 func (r *recentWrites) markSubject(subject string) {
 	r.add(func(g *generation) { g.subjects[subject] = struct{}{} })
+}
+
+// markEntries remembers writes to cache entries, or to a whole space by a key without a hash.
+func (r *recentWrites) markEntries(keys ...entryKey) {
+	r.add(func(g *generation) {
+		for _, k := range keys {
+			g.entries[k] = struct{}{}
+		}
+	})
 }
 
 func (r *recentWrites) add(note func(*generation)) {
@@ -60,7 +70,7 @@ func (r *recentWrites) add(note func(*generation)) {
 	r.size += g.len() - before
 }
 
-func (g *generation) len() int { return len(g.ids) + len(g.subjects) }
+func (g *generation) len() int { return len(g.ids) + len(g.subjects) + len(g.entries) }
 
 func (r *recentWrites) open() *generation {
 	if len(r.generations) == 0 {
@@ -70,8 +80,9 @@ func (r *recentWrites) open() *generation {
 }
 
 func (r *recentWrites) push() {
-	next := generation{ids: map[int64]struct{}{}, subjects: map[string]struct{}{}}
-	r.generations = append(r.generations, next)
+	r.generations = append(r.generations, generation{
+		ids: map[int64]struct{}{}, subjects: map[string]struct{}{}, entries: map[entryKey]struct{}{},
+	})
 }
 
 // has reports whether a replica may hold an older row of a session than the primary.
@@ -84,7 +95,21 @@ func (r *recentWrites) hasSubject(subject string) bool {
 	return r.any(func(g *generation) bool { _, found := g.subjects[subject]; return found })
 }
 
+// hasEntry reports whether a replica may hold an older cache entry than the primary.
+func (r *recentWrites) hasEntry(k entryKey) bool {
+	return r.any(func(g *generation) bool {
+		_, found := g.entries[k]
+		if !found {
+			_, found = g.entries[entryKey{space: k.space}]
+		}
+		return found
+	})
+}
+
 func (r *recentWrites) any(found func(*generation) bool) bool {
+	if r.off {
+		return false
+	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	for i := range r.generations {

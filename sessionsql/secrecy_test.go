@@ -2,6 +2,7 @@ package sessionsql_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -181,7 +182,7 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]ver
 		w.keep(token, nil)
 		return err
 	}
-	return map[string]verb{
+	verbs := map[string]verb{
 		"Insert": func(ctx context.Context, _ sessionsql.Token) error { return insert(ctx, nil) },
 		"Insert with a cap": func(ctx context.Context, _ sessionsql.Token) error {
 			return insert(ctx, &sessionsql.InsertOptions{Subject: "ann", MaxSessions: 50})
@@ -231,6 +232,24 @@ func (w *secrecy) verbs(store *sessionsql.Store, settings string) map[string]ver
 			return err
 		},
 	}
+	// A token is the key of a cache entry, as the session id of a framework is.
+	cache := store.Cache("c", &sessionsql.CacheOptions{Final: true})
+	for name := range keyCalls(cache, "", "") {
+		verbs["Cache."+name] = func(ctx context.Context, token sessionsql.Token) error {
+			return keyCalls(cache, string(token), w.payload())[name](ctx)
+		}
+	}
+	verbs["Cache.Get"] = func(ctx context.Context, token sessionsql.Token) error {
+		entry, err := cache.Get(ctx, string(token))
+		w.print(entry)
+		return err
+	}
+	verbs["Cache.Touch"] = func(ctx context.Context, token sessionsql.Token) error {
+		return cache.Touch(ctx, string(token), time.Hour)
+	}
+	w.print(cache)
+	w.print(sessionsql.JSON[string](cache))
+	return verbs
 }
 
 // print formats a value in every way that Go has.
@@ -315,7 +334,7 @@ func (w *secrecy) succeed(store *sessionsql.Store, verbs map[string]verb) {
 		for name, verb := range verbs {
 			token := w.session(store, "bob")
 			wait.Go(func() { // a RevokeSubject may end the sessions of the other calls
-				if err := verb(w.t.Context(), token); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
+				if err := verb(w.t.Context(), token); err != nil && !errors.Is(err, sql.ErrNoRows) {
 					w.t.Errorf("%s: %v", name, err)
 				}
 			})
@@ -354,6 +373,8 @@ func (w *secrecy) refusePayloads(store *sessionsql.Store, renewed sessionsql.Tok
 	ctx := w.t.Context()
 	twin := w.payload() // the unique index refuses it the second time
 	tooLong := canaryText + strings.Repeat("x", 3_001)
+	cache := store.Cache("c", nil)
+	w.failed(cache.Set(ctx, string(renewed), []byte(twin), 0))
 	w.keep(mustInsert(w.t, store, twin, nil), nil)
 	var wait sync.WaitGroup
 	for i := range 8 {
@@ -364,6 +385,7 @@ func (w *secrecy) refusePayloads(store *sessionsql.Store, renewed sessionsql.Tok
 				w.failed(err)
 			}
 		})
+		wait.Go(func() { w.failed(cache.Set(ctx, string(own), []byte(payload), 0)) })
 		wait.Go(func() { w.keep(store.Insert(ctx, twin, nil)) })
 		wait.Go(func() { w.keep(store.Insert(ctx, tooLong, nil)) })
 		wait.Go(func() { w.keep(store.Insert(ctx, w.payload(), nil)) })
@@ -375,6 +397,11 @@ func (w *secrecy) refusePayloads(store *sessionsql.Store, renewed sessionsql.Tok
 		w.keep(store.Insert(ctx, payload, nil))
 		_, err := store.Update(ctx, renewed, payload, sessionsql.AnyVersion)
 		w.failed(err)
+		for name, call := range keyCalls(cache, string(w.forge(renewed)), payload) {
+			if name != "Set" {
+				w.failed(call(ctx))
+			}
+		}
 		tx := w.d.primary.MustBegin()
 		w.keep(store.InsertTx(ctx, tx, payload, nil))
 		w.keep(store.InsertTx(ctx, tx, payload, nil)) // in a transaction that has failed
@@ -418,6 +445,7 @@ func (w *secrecy) meetLock(settings string, verbs map[string]verb, renewed sessi
 	impatient := w.open(impatientSettings, w.options())
 	blocker := w.d.primary.MustBegin()
 	blocker.MustExec(lockTable)
+	blocker.MustExec("LOCK TABLE sessionsql.cache_entry IN ACCESS EXCLUSIVE MODE")
 	<-w.callAll(ctx, w.verbs(impatient, impatientSettings), renewed)
 	manyWait := func() bool { return len(w.waiting()) >= 5 }
 
@@ -441,7 +469,7 @@ func (w *secrecy) meetLock(settings string, verbs map[string]verb, renewed sessi
 		}
 	})
 	must(t, blocker.Rollback())
-	must(t, impatient.Close(ctx))
+	w.failed(impatient.Close(ctx)) // its last flush may be late
 }
 
 func (w *secrecy) meetReadOnlyPrimary(settings string, renewed sessionsql.Token) {
@@ -495,7 +523,7 @@ var exported = map[string][]any{
 		db.HealthRow{},
 		db.CacheHealthRow{},
 		db.CacheEntry{},
-		db.CacheLease{},
+		db.CacheFetchLeaseRow{},
 		db.CacheListRow{},
 		db.CacheReapResult{},
 		db.CacheAddParams{},
@@ -534,7 +562,7 @@ var exported = map[string][]any{
 		native.LiveSession{},
 		native.CacheEntry{},
 		native.LookupBatchParams{},
-		native.TimelineRow{},
+		native.ServerRow{},
 	},
 	".": {
 		sessionsql.Session{},
@@ -550,6 +578,12 @@ var exported = map[string][]any{
 		sessionsql.PayloadError{},
 		sessionsql.VersionError{},
 		sessionsql.ReapResult{},
+		sessionsql.CacheOptions{},
+		sessionsql.CacheHealth{},
+		sessionsql.Entry{},
+		sessionsql.KeyedEntry{},
+		reflect.TypeFor[sessionsql.Cache](), // the workload prints it
+		reflect.TypeFor[sessionsql.JSONCache[any]](),
 		reflect.TypeFor[sessionsql.Store](), // the workload prints it
 	},
 }
@@ -561,7 +595,8 @@ func (w *secrecy) printTypes() {
 		known := map[string]bool{}
 		for _, value := range values {
 			if kind, ok := value.(reflect.Type); ok {
-				known[kind.Name()] = true
+				name, _, _ := strings.Cut(kind.Name(), "[") // without the parameters of a type
+				known[name] = true
 				continue
 			}
 			known[reflect.TypeOf(value).Name()] = true
@@ -608,6 +643,11 @@ func fillPayloads(v reflect.Value, name string) {
 		strings.Contains(name, "Payload"):
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		v.Index(0).SetString(canaryText)
+	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 &&
+		strings.Contains(name, "Value"):
+		v.SetBytes([]byte(canaryText))
+	case v.Type() == reflect.TypeFor[pgtext.Values]():
+		v.Set(reflect.ValueOf([][]byte{[]byte(canaryText)}).Convert(v.Type()))
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			if field := v.Type().Field(i); field.IsExported() {
@@ -669,6 +709,11 @@ func newSecrecy(t *testing.T) *secrecy {
 	d := newDatabaseIn(t, cluster)
 	d.primary.MustExec("CREATE UNIQUE INDEX forced ON sessionsql.session (md5(payload))")
 	d.primary.MustExec("ALTER TABLE sessionsql.session ADD CONSTRAINT forced CHECK (length(payload) <= 3000)")
+	// Counters and leases are short.
+	d.primary.MustExec(`CREATE UNIQUE INDEX forced_entry ON sessionsql.cache_entry (md5(value))
+		WHERE length(value) > 16`)
+	d.primary.MustExec(
+		"ALTER TABLE sessionsql.cache_entry ADD CONSTRAINT forced CHECK (length(value) <= 3000)")
 	w := &secrecy{t: t, d: d, random: seeded(t), explains: explains}
 	if explains {
 		d.primary.MustExec("CREATE EXTENSION pg_stat_statements")
@@ -787,6 +832,7 @@ func (w *secrecy) searchSilencedLog(secrets, payloads *haystack) {
 	t, d := w.t, w.d
 	// A failed CHECK prints the row under any settings.
 	d.primary.MustExec("ALTER TABLE sessionsql.session DROP CONSTRAINT forced")
+	d.primary.MustExec("ALTER TABLE sessionsql.cache_entry DROP CONSTRAINT forced")
 	silence := []string{"log_parameter_max_length = 0", "log_parameter_max_length_on_error = 0"}
 	if w.explains {
 		silence = append(silence, "auto_explain.log_verbose = off")

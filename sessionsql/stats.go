@@ -13,9 +13,9 @@ import (
 // Stats holds the counters of a [Store] since it was opened, and the present state of its servers.
 type Stats struct {
 	Lookups       int64 // calls of Lookup, Touch and Peek with a well-formed token
-	ReplicaReads  int64 // lookups that a replica answered
-	PrimaryReads  int64 // lookups that the primary answered
-	ReplicaMisses int64 // lookups that a replica had no session for and the primary answered
+	ReplicaReads  int64 // lookups and cache gets that a replica answered
+	PrimaryReads  int64 // lookups and cache gets that the primary answered
+	ReplicaMisses int64 // those that a replica had no row for and the primary answered
 	Inserts       int64 // sessions inserted
 	Updates       int64 // payloads written
 	Rotates       int64 // sessions rotated
@@ -25,18 +25,29 @@ type Stats struct {
 	InsertBatches int64 // round trips of inserts, without InsertTx
 	UpdateBatches int64 // round trips of updates
 
-	TouchesPending   int64 // sessions whose touch waits for a flush
-	TouchesSent      int64 // sessions whose touch a flush sent
-	TouchesDropped   int64 // sessions whose touch was dropped, because the buffer was full
+	CacheGets       int64 // keys that Get, GetMany, GetAndTouch and Fetch asked for
+	CacheMisses     int64 // those that had no entry
+	CacheSets       int64 // entries that Set, SetMany and Fetch wrote
+	CacheLoads      int64 // loads that Fetch began
+	CacheGetBatches int64 // round trips of gets, without GetMany
+	CacheSetBatches int64 // round trips of sets, without SetMany
+
+	TouchesPending   int64 // sessions and cache entries whose touch waits for a flush
+	TouchesSent      int64 // touches that a flush sent
+	TouchesDropped   int64 // touches that were dropped, because the buffer was full
 	SessionsExtended int64 // sessions whose expiry a touch extended; the others were not due
+	EntriesExtended  int64 // the same of cache entries
 	FlushErrors      int64 // failed statements of flushes; their touches are sent again
-	Reaped           int64 // expired rows deleted by this Store
+	Reaped           int64 // expired sessions deleted by this Store
+	EntriesReaped    int64 // expired cache entries deleted by this Store
+	EntriesEvicted   int64 // live cache entries deleted by this Store for a budget
 	ReapErrors       int64 // failed rounds of the reaper loop
 
 	LastFlush time.Time // when a flush last sent touches; zero before the first
 	LastReap  time.Time // when a reap last succeeded; zero before the first
 
-	// Errors counts failed calls. ErrNoSession, ErrConflict and ErrRotated are answers and not counted.
+	// Errors counts failed calls and, with the Op "cache load", failed loads. ErrNoSession, ErrConflict,
+	// ErrRotated, ErrNoEntry and ErrEntryEnded are answers and not counted.
 	Errors map[ErrorKey]int64
 
 	Primary  ServerStats
@@ -63,6 +74,8 @@ type counters struct {
 	inserts, updates, rotates, revokes                         atomic.Int64
 	touchesSent, touchesDropped, sessionsExtended, flushErrors atomic.Int64
 	reaped, reapErrors                                         atomic.Int64
+	cacheGets, cacheMisses, cacheSets, cacheLoads              atomic.Int64
+	entriesExtended, entriesReaped, entriesEvicted             atomic.Int64
 	lastFlush, lastReap                                        atomic.Pointer[time.Time]
 
 	mu     sync.Mutex
@@ -113,12 +126,21 @@ func (s *Store) Stats() Stats {
 		LookupBatches:    s.primary.lookups.Trips(),
 		InsertBatches:    s.inserts.Trips(),
 		UpdateBatches:    s.updates.Trips(),
-		TouchesPending:   int64(s.touches.len()),
+		CacheGets:        s.stats.cacheGets.Load(),
+		CacheMisses:      s.stats.cacheMisses.Load(),
+		CacheSets:        s.stats.cacheSets.Load(),
+		CacheLoads:       s.stats.cacheLoads.Load(),
+		CacheGetBatches:  s.primary.gets.Trips(),
+		CacheSetBatches:  s.sets.Trips(),
+		TouchesPending:   int64(s.touches.len() + s.entryTouches.len()),
 		TouchesSent:      s.stats.touchesSent.Load(),
 		TouchesDropped:   s.stats.touchesDropped.Load(),
 		SessionsExtended: s.stats.sessionsExtended.Load(),
+		EntriesExtended:  s.stats.entriesExtended.Load(),
 		FlushErrors:      s.stats.flushErrors.Load(),
 		Reaped:           s.stats.reaped.Load(),
+		EntriesReaped:    s.stats.entriesReaped.Load(),
+		EntriesEvicted:   s.stats.entriesEvicted.Load(),
 		ReapErrors:       s.stats.reapErrors.Load(),
 	}
 	if at := s.stats.lastFlush.Load(); at != nil {
@@ -133,6 +155,7 @@ func (s *Store) Stats() Stats {
 	stats.Primary = s.primary.serverStats()
 	for _, n := range s.replicas {
 		stats.LookupBatches += n.lookups.Trips()
+		stats.CacheGetBatches += n.gets.Trips()
 		stats.Replicas = append(stats.Replicas, n.serverStats())
 	}
 	return stats

@@ -7,6 +7,9 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/db/native"
@@ -25,8 +28,9 @@ type DB interface {
 // Tx runs statements: *[sql.Tx] or *[sql.Conn], or a type that embeds one, such as *sqlx.Tx.
 type Tx = db.DBTX
 
-// A Store keeps sessions in one primary and any number of read replicas. It is safe for concurrent use. While
-// it is open, its goroutines flush touches, reap expired sessions, and probe each server; Close ends them.
+// A Store keeps sessions and cache entries in one primary and any number of read replicas. It is safe for
+// concurrent use. While it is open, its goroutines flush touches, reap expired rows, and probe each server;
+// Close ends them.
 type Store struct {
 	options  Options
 	queries  *db.Queries
@@ -36,13 +40,26 @@ type Store struct {
 	replicas []*node
 	turns    atomic.Uint64 // counts lookups, so that the replicas take turns
 
-	inserts *coalesce.Group[newSession, int64]
-	updates *coalesce.Group[payloadWrite, int32]
-	touches touchBuffer
-	recent  recentWrites
-	cluster clusterView
-	stats   counters
-	log     logbook
+	inserts  *coalesce.Group[newSession, int64]
+	updates  *coalesce.Group[payloadWrite, int32]
+	touches  touchBuffer[int64]
+	recent   recentWrites
+	cluster  clusterView
+	silences silences
+	stats    counters
+	log      logbook
+
+	sets         *coalesce.Group[entryWrite, bool]
+	deletes      *coalesce.Group[entryKey, struct{}]
+	finalDeletes *coalesce.Group[entryKey, struct{}]
+	entryTouches touchBuffer[entryTouch]
+	loads        singleflight.Group // of Fetch
+	budgets      cacheBudgets
+	unlogged     unloggedMemory
+
+	flushEvery  atomic.Int64  // a Duration: FlushInterval, or less for entries of a short TTL
+	flushSooner chan struct{} // holds an element when flushEvery has become less
+	touchUrgent chan struct{} // holds an element when a touch cannot wait for the next flush
 
 	closing    sync.Mutex // Close holds it
 	calls      gate
@@ -50,8 +67,11 @@ type Store struct {
 	stopping   chan struct{}   // closed by Close, so that the loops begin no further round
 	background context.Context // parent of all background work; abort ends it
 	abort      func()
-	interrupt  func()    // ends the rounds that lose nothing when they are cut short
 	pools      []*sql.DB // those that Open made and Close closes
+
+	// interruptible is the parent of the work that loses nothing when it is cut short; interrupt ends it.
+	interruptible context.Context
+	interrupt     func()
 }
 
 // Format implements [fmt.Formatter]. It reads no field, because other goroutines change them.
@@ -64,9 +84,16 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 	}
 	s := &Store{options: o, queries: db.New(), native: native.New(), stopping: make(chan struct{})}
 	s.log.logger = o.Logger
+	s.silences.opened = time.Now()
 	background, abort := context.WithCancelCause(context.Background())
 	s.background, s.abort = background, func() { abort(ErrClosed) }
-	s.touches.init(o.MaxPendingTouches)
+	s.interruptible, s.interrupt = context.WithCancel(s.background)
+	s.flushEvery.Store(int64(o.FlushInterval))
+	s.flushSooner, s.touchUrgent = make(chan struct{}, 1), make(chan struct{}, 1)
+	s.touches = touchBuffer[int64]{send: s.sendTouches, part: func(id int64) uint64 { return uint64(id) }}
+	s.touches.init(s)
+	s.entryTouches = touchBuffer[entryTouch]{send: s.sendEntryTouches, part: entryTouch.part}
+	s.entryTouches.init(s)
 	s.recent.off = len(replicas) == 0
 	s.primary = s.newNode(0, primary)
 	s.upkeep = s.newNode(0, upkeep)
@@ -90,5 +117,12 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 		Size:     func(w payloadWrite) int { return len(w.payload) },
 		MaxBytes: o.MaxBatchBytes,
 	})
+	s.sets = coalesce.New(coalesce.Config[entryWrite, bool]{
+		One: s.setOne, Many: s.setMany, Context: onPrimary,
+		Left:     func(ctx context.Context) error { return contextError(ctx, "cache set") },
+		Size:     func(w entryWrite) int { return len(w.value) },
+		MaxBytes: o.MaxBatchBytes,
+	})
+	s.deletes, s.finalDeletes = s.newDeletes(false, onPrimary), s.newDeletes(true, onPrimary)
 	return s, nil
 }

@@ -2,6 +2,8 @@ package sessionsql
 
 import (
 	"context"
+	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/sessionsql/postgres/internal/pgtext"
@@ -14,13 +16,11 @@ func (s *Store) touch(id int64, expiresIn time.Duration) {
 	if interval > 0 && expiresIn < 2*interval && s.touches.addUrgent(id) {
 		return
 	}
-	s.addTouches(id)
+	s.touches.add(id)
 }
 
-func (s *Store) addTouches(ids ...int64) { s.stats.touchesDropped.Add(int64(s.touches.add(ids...))) }
-
-// Flush sends the touches that wait, so that they extend the expiry of their sessions now. Touches that it
-// cannot send wait for the next flush. It returns ErrUnavailable.
+// Flush sends the touches that wait, so that they extend the expiry of their sessions and cache entries now.
+// Touches that it cannot send wait for the next flush. It returns ErrUnavailable.
 func (s *Store) Flush(ctx context.Context) error {
 	if !s.calls.enter() {
 		return ErrClosed
@@ -30,61 +30,27 @@ func (s *Store) Flush(ctx context.Context) error {
 }
 
 func (s *Store) flush(ctx context.Context) error {
-	select {
-	case s.touches.flushing <- struct{}{}:
-		defer func() { <-s.touches.flushing }()
-	case <-ctx.Done():
-		return contextError(ctx, "flush")
-	}
-	if err := s.flushUrgent(ctx); err != nil {
-		return err
-	}
-	parts := spread(s.touches.take())
-	for i, ids := range parts {
-		for len(ids) > 0 {
-			chunk := ids[:min(len(ids), s.touches.chunkSize())]
-			if err := s.sendTouches(ctx, chunk); err != nil {
-				s.touches.shrinkChunk()
-				s.touches.restore(append(parts[i+1:], ids)...)
-				return err
-			}
-			s.touches.growChunk()
-			s.touches.sent(len(chunk))
-			ids = ids[len(chunk):]
-		}
-	}
-	return nil
-}
-
-// spread divides ids into four statements so that neighbours are apart. Sessions that were inserted one after
-// the other lie on one page and become due together. If one statement extended them all, the page would have
-// no room for the new row versions. Between four statements PostgreSQL can clean the page, and the free space
-// that the fillfactor of 70 leaves holds a quarter of the rows.
-func spread(ids map[int64]struct{}) [][]int64 {
-	parts := make([][]int64, 4)
-	for id := range ids {
-		part := uint64(id) % uint64(len(parts))
-		parts[part] = append(parts[part], id)
-	}
-	return parts
+	return errors.Join(s.touches.flush(ctx), s.entryTouches.flush(ctx))
 }
 
 func (s *Store) flushUrgent(ctx context.Context) error {
-	ids := s.touches.takeUrgent()
-	if len(ids) == 0 {
-		return nil
-	}
-	if err := s.sendTouches(ctx, ids); err != nil {
-		s.addTouches(ids...)
-		return err
-	}
-	return nil
+	return errors.Join(s.touches.flushUrgent(ctx), s.entryTouches.flushUrgent(ctx))
 }
 
 func (s *Store) sendTouches(ctx context.Context, ids []int64) error {
-	var extended int64
+	return s.sendTouchBatch(ctx, len(ids), &s.stats.sessionsExtended,
+		func(ctx context.Context, on Tx) (int64, error) {
+			return s.queries.TouchBatch(ctx, on, pgtext.IDs(ids))
+		})
+}
+
+// sendTouchBatch sends touches in one statement, and counts them and the rows that it extended.
+func (s *Store) sendTouchBatch(
+	ctx context.Context, touches int, extended *atomic.Int64, send func(context.Context, Tx) (int64, error),
+) error {
+	var rows int64
 	err := s.upkeep.write(ctx, "flush", func(ctx context.Context, on Tx) (err error) {
-		extended, err = s.queries.TouchBatch(ctx, on, pgtext.IDs(ids))
+		rows, err = send(ctx, on)
 		return err
 	})
 	if err != nil {
@@ -92,8 +58,8 @@ func (s *Store) sendTouches(ctx context.Context, ids []int64) error {
 		return err
 	}
 	setNow(&s.stats.lastFlush)
-	s.stats.touchesSent.Add(int64(len(ids)))
-	s.stats.sessionsExtended.Add(extended)
+	s.stats.touchesSent.Add(int64(touches))
+	extended.Add(rows)
 	return nil
 }
 
@@ -112,17 +78,19 @@ func (s *Store) flushLoop() {
 			s.sleep(ctx, time.Second) // because every lookup may wake the loop while the primary is away
 		}
 	}
-	timer := time.NewTimer(jitter(s.options.FlushInterval))
+	timer := time.NewTimer(jitter(s.flushInterval()))
 	defer timer.Stop()
 	for {
 		select {
 		case <-s.stopping:
 			return
-		case <-s.touches.wake:
+		case <-s.touchUrgent:
 			round(s.flushUrgent)
+		case <-s.flushSooner:
+			timer.Reset(jitter(s.flushInterval()))
 		case <-timer.C:
 			round(s.flush)
-			timer.Reset(jitter(s.options.FlushInterval))
+			timer.Reset(jitter(s.flushInterval()))
 		}
 	}
 }

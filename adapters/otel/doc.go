@@ -12,11 +12,18 @@
 //	sessionsql.lookup.answers                {lookup}      ReplicaReads, PrimaryReads [role]
 //	sessionsql.lookup.replica_misses         {lookup}      ReplicaMisses
 //	sessionsql.writes                        {session}     Inserts, Updates, Rotates, Revokes [verb]
-//	sessionsql.batches                       {batch}       Lookup-, Insert-, UpdateBatches [verb]
+//	sessionsql.batches                       {batch}       each field named ...Batches [verb]
 //	sessionsql.errors                        {error}       Errors [verb, error.type]
-//	sessionsql.touch.pending                 {session}     TouchesPending
-//	sessionsql.touch.sent                    {session}     TouchesSent
-//	sessionsql.touch.dropped                 {session}     TouchesDropped
+//	sessionsql.cache.gets                    {entry}       CacheGets
+//	sessionsql.cache.misses                  {entry}       CacheMisses
+//	sessionsql.cache.sets                    {entry}       CacheSets
+//	sessionsql.cache.loads                   {load}        CacheLoads
+//	sessionsql.cache.extended                {entry}       EntriesExtended
+//	sessionsql.cache.reaped                  {entry}       EntriesReaped
+//	sessionsql.cache.evicted                 {entry}       EntriesEvicted
+//	sessionsql.touch.pending                 {touch}       TouchesPending
+//	sessionsql.touch.sent                    {touch}       TouchesSent
+//	sessionsql.touch.dropped                 {touch}       TouchesDropped
 //	sessionsql.touch.extended                {session}     SessionsExtended
 //	sessionsql.flush.errors                  {error}       FlushErrors
 //	sessionsql.flush.last_success_timestamp  s             LastFlush

@@ -59,7 +59,7 @@ var instruments = []instrument{
 		number(func(s *sessionsql.Stats) int64 { return s.Lookups }),
 	},
 	{
-		counter, "sessionsql.lookup.answers", "{lookup}", "Lookups that a server answered.",
+		counter, "sessionsql.lookup.answers", "{lookup}", "Lookups and cache gets that a server answered.",
 		func(s *sessionsql.Stats, take sample) {
 			take(float64(s.ReplicaReads), role.String("replica"))
 			take(float64(s.PrimaryReads), role.String("primary"))
@@ -67,7 +67,7 @@ var instruments = []instrument{
 	},
 	{
 		counter, "sessionsql.lookup.replica_misses", "{lookup}",
-		"Lookups that a replica had no session for and the primary answered.",
+		"Lookups and cache gets that a replica had no row for and the primary answered.",
 		number(func(s *sessionsql.Stats) int64 { return s.ReplicaMisses }),
 	},
 	{
@@ -85,11 +85,13 @@ var instruments = []instrument{
 			take(float64(s.LookupBatches), verb.String("lookup"))
 			take(float64(s.InsertBatches), verb.String("insert"))
 			take(float64(s.UpdateBatches), verb.String("update"))
+			take(float64(s.CacheGetBatches), verb.String("cache get"))
+			take(float64(s.CacheSetBatches), verb.String("cache set"))
 		},
 	},
 	{
 		counter, "sessionsql.errors", "{error}",
-		"Failed calls. ErrNoSession, ErrConflict and ErrRotated are answers, and not counted.",
+		"Failed calls, and loads of Fetch. An answer such as ErrNoSession or ErrNoEntry is not counted.",
 		func(s *sessionsql.Stats, take sample) {
 			for key, n := range s.Errors {
 				take(float64(n), verb.String(key.Op), errorType.String(key.Kind))
@@ -98,16 +100,46 @@ var instruments = []instrument{
 	},
 
 	{
-		level, "sessionsql.touch.pending", "{session}", "Sessions whose touch waits for a flush.",
+		counter, "sessionsql.cache.gets", "{entry}", "Keys that gets and Fetch asked for.",
+		number(func(s *sessionsql.Stats) int64 { return s.CacheGets }),
+	},
+	{
+		counter, "sessionsql.cache.misses", "{entry}", "Those of these keys that had no entry.",
+		number(func(s *sessionsql.Stats) int64 { return s.CacheMisses }),
+	},
+	{
+		counter, "sessionsql.cache.sets", "{entry}", "Cache entries that sets and Fetch wrote.",
+		number(func(s *sessionsql.Stats) int64 { return s.CacheSets }),
+	},
+	{
+		counter, "sessionsql.cache.loads", "{load}", "Loads that Fetch began.",
+		number(func(s *sessionsql.Stats) int64 { return s.CacheLoads }),
+	},
+	{
+		counter, "sessionsql.cache.extended", "{entry}", "Cache entries whose expiry a touch extended.",
+		number(func(s *sessionsql.Stats) int64 { return s.EntriesExtended }),
+	},
+	{
+		counter, "sessionsql.cache.reaped", "{entry}", "Expired cache entries deleted by this Store.",
+		number(func(s *sessionsql.Stats) int64 { return s.EntriesReaped }),
+	},
+	{
+		counter, "sessionsql.cache.evicted", "{entry}",
+		"Live cache entries deleted by this Store for a budget.",
+		number(func(s *sessionsql.Stats) int64 { return s.EntriesEvicted }),
+	},
+
+	{
+		level, "sessionsql.touch.pending", "{touch}", "Touches that wait for a flush.",
 		number(func(s *sessionsql.Stats) int64 { return s.TouchesPending }),
 	},
 	{
-		counter, "sessionsql.touch.sent", "{session}", "Sessions whose touch a flush sent.",
+		counter, "sessionsql.touch.sent", "{touch}", "Touches that a flush sent.",
 		number(func(s *sessionsql.Stats) int64 { return s.TouchesSent }),
 	},
 	{
-		counter, "sessionsql.touch.dropped", "{session}",
-		"Sessions whose touch was dropped, because the buffer was full.",
+		counter, "sessionsql.touch.dropped", "{touch}",
+		"Touches that were dropped, because the buffer was full.",
 		number(func(s *sessionsql.Stats) int64 { return s.TouchesDropped }),
 	},
 	{

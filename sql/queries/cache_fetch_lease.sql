@@ -1,5 +1,6 @@
 -- name: CacheFetchLease :one
-SELECT l.value, l.expires_in, l.leased
+-- database/sql cannot scan null into a named type of bytes; a null expires_in says that there is no entry.
+SELECT COALESCE(l.value, '')::sessionsql.entry_value AS value, l.expires_in, l.leased
 FROM sessionsql.cache_fetch_lease_by_key(
   key => sqlc.arg(key)::pg_catalog.uuid,
   lease_key => sqlc.arg(lease_key)::pg_catalog.uuid,
