@@ -37,10 +37,10 @@ var run = map[string]func(*testing.T, *pgcluster.Cluster, document, block){
 var examples = map[string][]string{
 	"go": {
 		"sessionsql/example*_test.go", "sessionsql/*/example*_test.go", "adapters/*/example*_test.go",
-		"adapters/*/*/example*_test.go", "examples/go/*.go",
+		"adapters/*/*/example*_test.go", "internal/frameworks/*/example*_test.go", "examples/go/*.go",
 	},
 	"python":     {"examples/python/*.py"},
-	"javascript": {"examples/javascript/*.js"},
+	"javascript": {"examples/javascript/*.js", "adapters/express/example.js"},
 	"php":        {"examples/php/*.php"},
 	"ruby":       {"examples/ruby/*.rb"},
 	"java":       {"examples/java/*.java"},
@@ -367,6 +367,22 @@ func TestWhatAConsumerDownloads(t *testing.T) {
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("docs/development.md does not say %q", want)
+		}
+	}
+}
+
+// TestAdaptersDownloadNothing compares the go.sum of a program that imports a package beside sessionsql with
+// that of a program that imports sessionsql alone. It is the framework's own lines that a user has besides.
+func TestAdaptersDownloadNothing(t *testing.T) {
+	sums := func(path string) string {
+		const program = "package main\n\nimport _ %q\n\nfunc main() {}\n"
+		folder := consumer(t, fmt.Sprintf(program, "github.com/sessionsql/postgres/"+path))
+		return testkit.ReadFile(t, filepath.Join(folder, "go.sum"))
+	}
+	alone := sums("sessionsql")
+	for _, path := range []string{"sessionsql/web", "adapters/scs", "adapters/fiber"} {
+		if got := sums(path); got != alone {
+			t.Errorf("with %s this is go.sum:\n%s\nand with sessionsql alone:\n%s", path, got, alone)
 		}
 	}
 }

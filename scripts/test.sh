@@ -20,6 +20,7 @@ rows=(
 	"in PHP:php-cli:php-pgsql"
 	"in Ruby:ruby:ruby-pg:ruby-webrick"
 	"in Java:default-jdk-headless:libpostgresql-jdbc-java"
+	"the store for Express:nodejs:npm"
 	"the migration tools Alembic:alembic:python3-psycopg2"
 	"Django:python3-django:python3-psycopg2"
 	"ActiveRecord:ruby-activerecord:ruby-pg"
@@ -42,7 +43,7 @@ elif [[ $left_out ]]; then
 	echo "test.sh: these tests are left out: $left_out" >&2
 fi
 
-# The library, each adapter and the test of the migration tools are modules. The verbs in scripts/ test the
+# The library, adapters, and the tests of migration tools and frameworks are modules. The verbs in scripts/ test the
 # modules below scripts/.
 # -count=1 bypasses the cache because a cached result says nothing about the servers of this machine.
 failed=0

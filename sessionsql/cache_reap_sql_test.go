@@ -44,7 +44,8 @@ func TestTheCachesLapDeletesExactlyTheExpired(t *testing.T) {
 	d.fillCache(t, 3, 2000, "-1 second")
 	d.primary.MustExec(`UPDATE sessionsql.cache_entry SET expires_at = now() - interval '1 hour'
 		WHERE abs(hashtext(key::text)) % 3 = 0`)
-	d.primary.MustExec(`UPDATE sessionsql.cache_entry SET value = NULL WHERE abs(hashtext(key::text)) % 7 = 0`)
+	d.primary.MustExec(`UPDATE sessionsql.cache_entry SET value = NULL
+		WHERE abs(hashtext(key::text)) % 7 = 0`)
 	want, all := d.countEntries(t, "e.expires_at <= now()"), d.countEntries(t, "true")
 	total := 0
 	for calls := 0; ; calls++ {
@@ -95,7 +96,8 @@ func TestTheCachesReaperKeepsToItsBounds(t *testing.T) {
 	} {
 		before := read()
 		var r cacheReaped
-		must(t, conn.GetContext(t.Context(), &r, "SELECT * FROM sessionsql.cache_reap(1000, 10"+each.budget+")"))
+		call := "SELECT * FROM sessionsql.cache_reap(1000, 10" + each.budget + ")"
+		must(t, conn.GetContext(t.Context(), &r, call))
 		if r.Pages != 10 || r.Reaped+r.Evicted != 0 || r.LapDone {
 			t.Errorf("cache_reap says %+v", r)
 		}
@@ -198,7 +200,8 @@ func TestABudgetTakesTheEntriesThatWereUnusedForLongest(t *testing.T) {
 	if left := d.countEntries(t, "space = 1 AND value IS NOT NULL AND old IS NULL"); left != used {
 		t.Errorf("%d of %d used entries are left, and %d others", left, used, d.countEntries(t, "old"))
 	}
-	if other, tombs := d.countEntries(t, "space = 2"), d.countEntries(t, "value IS NULL"); other != 1000 || tombs != 100 {
+	other, tombs := d.countEntries(t, "space = 2"), d.countEntries(t, "value IS NULL")
+	if other != 1000 || tombs != 100 {
 		t.Errorf("%d entries of another space and %d tombstones are left", other, tombs)
 	}
 	if n := d.lap(t, budget, 100_000, 100_000); n > 1 {

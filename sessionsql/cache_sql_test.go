@@ -50,7 +50,8 @@ func (d *database) emptyCache() {
 func TestKeysOfEntriesAreThoseOfTheDocuments(t *testing.T) {
 	d := newDatabase(t)
 	for _, pair := range [][2]string{{"s", "k"}, {"thumbnails", "日本語 🙂"}, {"s", "a/../b"}} {
-		got := get[string](t, d.primary, "SELECT sessionsql.cache_key($1::text, $2::text)::text", pair[0], pair[1])
+		got := get[string](t, d.primary, "SELECT sessionsql.cache_key($1::text, $2::text)::text",
+			pair[0], pair[1])
 		if want := cacheKey(pair[0], pair[1]).String(); got != want {
 			t.Errorf("%q: %s, want %s", pair, got, want)
 		}
@@ -97,8 +98,8 @@ func TestAnEntryKeepsAllBytes(t *testing.T) {
 				FROM sessionsql.cache_get_batch(ARRAY[sessionsql.cache_key('s', $1::bytea)]) AS g
 				JOIN sessionsql.cache_entry AS e ON e.key = g.key`, key)
 			if !bytes.Equal(got.Value, value) || got.Value == nil || !bytes.Equal(got.Plain, key) {
-				t.Errorf("a value of %d bytes under a key of %d came back as %d under %d", len(value), len(key),
-					len(got.Value), len(got.Plain))
+				t.Errorf("a value of %d bytes under a key of %d came back as %d under %d",
+					len(value), len(key), len(got.Value), len(got.Plain))
 			}
 		}
 	}
@@ -152,7 +153,8 @@ func TestBadEntriesAreRefusedByNameAndNotShown(t *testing.T) {
 			t.Errorf("%s: %v, want %s", call, err, state)
 		}
 		var server *pgconn.PgError
-		if errors.As(err, &server) && strings.Contains(server.Message+server.Detail+server.Hint+server.Where, "canary") {
+		if errors.As(err, &server) &&
+			strings.Contains(server.Message+server.Detail+server.Hint+server.Where, "canary") {
 			t.Errorf("%s: the error shows a value", call)
 		}
 	}
@@ -186,7 +188,7 @@ func TestTheExpiryOfAnEntryIsExact(t *testing.T) {
 
 	// From its expiry on, an entry is dead for every call, and a new one may take its place.
 	for name, revive := range map[string]string{
-		"add":       "SELECT sessionsql.cache_add(sessionsql.cache_key('s', 'k'), sessionsql.cache_space_id('s'), '8', 60)",
+		"add":       "SELECT sessionsql.cache_add(sessionsql.cache_key('s', 'k'), 1, '8', 60)",
 		"increment": "SELECT sessionsql.cache_increment('s', 'k', 8, '1 minute') = 8",
 		"set":       "SELECT sessionsql.cache_set('s', 'k', '8', '1 minute')",
 	} {
@@ -232,8 +234,8 @@ func TestTouchExtendsAnEntryByARuleOfSessions(t *testing.T) {
 		d.expire("k", each.left)
 		moved, left := touch(each.ttl), d.left(t, "k")
 		if moved != each.moved || left > each.want || left < each.want-60 {
-			t.Errorf("with %s left, a touch for %v: %v, %.1f seconds left, want %v and %.0f", each.left, each.ttl,
-				moved, left, each.moved, each.want)
+			t.Errorf("with %s left, a touch for %v: %v, %.1f seconds left, want %v and %.0f",
+				each.left, each.ttl, moved, left, each.moved, each.want)
 		}
 	}
 	if touch(nil) || touch("1 hour") {
@@ -244,6 +246,9 @@ func TestTouchExtendsAnEntryByARuleOfSessions(t *testing.T) {
 		t.Error("a touch moved a tombstone")
 	}
 }
+
+// hasWritten asks whether a transaction has written or locked anything.
+const hasWritten = "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"
 
 // TestAnUnchangedEntryIsNotWritten sees each write by the transaction's number, which a lock takes too.
 func TestAnUnchangedEntryIsNotWritten(t *testing.T) {
@@ -277,7 +282,7 @@ func TestAnUnchangedEntryIsNotWritten(t *testing.T) {
 		if !get[bool](t, tx, set, []byte(each.value), each.ttl, each.slack, each.keep) {
 			t.Errorf("%+v: refused", each)
 		}
-		if wrote := get[bool](t, tx, "SELECT pg_current_xact_id_if_assigned() IS NOT NULL"); wrote != each.writes {
+		if wrote := get[bool](t, tx, hasWritten); wrote != each.writes {
 			t.Errorf("%+v: wrote: %v", each, wrote)
 		}
 		must(t, tx.Commit())
@@ -285,7 +290,7 @@ func TestAnUnchangedEntryIsNotWritten(t *testing.T) {
 	d.primary.MustExec("SELECT sessionsql.cache_set('s', 'k', 'v')")
 	tx := d.primary.MustBegin()
 	tx.MustExec("SELECT sessionsql.cache_set('s', 'k', 'v', NULL, '1 minute')")
-	if get[bool](t, tx, "SELECT pg_current_xact_id_if_assigned() IS NOT NULL") {
+	if get[bool](t, tx, hasWritten) {
 		t.Error("an unchanged entry without expiry was written")
 	}
 	must(t, tx.Rollback())
@@ -297,11 +302,12 @@ func TestLosersOfAnAddOrALeaseWriteNothing(t *testing.T) {
 	d.primary.MustExec("SELECT sessionsql.cache_set('s', 'fresh', 'v', '1 hour')")
 	for _, loser := range []string{
 		"SELECT l.leased FROM sessionsql.cache_fetch_lease('s', 'k', 'loser') AS l",
-		"SELECT l.leased FROM sessionsql.cache_fetch_lease('s', 'fresh', 'loser', '1 minute', '59 minutes') AS l",
+		`SELECT l.leased
+		 FROM sessionsql.cache_fetch_lease('s', 'fresh', 'loser', '1 minute', '59 minutes') AS l`,
 		"SELECT sessionsql.cache_add(sessionsql.cache_key('s', 'fresh'), 1, 'loser', 60)",
 	} {
 		tx := d.primary.MustBegin()
-		if get[bool](t, tx, loser) || get[bool](t, tx, "SELECT pg_current_xact_id_if_assigned() IS NOT NULL") {
+		if get[bool](t, tx, loser) || get[bool](t, tx, hasWritten) {
 			t.Errorf("%s: won or wrote", loser)
 		}
 		must(t, tx.Rollback())
@@ -322,16 +328,16 @@ func TestKeepaliveAndOverwritesOfEntriesAreHOT(t *testing.T) {
 			FROM pg_stat_user_tables WHERE schemaname = 'sessionsql' AND relname = 'cache_entry'`))
 		return c
 	}
-	const batch = "SELECT array_agg(e.key) FROM sessionsql.cache_entry AS e WHERE abs(hashtext(e.key::text || $1)) % 10 = 0"
+	const batch = `SELECT array_agg(e.key), count(*)::integer FROM sessionsql.cache_entry AS e
+		WHERE abs(hashtext(e.key::text || $1)) % 10 = 0`
 	for name, statement := range map[string]string{
-		"touch": "SELECT sessionsql.cache_touch_batch(k.keys, array_fill($2::float8, ARRAY[cardinality(k.keys)]))",
-		"overwrite": `SELECT count(*) FROM sessionsql.cache_set_batch(k.keys,
-			array_fill(1, ARRAY[cardinality(k.keys)]), array_fill(repeat('y', 200)::bytea, ARRAY[cardinality(k.keys)]),
-			array_fill($2::float8, ARRAY[cardinality(k.keys)]))`,
+		"touch": "SELECT sessionsql.cache_touch_batch(k.keys, array_fill($2::float8, ARRAY[k.n]))",
+		"overwrite": `SELECT count(*) FROM sessionsql.cache_set_batch(k.keys, array_fill(1, ARRAY[k.n]),
+			array_fill(repeat('y', 200)::bytea, ARRAY[k.n]), array_fill($2::float8, ARRAY[k.n]))`,
 	} {
 		before := counted()
 		for round := range 60 {
-			execute(t, conn, "SELECT ("+statement+") FROM ("+batch+") AS k (keys)",
+			execute(t, conn, "SELECT ("+statement+") FROM ("+batch+") AS k (keys, n)",
 				fmt.Sprint(name, round), 3600*(round+2)*(round+2))
 		}
 		after := counted()
@@ -353,11 +359,12 @@ func TestUpsertsKeepTheOrderOfKeys(t *testing.T) {
 		CREATE TABLE public.seen (step bigint DEFAULT nextval('public.step'), key uuid);
 		CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql
 		  AS 'BEGIN INSERT INTO public.seen (key) VALUES (NEW.key); RETURN NEW; END';
-		CREATE TRIGGER see BEFORE INSERT ON sessionsql.cache_entry FOR EACH ROW EXECUTE FUNCTION public.see()`)
-	const set = `SELECT count(*) FROM sessionsql.cache_set_batch($1::uuid[],
-		array_fill(1, ARRAY[cardinality($1::uuid[])]), array_fill($2::text::bytea, ARRAY[cardinality($1::uuid[])]),
-		array_fill(60::float8, ARRAY[cardinality($1::uuid[])]), NULL,
-		array_fill(9::float8, ARRAY[cardinality($1::uuid[])]))`
+		CREATE TRIGGER see BEFORE INSERT ON sessionsql.cache_entry
+		  FOR EACH ROW EXECUTE FUNCTION public.see()`)
+	const set = `SELECT count(*) FROM cardinality($1::uuid[]) AS n
+		CROSS JOIN LATERAL sessionsql.cache_set_batch($1::uuid[], array_fill(1, ARRAY[n]),
+		  array_fill($2::text::bytea, ARRAY[n]), array_fill(60::float8, ARRAY[n]), NULL,
+		  array_fill(9::float8, ARRAY[n]))`
 	for _, settings := range append(lostPlans, "enable_sort", "enable_sort,enable_material,enable_hashagg") {
 		conn := d.conn(t)
 		execute(t, conn, "SET jit = off") // because a plan without the usual sort would be compiled
@@ -367,10 +374,8 @@ func TestUpsertsKeepTheOrderOfKeys(t *testing.T) {
 			}
 		}
 		for _, n := range []int{2, 64, 1000} {
-			for _, state := range []string{"TRUNCATE sessionsql.cache_entry", "ANALYZE sessionsql.cache_entry", ""} {
-				if state != "" {
-					execute(t, conn, state)
-				}
+			for _, state := range []string{"TRUNCATE", "ANALYZE", "TABLE"} {
+				execute(t, conn, state+" sessionsql.cache_entry")
 				execute(t, conn, "TRUNCATE public.seen")
 				keys := make([]string, n)
 				for i := range keys {
@@ -378,10 +383,11 @@ func TestUpsertsKeepTheOrderOfKeys(t *testing.T) {
 				}
 				execute(t, conn, set, "{"+strings.Join(keys, ",")+"}", fmt.Sprint(random.Uint32()))
 				var rows []string
-				must(t, conn.SelectContext(t.Context(), &rows, "SELECT s.key::text FROM public.seen AS s ORDER BY s.step"))
+				const seen = "SELECT s.key::text FROM public.seen AS s ORDER BY s.step"
+				must(t, conn.SelectContext(t.Context(), &rows, seen))
 				if !slices.IsSorted(rows) || len(rows) == 0 {
-					t.Errorf("without %q, %d keys, %q: the order of %d inserts is not that of keys", settings, n, state,
-						len(rows))
+					t.Errorf("without %q, %d keys, after %s: the order of %d inserts is not that of keys",
+						settings, n, state, len(rows))
 				}
 			}
 		}
@@ -445,16 +451,19 @@ func TestEntriesKeepToTheCallersTransaction(t *testing.T) {
 func TestAReplicaReadsEntries(t *testing.T) {
 	d := newDatabase(t)
 	d.primary.MustExec("SELECT sessionsql.cache_set('s', 'k', 'v', '1 hour', keep_key => true)")
-	d.primary.MustExec("SELECT sessionsql.cache_set('s', 'gone', 'v'), sessionsql.cache_delete('s', 'gone', true)")
+	d.primary.MustExec(`SELECT sessionsql.cache_set('s', 'gone', 'v');
+		SELECT sessionsql.cache_delete('s', 'gone', true)`)
 	d.CatchUp(t)
 	for read, want := range map[string]string{
-		"SELECT convert_from(sessionsql.cache_get('s', 'k'), 'UTF8')":                                                                   "v",
-		"SELECT COALESCE(sessionsql.cache_get('s', 'gone')::text, 'none')":                                                              "none",
-		"SELECT sessionsql.cache_len(sessionsql.cache_space_id('s'))::text":                                                             "1",
-		"SELECT count(*)::text FROM sessionsql.cache_list(sessionsql.cache_space_id('s'), NULL, 9)":                                     "1",
-		"SELECT (g.expires_in BETWEEN 3000 AND 3600)::text FROM sessionsql.cache_get_batch(ARRAY[sessionsql.cache_key('s', 'k')]) AS g": "true",
+		"convert_from(sessionsql.cache_get('s', 'k'), 'UTF8')":       "v",
+		"COALESCE(sessionsql.cache_get('s', 'gone')::text, 'none')":  "none",
+		"sessionsql.cache_len(sessionsql.cache_space_id('s'))::text": "1",
+		`(SELECT convert_from(l.plain_key, 'UTF8')
+		  FROM sessionsql.cache_list(sessionsql.cache_space_id('s'), NULL, 9) AS l)`: "k",
+		`(SELECT (g.expires_in BETWEEN 3000 AND 3600)::text
+		  FROM sessionsql.cache_get_batch(ARRAY[sessionsql.cache_key('s', 'k')]) AS g)`: "true",
 	} {
-		if got := get[string](t, d.replica, read); got != want {
+		if got := get[string](t, d.replica, "SELECT "+read); got != want {
 			t.Errorf("%s: %s, want %s", read, got, want)
 		}
 	}
@@ -487,7 +496,8 @@ func cacheTour(t *testing.T, pool *sqlx.DB) {
 			t.Errorf("%s: %s, want %s", each[0], got, each[1])
 		}
 	}
-	reaped := get[int](t, pool, "SELECT count(*) FROM sessionsql.cache_reap(spaces => '{1}', budgets => '{1}')")
+	reaped := get[int](t, pool,
+		"SELECT count(*) FROM sessionsql.cache_reap(spaces => '{1}', budgets => '{1}')")
 	if reaped != 1 {
 		t.Errorf("cache_reap: %d rows", reaped)
 	}

@@ -60,23 +60,24 @@ func (s *storm) call(ctx context.Context, conn *sqlx.Conn, random *rand.Rand) er
 	}
 	switch random.IntN(11) {
 	case 0, 1, 2:
-		return exec(`SELECT sessionsql.cache_set_batch($1::uuid[], array_fill($2::integer, ARRAY[$3::integer]),
-			array_fill($4::text::bytea, ARRAY[$3]), array_fill($5::float8, ARRAY[$3]),
-			NULL, array_fill($6::float8, ARRAY[$3]))`, keys, space, n, fmt.Sprint(random.IntN(3)), ttl,
-			float64(random.IntN(2)))
+		return exec(`SELECT sessionsql.cache_set_batch($1::uuid[],
+			array_fill($2::integer, ARRAY[$3::integer]),
+			array_fill($4::text::bytea, ARRAY[$3]), array_fill($5::float8, ARRAY[$3]), NULL,
+			array_fill($6::float8, ARRAY[$3]))`,
+			keys, space, n, fmt.Sprint(random.IntN(3)), ttl, float64(random.IntN(2)))
 	case 3:
 		return exec("SELECT sessionsql.cache_delete_batch($1::uuid[], $2)", keys, final)
 	case 4:
-		return exec("SELECT sessionsql.cache_touch_batch($1::uuid[], array_fill($3::float8, ARRAY[$2::integer]))",
-			keys, n, float64(random.IntN(100)))
+		return exec(`SELECT sessionsql.cache_touch_batch($1::uuid[],
+			array_fill($3::float8, ARRAY[$2::integer]))`, keys, n, float64(random.IntN(100)))
 	case 5:
 		return exec("SELECT sessionsql.cache_add($1::uuid, $2, '1', $3)", one, space, ttl)
 	case 6:
 		return exec("SELECT sessionsql.cache_swap($1::uuid, sha256('1'), $2::text::bytea, $3, $4)", one,
 			[]any{nil, "2"}[random.IntN(2)], ttl, final)
 	case 7:
-		return exec("SELECT sessionsql.cache_fetch_lease_by_key($1::uuid, sessionsql.cache_lease_key($1), $2, 'me', 0.01)",
-			one, space)
+		return exec(`SELECT sessionsql.cache_fetch_lease_by_key(
+			$1::uuid, sessionsql.cache_lease_key($1), $2, 'me', 0.01)`, one, space)
 	case 8:
 		return exec("SELECT sessionsql.cache_clear($1, $2)", space, final)
 	case 9:
@@ -92,7 +93,7 @@ func (s *storm) call(ctx context.Context, conn *sqlx.Conn, random *rand.Rand) er
 	}
 }
 
-// TestAStormOfCallsDeadlocksNobodyAndLosesNoIncrement runs calls of every kind from 20 connections on few keys.
+// Calls of every kind run from 20 connections on few keys.
 func TestAStormOfCallsDeadlocksNobodyAndLosesNoIncrement(t *testing.T) {
 	random := seeded(t)
 	for name, prepare := range map[string]struct{ table, connection string }{
@@ -118,7 +119,8 @@ func TestAStormOfCallsDeadlocksNobodyAndLosesNoIncrement(t *testing.T) {
 			for i := range conns {
 				conns[i] = d.conn(t)
 				execute(t, conns[i], prepare.connection)
-				execute(t, conns[i], "SET jit = off") // because a plan without the usual joins would be compiled
+				// A plan without the usual joins would be compiled.
+				execute(t, conns[i], "SET jit = off")
 				for setting := range strings.SplitSeq(lostPlans[i%len(lostPlans)], ",") {
 					if setting != "" {
 						execute(t, conns[i], "SET "+setting+" = off")
@@ -136,8 +138,9 @@ func TestAStormOfCallsDeadlocksNobodyAndLosesNoIncrement(t *testing.T) {
 				}
 			})
 			for i := range s.increments {
-				got := get[string](t, d.primary,
-					"SELECT COALESCE(convert_from(sessionsql.cache_get('counters', $1), 'UTF8'), '0')", fmt.Sprint(i))
+				got := get[string](t, d.primary, `
+					SELECT COALESCE(convert_from(sessionsql.cache_get('counters', $1), 'UTF8'), '0')`,
+					fmt.Sprint(i))
 				if want := fmt.Sprint(s.increments[i].Load()); got != want {
 					t.Errorf("counter %d is %s, want %s", i, got, want)
 				}
@@ -226,16 +229,18 @@ func TestALeaseIsItsOwners(t *testing.T) {
 	}
 	// A fresh entry needs no lease, and a stale one is returned with it.
 	d.primary.MustExec("SELECT sessionsql.cache_set('s', 'k', 'v', '1 minute')")
-	if fetch("d", "1 minute", "0") || fetch("d", "1 minute", "50 seconds") || !fetch("d", "1 minute", "61 seconds") {
+	if fetch("d", "1 minute", "0") || fetch("d", "1 minute", "50 seconds") ||
+		!fetch("d", "1 minute", "61 seconds") {
 		t.Error("the lease of a fresh or stale entry")
 	}
-	if got := get[int](t, d.primary, "SELECT sessionsql.cache_len(sessionsql.cache_space_id('s'))"); got != 1 {
+	const size = "SELECT sessionsql.cache_len(sessionsql.cache_space_id('s'))"
+	if got := get[int](t, d.primary, size); got != 1 {
 		t.Errorf("with a lease, the space has %d entries", got)
 	}
 }
 
-// Two transactions run with every order of their steps. Where one ends an entry for good, nothing may bring it
-// back, also not a set that was waiting for the row.
+// Two transactions run with every order of their steps. Where one ends an entry for good, nothing may bring
+// it back, also not a set that was waiting for the row.
 func TestNoOrderOfStepsBringsAFinallyDeletedEntryBack(t *testing.T) {
 	const (
 		del      = "SELECT sessionsql.cache_delete('s', 'a', true)"
@@ -279,7 +284,8 @@ func TestNoOrderOfStepsBringsAFinallyDeletedEntryBack(t *testing.T) {
 		d.primary.MustExec(`SELECT sessionsql.cache_set('s', 'a', '1', '1 hour');
 			SELECT sessionsql.cache_set('s', 'b', '1', '1 hour')`)
 		each.play(t, d, nil)
-		ended := strings.HasPrefix(each.pair[0].name, "final") || strings.HasPrefix(each.pair[1].name, "final")
+		ended := strings.HasPrefix(each.pair[0].name, "final") ||
+			strings.HasPrefix(each.pair[1].name, "final")
 		switch got := d.cacheValue(t, "a"); {
 		case ended && got != "none":
 			t.Errorf("%s: the entry is back as %q", each.name, got)

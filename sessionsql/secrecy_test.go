@@ -562,7 +562,7 @@ var exported = map[string][]any{
 		native.LiveSession{},
 		native.CacheEntry{},
 		native.LookupBatchParams{},
-		native.TimelineRow{},
+		native.ServerRow{},
 	},
 	".": {
 		sessionsql.Session{},
@@ -633,6 +633,10 @@ func (w *secrecy) printTypes() {
 
 func fillPayloads(v reflect.Value, name string) {
 	switch {
+	case v.Type() == reflect.TypeFor[pgtext.Value]():
+		v.Set(reflect.ValueOf(pgtext.Value(canaryText)))
+	case v.Type() == reflect.TypeFor[pgtext.Values]():
+		v.Set(reflect.ValueOf(pgtext.Values{[]byte(canaryText)}))
 	case v.Kind() == reflect.String && strings.Contains(name, "Payload"):
 		v.SetString(canaryText)
 	case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.String &&

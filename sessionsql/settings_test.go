@@ -173,7 +173,8 @@ var groups = []group{
 		`SELECT i.id FROM sessionsql.insert_batch(ARRAY[$hash1], ARRAY[NULL], '{60}', '{60}', '{s}') AS i`,
 		"SELECT sessionsql.cache_set('space', 'new 1', 'it''s', '20 minutes')",
 		"SELECT sessionsql.cache_set('space', 'key 1', '1', '20 minutes', '1 minute', true)",
-		"SELECT sessionsql.cache_set('space', 'gone', 'v'), sessionsql.cache_set('space', 'new 2', '', '-1 day')",
+		`SELECT sessionsql.cache_set('space', 'gone', 'v'),
+			sessionsql.cache_set('space', 'new 2', '', '-1 day')`,
 		`SELECT sessionsql.cache_set_batch(ARRAY[$key2, $key3], ARRAY[$space, $space],
 		   ARRAY['two', 'three']::bytea[], ARRAY[1200, NULL]::float8[], ARRAY['key 2', NULL]::bytea[])`,
 		`SELECT sessionsql.cache_set_batch('{$uuid4,$uuid5}', '{$space,$space}', '{"a,b",c}', '{1200,1200}',
@@ -319,34 +320,42 @@ var cacheCalls = []string{
 	"SELECT l.key FROM sessionsql.cache_list($space, $key1, 100) AS l",
 	"SELECT l.key FROM sessionsql.cache_list($space, $key1, 0) AS l",
 	"SELECT sessionsql.cache_len($space), sessionsql.cache_len(0)",
-	"SELECT sessionsql.cache_touch('space', 'key 1', '1 hour'), sessionsql.cache_touch('space', 'gone', '1 hour')",
+	`SELECT sessionsql.cache_touch('space', 'key 1', '1 hour'),
+		sessionsql.cache_touch('space', 'gone', '1 hour')`,
 	"SELECT sessionsql.cache_touch_batch(ARRAY[$key2, $key3], ARRAY[3600, NULL]::float8[])",
 	"SELECT sessionsql.cache_touch_batch('{$uuid4,$uuid5}', '{1,3600}')",
 	"SELECT sessionsql.cache_touch_batch('{$uuid4,$uuid5}', '{1}')",
 	"SELECT sessionsql.cache_add($key1, $space, 'v', 60)",
-	"SELECT sessionsql.cache_add($key20, $space, 'added', 1200), sessionsql.cache_add($key20, $space, 'v', 60)",
+	`SELECT sessionsql.cache_add($key20, $space, 'added', 1200),
+		sessionsql.cache_add($key20, $space, 'v', 60)`,
 	"SELECT sessionsql.cache_add(NULL, $space, 'v', 60)",
 	"SELECT sessionsql.cache_swap($key5, sha256('5'), 'swapped', 1200)",
-	"SELECT sessionsql.cache_swap($key5, sha256('5'), 'lost', 1200), sessionsql.cache_swap($key21, sha256(''), '')",
-	"SELECT sessionsql.cache_swap($key6, sha256('6'), NULL), sessionsql.cache_swap($key7, sha256('7'), NULL, 1, true)",
+	`SELECT sessionsql.cache_swap($key5, sha256('5'), 'lost', 1200),
+		sessionsql.cache_swap($key21, sha256(''), '')`,
+	`SELECT sessionsql.cache_swap($key6, sha256('6'), NULL),
+		sessionsql.cache_swap($key7, sha256('7'), NULL, 1, true)`,
 	"SELECT sessionsql.cache_swap($key8, 'short', NULL)",
 	"SELECT sessionsql.cache_increment('space', 'key 8'), sessionsql.cache_increment('space', 'gone')",
 	"SELECT sessionsql.cache_increment('space', 'born', 7, '20 minutes')",
 	"SELECT sessionsql.cache_increment_by_key($key8, $space, -10, NULL)",
 	"SELECT l.value, l.leased FROM sessionsql.cache_fetch_lease('space', 'key 9', 'me') AS l",
-	"SELECT l.value, l.leased FROM sessionsql.cache_fetch_lease('space', 'key 22', 'me', '20 minutes', '0') AS l",
+	`SELECT l.value, l.leased
+		FROM sessionsql.cache_fetch_lease('space', 'key 22', 'me', '20 minutes', '0') AS l`,
 	"SELECT l.value, l.leased FROM sessionsql.cache_fetch_lease('space', 'key 22', 'you') AS l",
-	"SELECT sessionsql.cache_end_lease('space', 'key 22', 'you'), sessionsql.cache_end_lease('space', 'key 22', 'me')",
+	`SELECT sessionsql.cache_end_lease('space', 'key 22', 'you'),
+		sessionsql.cache_end_lease('space', 'key 22', 'me')`,
 	`SELECT l.value, l.leased FROM sessionsql.cache_fetch_lease_by_key(
 	   $key9, sessionsql.cache_lease_key($key9), $space, 'me', 1200, 1300) AS l`,
 	"SELECT sessionsql.cache_delete('space', 'key 9'), sessionsql.cache_delete('space', 'key 9')",
 	"SELECT sessionsql.cache_delete('space', 'key 10', true), sessionsql.cache_delete('space', 'gone', true)",
-	"SELECT sessionsql.cache_delete_batch(ARRAY[$key11, $key23]), sessionsql.cache_delete_batch('{$uuid12}', true)",
+	`SELECT sessionsql.cache_delete_batch(ARRAY[$key11, $key23]),
+		sessionsql.cache_delete_batch('{$uuid12}', true)`,
 	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(100, 100, false, '{$space}', '{400}') AS r",
 	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(0, 1) AS r",
 	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(spaces => '{1,2}', budgets => '{1}') AS r",
 	"SELECT e.evicted, e.next_page FROM sessionsql.evict(0, 1, 1, 1) AS e",
-	"SELECT s.reaped FROM sessionsql.sweep('sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper', 9, 9) AS s",
+	`SELECT s.reaped
+		FROM sessionsql.sweep('sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper', 9, 9) AS s`,
 	"SELECT sessionsql.cache_clear($space), sessionsql.cache_clear($space, true)",
 	"SELECT sessionsql.cache_clear($space, true)",
 }
@@ -416,8 +425,8 @@ func (d *database) numbered(t testing.TB) {
 		FROM generate_series(1, 40) AS n`, numberedID(0))
 }
 
-// rows describes all sessions and entries without the parts that depend on the time. It counts the time left in units of
-// five minutes, and no session of the scripts is near the middle between two of them.
+// rows describes all sessions and entries without the parts that depend on the time. It counts the time left
+// in units of five minutes, and no session of the scripts is near the middle between two of them.
 func (d *database) rows(t testing.TB) (rows []string) {
 	t.Helper()
 	must(t, d.primary.Select(&rows, `

@@ -53,6 +53,50 @@ func TestArraysOfNumbersKeepEveryValue(t *testing.T) {
 	}
 }
 
+func TestKeysAndSpacesKeepEveryValue(t *testing.T) {
+	keys := pgtext.Keys{{1, 2, 255}, {}}
+	for i, got := range parse[pgtype.UUID](t, pgtype.UUIDArrayOID, keys) {
+		if got.Bytes != keys[i] {
+			t.Errorf("%x became %x", keys[i], got.Bytes)
+		}
+		var scanned pgtext.Key
+		text, err := keys[i].Value()
+		testkit.Must(t, err)
+		for _, src := range []any{text, got.String(), []byte(got.String())} {
+			if err := scanned.Scan(src); err != nil || scanned != keys[i] {
+				t.Errorf("%v became %x, %v", src, scanned, err)
+			}
+		}
+	}
+	for _, src := range []any{nil, 1, "", "00", strings.Repeat("x", 32)} {
+		if err := new(pgtext.Key).Scan(src); err == nil {
+			t.Errorf("%v was accepted as a key", src)
+		}
+	}
+	spaces := pgtext.Spaces{1, -1 << 31, 1<<31 - 1}
+	if got := parse[int32](t, pgtype.Int4ArrayOID, spaces); !slices.Equal(got, spaces) {
+		t.Errorf("%v became %v", spaces, got)
+	}
+}
+
+func TestValuesKeepEveryByteAndNull(t *testing.T) {
+	values := pgtext.Values{{0, 255, '"', '\\', ','}, nil, {}, []byte("NULL")}
+	for i, got := range parse[[]byte](t, pgtype.ByteaArrayOID, values) {
+		if string(got) != string(values[i]) || (got == nil) != (values[i] == nil) {
+			t.Errorf("%q became %q", values[i], got)
+		}
+	}
+	if null, err := pgtext.Values(nil).Value(); null != nil || err != nil {
+		t.Errorf("no array became %v, %v", null, err)
+	}
+	for _, value := range []pgtext.Value{nil, {}, {0, 1}} {
+		got, err := value.Value()
+		if bytes, ok := got.([]byte); !ok || err != nil || (bytes == nil) != (value == nil) {
+			t.Errorf("%d bytes became %v, %v", len(value), got, err)
+		}
+	}
+}
+
 func FuzzArraysOfText(f *testing.F) {
 	f.Add("plain", "")
 	f.Add(`"quoted" \ back\\slash`, "NULL")
@@ -76,14 +120,17 @@ func FuzzArraysOfText(f *testing.F) {
 	})
 }
 
-func TestPayloadsNeverPrintThemselves(t *testing.T) {
+func TestPayloadsAndValuesNeverPrintThemselves(t *testing.T) {
 	value := struct {
 		P  pgtext.Payload
 		Ps pgtext.Payloads
-	}{"canary", pgtext.Payloads{"canary"}}
+		V  pgtext.Value
+		Vs pgtext.Values
+	}{"canary", pgtext.Payloads{"canary"}, pgtext.Value("canary"), pgtext.Values{[]byte("canary")}}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		text := fmt.Sprintf(verb, value)
-		if strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") {
+		if strings.Contains(text, "canary") || strings.Contains(text, "63616e617279") ||
+			strings.Contains(text, "99 97 110 97 114 121") {
 			t.Errorf("%s: %s", verb, text)
 		}
 	}

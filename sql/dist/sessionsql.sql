@@ -2970,7 +2970,7 @@ DECLARE
   digits CONSTANT text := encode(substr(cache_sum.value, 1, 21), 'escape');
   total numeric;
 BEGIN
-  IF digits COLLATE "C" !~ '^-?[0-9]{1,19}$' THEN
+  IF digits COLLATE "C" !~ '^(-|)[0-9]{1,19}$' THEN
     RAISE invalid_text_representation USING
       MESSAGE = 'sessionsql.cache_increment_by_key: the entry holds no decimal number';
   END IF;
@@ -3098,7 +3098,7 @@ BEGIN
     cache_fetch_lease_by_key.lease_seconds > 0 AND cache_fetch_lease_by_key.stale_seconds >= 0
   ) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: lease_seconds must be positive, stale_seconds 0 or more';
+      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: the lease must be positive, stale_seconds at least 0';
   END IF;
 
   result.leased := false;
@@ -3351,10 +3351,11 @@ EXECUTE $file$
 -- cache_reap takes this step for spaces over their budget, before it deletes what is expired. It holds the
 -- hand's lock.
 --
--- The bytes of a space are those that the hand has left in this lap, those of the range, and those that the
--- last lap left in the rest of the table. If they are over the budget, the same share of the range goes: the
--- entries of the range that were written longest ago, be it by a set or a touch. So this samples, as Redis
--- does: an older entry may stand elsewhere.
+-- The bytes of a space are those that the hand has left in this lap, those of the range, and an estimate of
+-- the rest: what the last lap left beyond these, but no more than the rest of the table would hold if all
+-- pages were alike. If they are over the budget, the same share of the range goes: the entries of the range
+-- that were written longest ago, be it by a set or a touch. So this samples, as Redis does: an older entry
+-- may stand elsewhere.
 --
 -- Promises: never evicts a tombstone or an entry that was written in the meantime, and never waits for a row.
 -- If more than max_rows would go, the range ends earlier. The result is the first page behind it.
@@ -3395,7 +3396,10 @@ BEGIN
       r.entries,
       1 - b.max_bytes / (
         b.lap_bytes + r.bytes
-          + b.last_lap_bytes * (evict.table_pages - evict.end_page) / evict.table_pages
+          + LEAST(
+            GREATEST(b.last_lap_bytes - b.lap_bytes - r.bytes, 0),
+            b.last_lap_bytes * (evict.table_pages - evict.end_page) / evict.table_pages
+          )
       ) AS share
     FROM sessionsql.cache_space AS b
     JOIN (

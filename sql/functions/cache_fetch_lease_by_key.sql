@@ -23,7 +23,7 @@ BEGIN
     cache_fetch_lease_by_key.lease_seconds > 0 AND cache_fetch_lease_by_key.stale_seconds >= 0
   ) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: lease_seconds must be positive, stale_seconds 0 or more';
+      MESSAGE = 'sessionsql.cache_fetch_lease_by_key: the lease must be positive, stale_seconds at least 0';
   END IF;
 
   result.leased := false;

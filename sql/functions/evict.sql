@@ -1,10 +1,11 @@
 -- cache_reap takes this step for spaces over their budget, before it deletes what is expired. It holds the
 -- hand's lock.
 --
--- The bytes of a space are those that the hand has left in this lap, those of the range, and those that the
--- last lap left in the rest of the table. If they are over the budget, the same share of the range goes: the
--- entries of the range that were written longest ago, be it by a set or a touch. So this samples, as Redis
--- does: an older entry may stand elsewhere.
+-- The bytes of a space are those that the hand has left in this lap, those of the range, and an estimate of
+-- the rest: what the last lap left beyond these, but no more than the rest of the table would hold if all
+-- pages were alike. If they are over the budget, the same share of the range goes: the entries of the range
+-- that were written longest ago, be it by a set or a touch. So this samples, as Redis does: an older entry
+-- may stand elsewhere.
 --
 -- Promises: never evicts a tombstone or an entry that was written in the meantime, and never waits for a row.
 -- If more than max_rows would go, the range ends earlier. The result is the first page behind it.
@@ -45,7 +46,10 @@ BEGIN
       r.entries,
       1 - b.max_bytes / (
         b.lap_bytes + r.bytes
-          + b.last_lap_bytes * (evict.table_pages - evict.end_page) / evict.table_pages
+          + LEAST(
+            GREATEST(b.last_lap_bytes - b.lap_bytes - r.bytes, 0),
+            b.last_lap_bytes * (evict.table_pages - evict.end_page) / evict.table_pages
+          )
       ) AS share
     FROM sessionsql.cache_space AS b
     JOIN (
