@@ -77,7 +77,7 @@ func (s *Store) reapRound(ctx context.Context) error {
 
 // reapMany reaps until a call finds no work or ends the lap, or until its time is up.
 func (s *Store) reapMany(ctx context.Context, reap func(context.Context) (ReapResult, error)) error {
-	for begin := time.Now(); time.Since(begin) < s.options.ReapInterval/4; {
+	for begin := time.Now(); time.Since(begin) < s.options.ReapInterval/2; {
 		once, cancel := context.WithTimeout(ctx, backgroundTimeout)
 		result, err := reap(once)
 		cancel()
