@@ -26,7 +26,7 @@ arguments=()
 needs_servers=1
 while (($#)); do
 	case $1 in
-	-plots | --plots | -from | --from)
+	-plots | --plots | -from | --from | -into | --into)
 		[[ $1 == *from ]] && needs_servers=
 		arguments+=("$1")
 		if (($# > 1)); then

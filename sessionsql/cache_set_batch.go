@@ -7,7 +7,11 @@ import (
 	"slices"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/db/native"
 	"github.com/sessionsql/postgres/internal/coalesce"
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
@@ -147,21 +151,68 @@ func (s *Store) setMany(ctx context.Context, calls []*coalesce.Call[entryWrite, 
 
 // setEntries writes entries of different keys, and returns the keys that a final delete refused.
 func (s *Store) setEntries(ctx context.Context, writes []entryWrite) (ended []pgtext.Key, err error) {
-	var params db.CacheSetBatchParams
-	keys := make([]entryKey, len(writes))
-	for i, w := range writes {
-		keys[i] = w.key
+	params, keys := setParams(writes)
+	err = s.primary.write(ctx, "cache set", func(ctx context.Context, on Tx) (err error) {
+		ended, err = s.setRows(ctx, on, params)
+		return err
+	})
+	s.recent.markEntries(keys...)
+	return ended, err
+}
+
+// setParams returns the parameters of a batch and its keys. The arrays that few caches use are null when no write
+// of the batch needs them, because each costs time on the server.
+func setParams(writes []entryWrite) (params db.CacheSetBatchParams, keys []entryKey) {
+	keep, slack := false, false
+	for _, w := range writes {
+		keys = append(keys, w.key)
 		params.Keys = append(params.Keys, w.key.hash)
 		params.Spaces = append(params.Spaces, w.key.space)
 		params.EntryValues = append(params.EntryValues, w.value)
 		params.TTLSeconds = append(params.TTLSeconds, w.seconds)
 		params.PlainKeys = append(params.PlainKeys, w.plainKey)
 		params.SlackSeconds = append(params.SlackSeconds, sql.NullFloat64{Float64: w.slack, Valid: true})
+		keep, slack = keep || w.plainKey != nil, slack || w.slack > 0
 	}
-	err = s.primary.write(ctx, "cache set", func(ctx context.Context, on Tx) (err error) {
-		ended, err = s.queries.CacheSetBatch(ctx, on, params)
+	if !keep {
+		params.PlainKeys = nil
+	}
+	if !slack {
+		params.SlackSeconds = nil
+	}
+	return params, keys
+}
+
+// setRows sends a batch. On a connection of pgx it bypasses database/sql, as lookupRows does.
+func (s *Store) setRows(ctx context.Context, on Tx, params db.CacheSetBatchParams) (ended []pgtext.Key, err error) {
+	sent, err := onPgx(on, func(conn *pgx.Conn) error {
+		keys := make([]pgtype.UUID, len(params.Keys))
+		for i, key := range params.Keys {
+			keys[i] = pgtype.UUID{Bytes: key, Valid: true}
+		}
+		rows, err := s.native.CacheSetBatch(ctx, conn, native.CacheSetBatchParams{
+			Keys:         keys,
+			Spaces:       params.Spaces,
+			EntryValues:  params.EntryValues,
+			TTLSeconds:   float8s(params.TTLSeconds),
+			PlainKeys:    params.PlainKeys,
+			SlackSeconds: float8s(params.SlackSeconds),
+		})
+		for _, key := range rows {
+			ended = append(ended, key.Bytes)
+		}
 		return err
 	})
-	s.recent.markEntries(keys...)
-	return ended, err
+	if sent || err != nil {
+		return ended, err
+	}
+	return s.queries.CacheSetBatch(ctx, on, params)
+}
+
+// float8s returns numbers as pgx takes them; nil stays nil, which is a null array.
+func float8s(seconds pgtext.Seconds) (numbers []pgtype.Float8) {
+	for _, number := range seconds {
+		numbers = append(numbers, pgtype.Float8(number))
+	}
+	return numbers
 }

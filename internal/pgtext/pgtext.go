@@ -135,10 +135,13 @@ func (s Spaces) Value() (driver.Value, error) {
 	return array(len(s), 11, element), nil
 }
 
-// Seconds is a double precision[] with nulls.
+// Seconds is a double precision[] with nulls. A nil Seconds is null.
 type Seconds []sql.NullFloat64
 
 func (s Seconds) Value() (driver.Value, error) {
+	if s == nil {
+		return nil, nil
+	}
 	return array(len(s), 8, func(b []byte, i int) []byte {
 		if !s[i].Valid {
 			return append(b, "NULL"...)

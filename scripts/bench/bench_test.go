@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,7 +39,7 @@ func TestEveryScenarioRuns(t *testing.T) {
 		t.Errorf("%d ratios, not %d: %v", len(printed.Ratios), len(goals), printed.Ratios)
 	}
 	drawn, err := filepath.Glob(filepath.Join(plots, "*.svg"))
-	if err != nil || len(drawn) != 4 {
+	if err != nil || len(drawn) != 6 {
 		t.Errorf("the files drawn are %v, error %v", drawn, err)
 	}
 }
@@ -103,6 +105,45 @@ func TestAPartHasAtLeastOneOperation(t *testing.T) {
 	}
 	if part := (turn{slice: time.Second, ops: 10}).part(); part.ops != 10 || part.slice != time.Second {
 		t.Errorf("the part of an undivided turn is %+v", part)
+	}
+}
+
+// TestAReportKeepsWhatItHasNotMeasured puts a run of one scenario into an earlier report.
+func TestAReportKeepsWhatItHasNotMeasured(t *testing.T) {
+	report := func(key string, value float64, race, kernel, note string, scenarios ...string) *Report {
+		return &Report{
+			Scenarios: scenarios, Machine: map[string]string{"kernel": kernel},
+			Ratios: map[string]float64{key: value},
+			Races:  map[string][]Result{race: {{Contestant: "sessionsql", Callers: int(value)}}},
+			Notes:  []string{note},
+		}
+	}
+	const ratio, race = "scs_page_vs_pgxstore", "adapters: scs page"
+	earlier := report(ratio, 1, race, "one", "adapters: old", "page-load", "adapters")
+	maps.Copy(earlier.Ratios, map[string]float64{
+		"page_vs_goredis": 2, "page_vs_web_advice": 3, "page_vs_scs_pgxstore": 4,
+	})
+	earlier.Races["page-load"] = []Result{{Contestant: "go-redis"}}
+	earlier.Notes = append(earlier.Notes, "page-load: kept")
+	earlier.Steady = []Steady{{Live: 5}}
+
+	r := report(ratio, 9, race, "two", "adapters: new", "adapters")
+	r.addUnmeasured(earlier)
+	if err := r.validate(); err != nil {
+		t.Error(err)
+	}
+	if !slices.Equal(r.Scenarios, []string{"page-load", "adapters"}) {
+		t.Errorf("the scenarios are %v", r.Scenarios)
+	}
+	if r.Ratios[ratio] != 9 || r.Races[race][0].Callers != 9 {
+		t.Errorf("the new figures are lost: %v", r.Ratios)
+	}
+	if r.Ratios["page_vs_goredis"] != 2 || len(r.Races["page-load"]) != 1 || len(r.Steady) != 1 {
+		t.Errorf("the earlier figures are lost: %+v", r)
+	}
+	want := []string{"adapters: new", "page-load: kept", "kernel was one, not two, for page-load"}
+	if !slices.Equal(r.Notes, want) {
+		t.Errorf("the notes are %q, not %q", r.Notes, want)
 	}
 }
 

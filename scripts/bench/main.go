@@ -8,6 +8,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -34,16 +35,19 @@ func main() {
 // command runs one command line.
 func command(ctx context.Context, args []string, out, progress io.Writer) error {
 	var (
-		flags    = flag.NewFlagSet("bench.sh", flag.ContinueOnError)
-		quick    = flags.Bool("quick", false, "less of everything: all scenarios within 50 s")
-		smoke    = flags.Bool("smoke", false, "hardly anything of everything: proves that all still runs")
-		asJSON   = flags.Bool("json", false, "print the report as JSON on the last line")
-		rounds   = flags.Int("rounds", 0, "turns of each contestant (default 5; 3 with -quick)")
-		minutes  = flags.Float64("minutes", 0, "length of each variant of steady (default 5)")
+		flags   = flag.NewFlagSet("bench.sh", flag.ContinueOnError)
+		quick   = flags.Bool("quick", false, "less of everything: all scenarios within 50 s")
+		smoke   = flags.Bool("smoke", false, "hardly anything of everything: proves that all still runs")
+		asJSON  = flags.Bool("json", false, "print the report as JSON on the last line")
+		rounds  = flags.Int("rounds", 0, "turns of each contestant (default 5; 3 with -quick)")
+		minutes = flags.Float64("minutes", 0,
+			"length of each variant of steady, and of the cache's churn (default 5)")
 		replicas = flags.Int("replicas", 0, "replicas of the primary; the Store then reads from them")
 		plots    = flags.String("plots", "", "folder to write SVG plots to")
 		from     = flags.String("from", "",
 			"with -plots: draw from this file, which -json printed, and measure nothing")
+		into = flags.String("into", "",
+			"replace the figures of the chosen scenarios in this file, which -json printed")
 	)
 	flags.SetOutput(progress)
 	flags.Usage = func() {
@@ -54,16 +58,15 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	if *from != "" {
-		text, err := os.ReadFile(*from)
-		if err != nil {
+	var earlier *Report
+	if path := cmp.Or(*from, *into); path != "" {
+		var err error
+		if earlier, err = readReport(path); err != nil {
 			return err
 		}
-		report, err := lastJSON(text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", *from, err)
-		}
-		return drawPlots(report, *plots)
+	}
+	if *from != "" {
+		return drawPlots(earlier, *plots)
 	}
 
 	c := fullConfig()
@@ -83,12 +86,21 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	if err != nil {
 		return err
 	}
+	if earlier != nil && earlier.Mode != c.mode {
+		return fmt.Errorf("%s holds the figures of a %s run, not of a %s one", *into, earlier.Mode, c.mode)
+	}
 	report, err := measure(ctx, c, chosen, *replicas, progress)
 	if err != nil {
 		return err
 	}
 	if err := report.writeTable(out); err != nil {
 		return err
+	}
+	if *into != "" {
+		report.addUnmeasured(earlier)
+		if err := report.writeFile(*into); err != nil {
+			return err
+		}
 	}
 	if *plots != "" {
 		if err := drawPlots(report, *plots); err != nil {

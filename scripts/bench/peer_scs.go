@@ -3,16 +3,17 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"time"
 
 	"github.com/alexedwards/scs/pgxstore"
 	"github.com/alexedwards/scs/postgresstore"
 	"github.com/alexedwards/scs/v2"
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// scsStore uses one of alexedwards/scs's two stores for PostgreSQL, on the table of its README. Lookups and
-// inserts call the bare store, and page views the session manager with an idle timeout.
+// scsStore uses a store for alexedwards/scs: ours, or one of its own two for PostgreSQL, which share the table
+// of its README. Lookups and inserts call the bare store, and page views the manager with an idle timeout.
 type scsStore struct {
 	label   string
 	db      *database
@@ -37,27 +38,25 @@ func openSCS(ctx context.Context, db *database) (pgx, postgres *scsStore, err er
 	if err != nil {
 		return nil, nil, err
 	}
-	config, err := pgxpool.ParseConfig(db.dsn)
+	pool, err := openPgxPool(ctx, db.dsn, scsPoolSize)
 	if err != nil {
 		return nil, nil, err
 	}
-	config.MinConns, config.MaxConns = scsPoolSize, scsPoolSize
-	pool, err := pgxpool.NewWithConfig(ctx, config)
-	if err != nil {
-		return nil, nil, err
-	}
-	pgx, err = newSCS("scs pgxstore", db, pgxstore.NewWithCleanupInterval(pool, 0), pool.Close)
+	pgx, err = newSCS("scs pgxstore", db, pgxstore.NewWithCleanupInterval(pool, 0),
+		scs.GobCodec{}, pool.Close)
 	if err != nil {
 		return nil, nil, err
 	}
 	postgres, err = newSCS("scs postgresstore", db, postgresstore.NewWithCleanupInterval(db.pool, 0),
-		func() {})
+		scs.GobCodec{}, func() {})
 	return pgx, postgres, err
 }
 
-func newSCS(label string, db *database, store scs.Store, closer func()) (*scsStore, error) {
+func newSCS(
+	label string, db *database, store scs.Store, codec scs.Codec, closer func(),
+) (*scsStore, error) {
 	manager := scs.New()
-	manager.Store = store
+	manager.Store, manager.Codec = store, codec
 	manager.IdleTimeout = idleTimeout
 	data, err := manager.Codec.Encode(time.Now().Add(manager.Lifetime).UTC(),
 		map[string]any{scsPayloadKey: payload})
@@ -100,11 +99,22 @@ func (s *scsStore) page(ctx context.Context, v view) error {
 	if err != nil {
 		return err
 	}
-	if len(s.manager.GetString(session, scsPayloadKey)) != len(payload) {
+	if err := s.handle(session, v); err != nil {
+		return err
+	}
+	s.keys[v.slot], _, err = s.manager.Commit(session)
+	return err
+}
+
+// handle does the work of a page's handler. A write changes the payload, because a store may leave out a
+// write that changes nothing.
+func (s *scsStore) handle(session context.Context, v view) error {
+	found := s.manager.GetString(session, scsPayloadKey)
+	if len(found) != len(payload) {
 		return fmt.Errorf("%s: session of slot %d is gone", s.label, v.slot)
 	}
 	if v.write {
-		s.manager.Put(session, scsPayloadKey, payload)
+		s.manager.Put(session, scsPayloadKey, found[1:]+found[:1])
 	}
 	if v.relog {
 		if err := s.manager.Destroy(session); err != nil {
@@ -112,6 +122,30 @@ func (s *scsStore) page(ctx context.Context, v view) error {
 		}
 		s.manager.Put(session, scsPayloadKey, payload)
 	}
-	s.keys[v.slot], _, err = s.manager.Commit(session)
-	return err
+	return nil
+}
+
+// serve serves a page through the manager's middleware, from the request's cookie to the answer's.
+func (s *scsStore) serve(ctx context.Context, v view) error {
+	var failed error
+	page := s.manager.LoadAndSave(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		failed = s.handle(r.Context(), v)
+	}))
+	request := (&http.Request{Header: http.Header{
+		"Cookie": {s.manager.Cookie.Name + "=" + s.keys[v.slot]},
+	}}).WithContext(ctx)
+	answer := httptest.NewRecorder()
+	page.ServeHTTP(answer, request)
+	if failed != nil {
+		return failed
+	}
+	if answer.Code != http.StatusOK {
+		return fmt.Errorf("%s: the manager answers with status %d", s.label, answer.Code)
+	}
+	cookie, err := http.ParseSetCookie(answer.Header().Get("Set-Cookie"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", s.label, err)
+	}
+	s.keys[v.slot] = cookie.Value
+	return nil
 }

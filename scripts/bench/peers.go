@@ -3,20 +3,38 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 )
 
-// A peer is a session store, ours or another one. seed fills numbered slots with one live session each.
-type peer interface {
+// A storage holds sessions or cache entries, in our tables or elsewhere. seed fills numbered slots with one
+// live session or entry each.
+type storage interface {
 	name() string
 	cpu() meter
 	seed(ctx context.Context, rows int) error
+	clear(ctx context.Context) error // it deletes all sessions or entries
+	close()
+}
+
+// A peer is a storage of sessions.
+type peer interface {
+	storage
 	lookup(ctx context.Context, slot int) error
 	insert(ctx context.Context) error
-	clear(ctx context.Context) error // it deletes all sessions
-	close()
+}
+
+// A cacher is a storage of cache entries, under keys that its caller chooses.
+type cacher interface {
+	storage
+	get(ctx context.Context, key string) (found bool, err error)
+	set(ctx context.Context, key string) error
+	increment(ctx context.Context, key string) error
+	getAndTouch(ctx context.Context, key string) error
+	fetch(ctx context.Context, key string, load func() string) error // get, or else load and set
 }
 
 // A pager is a peer that can serve whole page views.
@@ -61,6 +79,9 @@ const (
 // payload is the payload of every session outside the payload scenario.
 var payload = strings.Repeat(`{"k": "0123456789"} `, 13)[:250]
 
+// cacheValue is the value of every cache entry.
+var cacheValue = payload[:200]
+
 // jsonPayload is JSON of the same size.
 var jsonPayload = fmt.Sprintf(`{"payload": %q}`, strings.Repeat("0123456789", 24)[:235])
 
@@ -79,4 +100,30 @@ func slotKeys(rows int) []string {
 		keys[slot] = slotKey(slot)
 	}
 	return keys
+}
+
+// fill calls a function for each slot, from many goroutines.
+func fill(ctx context.Context, rows int, set func(slot int) error) error {
+	const callers = 64
+	errs := make([]error, callers)
+	var wait sync.WaitGroup
+	for i := range callers {
+		wait.Go(func() {
+			for slot := i; slot < rows && errs[i] == nil && ctx.Err() == nil; slot += callers {
+				errs[i] = set(slot)
+			}
+		})
+	}
+	wait.Wait()
+	return errors.Join(append(errs, ctx.Err())...)
+}
+
+// cacheAside is the usual way to fetch an entry. Nothing keeps the callers of a missing entry from loading it
+// all at once.
+func cacheAside(ctx context.Context, c cacher, key string, load func() string) error {
+	if found, err := c.get(ctx, key); found || err != nil {
+		return err
+	}
+	load()
+	return c.set(ctx, key)
 }

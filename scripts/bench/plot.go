@@ -18,10 +18,12 @@ func drawPlots(r *Report, folder string) error {
 		file   string
 		panels []panel
 	}{
-		{"throughput.svg", throughputPanels(r)},
+		{"throughput.svg", throughputPanels(r, sessionRaces)},
 		{"p99.svg", p99Panels(r)},
 		{"reap.svg", reapPanels(r)},
-		{"steady.svg", steadyPanels(r)},
+		{"steady.svg", steadyPanels("Table size, %s live sessions come and go", r.Steady)},
+		{"cache.svg", throughputPanels(r, entryRaces)},
+		{"cache-churn.svg", steadyPanels("Table size, a budget of %s entries", r.Churn)},
 	}
 	for _, figure := range figures {
 		if len(figure.panels) == 0 {

@@ -7,15 +7,31 @@ import (
 	"strings"
 )
 
-// throughputPanels are bars, one panel for each scenario in which many callers compete.
-func throughputPanels(r *Report) (panels []panel) {
-	titles := []struct{ scenario, title string }{
+// A titledRace is a race and the title of its panel.
+type titledRace struct{ race, title string }
+
+var (
+	sessionRaces = []titledRace{
 		{"lookup", "Lookups"},
 		{"insert", "New sessions"},
 		{"page-load", "Page views"},
 	}
-	for _, each := range titles {
-		field := slices.DeleteFunc(slices.Clone(r.Races[each.scenario]), func(one Result) bool {
+	entryRaces = []titledRace{
+		{"cache: get", "Cache gets"},
+		{"cache: set", "Cache sets"},
+		{"cache: get and touch", "Get and touch"},
+		{"cache: fetch", "Fetches"},
+		{"cache: increment", "Increments"},
+		{"adapters: scs page", "Page views by scs"},
+		{"adapters: fiber get", "Fiber's gets"},
+		{"adapters: fiber set", "Fiber's sets"},
+	}
+)
+
+// throughputPanels are bars, one panel for each race of many callers.
+func throughputPanels(r *Report, races []titledRace) (panels []panel) {
+	for _, each := range races {
+		field := slices.DeleteFunc(slices.Clone(r.Races[each.race]), func(one Result) bool {
 			return one.Callers != ratioCallers
 		})
 		if len(field) == 0 {

@@ -87,15 +87,15 @@ func inWords(n int) string {
 	return strconv.Itoa(n)
 }
 
-// steadyPanels are the table's size over time, beside that of the rows that are alive in it.
-func steadyPanels(r *Report) []panel {
-	if len(r.Steady) == 0 {
+// steadyPanels are the table's size over time, beside that of the rows that are alive in it. The title names
+// the number of rows.
+func steadyPanels(title string, variants []Steady) []panel {
+	if len(variants) == 0 {
 		return nil
 	}
-	title := fmt.Sprintf("Table size, %s live sessions come and go", inWords(r.Steady[0].Live))
-	p := lines{title: title, x: "minutes", y: "MB"}
+	p := lines{title: fmt.Sprintf(title, inWords(variants[0].Live)), x: "minutes", y: "MB"}
 	longest := 0.0
-	for i, variant := range r.Steady {
+	for i, variant := range variants {
 		table, live := line{name: variant.Contestant}, line{name: "live rows", dashed: true}
 		for _, s := range variant.Samples {
 			minutes := s.Seconds / 60
@@ -104,7 +104,7 @@ func steadyPanels(r *Report) []panel {
 			live.points = append(live.points, point{minutes, s.LiveBytes / 1e6})
 		}
 		p.curves = append(p.curves, table)
-		if i == len(r.Steady)-1 {
+		if i == len(variants)-1 {
 			p.curves = append(p.curves, live) // the same for all
 		}
 	}

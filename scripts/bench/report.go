@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -30,6 +31,8 @@ type Report struct {
 	ReapLoop  []ReapLoop          `json:"reap_loop,omitempty"`
 	Steady    []Steady            `json:"steady,omitempty"`
 	Payload   []Payload           `json:"payload,omitempty"`
+	Stampede  []Stampede          `json:"stampede,omitempty"`
+	Churn     []Steady            `json:"cache_churn,omitempty"`
 	Notes     []string            `json:"notes,omitempty"`
 }
 
@@ -113,6 +116,22 @@ var goals = []goal{
 	{"steady_size_vs_live", false, 1.7, "bytes of the table to those of its live rows, last third"},
 	{"steady_growth", false, 1.05, "size of the table in the last third to the middle third"},
 	{"touch_buffer_mib", false, 64, "MiB of pending touches"},
+	{"cache_get_vs_rueidis", true, 0.9, "throughput of cache gets, 64 callers, to rueidis"},
+	{"cache_get_vs_goredis", true, 1.4, "throughput of cache gets, 64 callers, to go-redis"},
+	{"cache_set_vs_goredis", true, 0.8, "throughput of cache sets, 64 callers, to go-redis SET EX"},
+	{
+		"cache_set_vs_unlogged", true, 3.0,
+		"throughput of cache sets, 64 callers, to an UNLOGGED table one by one",
+	},
+	{
+		"cache_stampede_loads", false, 1,
+		"loads of a missing entry that 1,000 callers of 3 Stores want at once",
+	},
+	{
+		"cache_churn_growth", false, 1.05,
+		"size of the cache table under a byte budget in the last third to the middle third",
+	},
+	{"scs_page_vs_pgxstore", true, 5.0, "throughput of scs page views by our adapter to scs pgxstore"},
 }
 
 // met reports whether a value reaches the goal.
@@ -153,12 +172,78 @@ func (r *Report) writeJSON(w io.Writer) error {
 	return err
 }
 
-// lastJSON reads a report from the last line of a run's output.
-func lastJSON(text []byte) (*Report, error) {
+// readReport reads a report from the last line of a run's output.
+func readReport(path string) (*Report, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	r := &Report{}
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), r); err != nil {
-		return nil, fmt.Errorf("the last line is no report: %w", err)
+		return nil, fmt.Errorf("%s: the last line is no report: %w", path, err)
 	}
 	return r, nil
+}
+
+func (r *Report) writeFile(path string) error {
+	var text bytes.Buffer
+	if err := r.writeJSON(&text); err != nil {
+		return err
+	}
+	return os.WriteFile(path, text.Bytes(), 0o644)
+}
+
+// addUnmeasured adds an earlier report's figures of the scenarios that this report has not measured. A note
+// names the differences of machine, versions and settings.
+func (r *Report) addUnmeasured(earlier *Report) {
+	var all, old []string
+	for _, each := range scenarios {
+		if slices.Contains(r.Scenarios, each.name) {
+			all = append(all, each.name)
+			continue
+		}
+		if !slices.Contains(earlier.Scenarios, each.name) {
+			continue
+		}
+		all, old = append(all, each.name), append(old, each.name)
+		for _, key := range each.ratios {
+			r.Ratios[key] = earlier.Ratios[key]
+		}
+		for name, results := range earlier.Races {
+			if each.owns(name) {
+				r.Races[name] = results
+			}
+		}
+		for _, note := range earlier.Notes {
+			if each.owns(note) {
+				r.Notes = append(r.Notes, note)
+			}
+		}
+	}
+	r.Scenarios = all
+	keep(&r.Keepalive, earlier.Keepalive)
+	keep(&r.Reap, earlier.Reap)
+	keep(&r.ReapLoop, earlier.ReapLoop)
+	keep(&r.Steady, earlier.Steady)
+	keep(&r.Payload, earlier.Payload)
+	keep(&r.Stampede, earlier.Stampede)
+	keep(&r.Churn, earlier.Churn)
+	for _, pair := range [][2]map[string]string{
+		{earlier.Machine, r.Machine}, {earlier.Versions, r.Versions}, {earlier.Settings, r.Settings},
+	} {
+		for key, value := range pair[0] {
+			if now := pair[1][key]; now != value {
+				r.Notes = append(r.Notes, fmt.Sprintf("%s was %s, not %s, for %s", key, value, now,
+					strings.Join(old, ", ")))
+			}
+		}
+	}
+}
+
+// keep fills a list that has not been measured.
+func keep[T any](list *[]T, earlier []T) {
+	if len(*list) == 0 {
+		*list = earlier
+	}
 }

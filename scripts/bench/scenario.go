@@ -26,6 +26,12 @@ type scenario struct {
 	run    func(*bench, context.Context) error
 }
 
+// owns reports whether a race or a note of the report belongs to the scenario. A scenario with several races
+// names each "scenario: race".
+func (s scenario) owns(name string) bool {
+	return name == s.name || strings.HasPrefix(name, s.name+": ")
+}
+
 // scenarios are in the order of running and printing.
 var scenarios = []scenario{
 	{"insert-latency", 2500 * time.Millisecond, []string{"insert1_vs_unlogged"}, (*bench).insertLatency},
@@ -51,6 +57,11 @@ var scenarios = []scenario{
 	{"reap", 9 * time.Second, []string{"reap_cpu_large_vs_small", "reap_lookup_p99_vs_idle"}, (*bench).reap},
 	{"steady", 4 * time.Second, []string{"steady_size_vs_live", "steady_growth"}, (*bench).steadyChurn},
 	{"payload", 2 * time.Second, nil, (*bench).payloads},
+	{"cache", 7 * time.Second, []string{
+		"cache_get_vs_rueidis", "cache_get_vs_goredis", "cache_set_vs_goredis", "cache_set_vs_unlogged",
+		"cache_stampede_loads", "cache_churn_growth",
+	}, (*bench).cache},
+	{"adapters", 2 * time.Second, []string{"scs_page_vs_pgxstore"}, (*bench).adapters},
 }
 
 // chooseScenarios returns the named scenarios in the order of the list, and all of them without a name.
@@ -86,14 +97,14 @@ func (b *bench) say(format string, args ...any) {
 
 // race runs a race with interleaved turns and adds it to the report.
 func (b *bench) race(
-	ctx context.Context, scenario string, t turn, contestants []contestant,
+	ctx context.Context, name string, t turn, contestants []contestant,
 ) ([]Result, error) {
-	b.say("%s: %d contestants, %d callers", scenario, len(contestants), t.callers)
+	b.say("%s, %d contestants, %d callers", name, len(contestants), t.callers)
 	results, err := race(ctx, b.rounds, b.late, t.interleaved(), contestants)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", scenario, err)
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	b.report.Races[scenario] = append(b.report.Races[scenario], results...)
+	b.report.Races[name] = append(b.report.Races[name], results...)
 	return results, nil
 }
 
@@ -107,9 +118,9 @@ func byName(results []Result, name string) Result {
 	return Result{}
 }
 
-// closeAll closes peers, the last one first.
-func closeAll[P peer](peers []P) {
-	for _, each := range slices.Backward(peers) {
+// closeAll closes storages, the last one first.
+func closeAll[S storage](all []S) {
+	for _, each := range slices.Backward(all) {
 		each.close()
 	}
 }

@@ -77,11 +77,11 @@ func selectOneOp(d *database) func(context.Context, *caller) error {
 }
 
 // clearRedis removes a scenario's keys from the servers that outlive its database.
-func clearRedis[P peer](ctx context.Context, peers []P) error {
-	for _, each := range peers {
-		switch p := peer(each).(type) {
+func clearRedis[S storage](ctx context.Context, all []S) error {
+	for _, each := range all {
+		switch s := storage(each).(type) {
 		case *goRedis, *memcached:
-			if err := p.clear(ctx); err != nil {
+			if err := s.clear(ctx); err != nil {
 				return err
 			}
 		}

@@ -14,8 +14,8 @@ import (
 // A Steady is the table of one variant over time.
 type Steady struct {
 	Contestant string        `json:"contestant"`
-	Live       int           `json:"live"`           // sessions aimed at
-	Lost       int64         `json:"expired_in_use"` // failed lookups of used sessions; the machine stalled
+	Live       int           `json:"live"`           // sessions or entries aimed at
+	Lost       int64         `json:"expired_in_use"` // lookups of used sessions or entries that found none
 	Samples    []SteadyState `json:"samples"`
 }
 
@@ -74,13 +74,20 @@ func (b *bench) steadyChurn(ctx context.Context) error {
 			"steady: %v is too short for autovacuum to keep up, because it looks once a second at most; "+
 				"sizes mean little below %v", b.steady, enough))
 	}
-	shipped := b.report.Steady[0].Samples
-	middle, last := shipped[len(shipped)/3:len(shipped)*2/3], shipped[len(shipped)*2/3:]
-	tableBytes := func(s SteadyState) float64 { return s.TableBytes }
-	b.report.Ratios["steady_growth"] = mean(last, tableBytes) / mean(middle, tableBytes)
-	b.report.Ratios["steady_size_vs_live"] = medianOf(last,
+	shipped := b.report.Steady[0]
+	b.report.Ratios["steady_growth"] = shipped.growth()
+	b.report.Ratios["steady_size_vs_live"] = medianOf(shipped.lastThird(),
 		func(s SteadyState) float64 { return s.TableBytes / s.LiveBytes })
 	return nil
+}
+
+func (s Steady) lastThird() []SteadyState { return s.Samples[len(s.Samples)*2/3:] }
+
+// growth is the size of the table in the last third of the time to that in the middle third.
+func (s Steady) growth() float64 {
+	tableBytes := func(s SteadyState) float64 { return s.TableBytes }
+	middle := s.Samples[len(s.Samples)/3 : len(s.Samples)*2/3]
+	return mean(s.lastThird(), tableBytes) / mean(middle, tableBytes)
 }
 
 func (b *bench) churn(ctx context.Context, name, change string) (result Steady, err error) {
@@ -115,29 +122,17 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 	}
 	defer store.Close(context.WithoutCancel(ctx))
 
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	used := newRing(int(usedShare*life.Seconds()*float64(b.steadySession)) + 1)
-	latencies := newLatencyLog()
+	used := newRing[sessionsql.Token](int(usedShare*life.Seconds()*float64(b.steadySession)) + 1)
 	var lost atomic.Int64
-	var wait sync.WaitGroup
-	offer := func(p pacing, op func(context.Context, *caller) error) {
-		wait.Go(func() {
-			if _, err := pace(ctx, p, op); err != nil {
-				cancel(err)
-			}
-		})
-	}
-	offer(pacing{rate: b.steadySession, workers: 16, duration: b.steady},
-		func(ctx context.Context, _ *caller) error {
+	result.Samples, err = b.watchUnder(ctx, d, "sessionsql.session", traffic{
+		write: func(ctx context.Context, _ *caller) error {
 			token, err := store.Insert(ctx, payload, nil)
 			if err == nil {
 				used.add(token)
 			}
 			return err
-		})
-	offer(pacing{rate: 3 * b.steadySession, workers: 32, duration: b.steady, log: latencies},
-		func(ctx context.Context, c *caller) error {
+		},
+		read: func(ctx context.Context, c *caller) error {
 			token, ok := used.pick(c.rng.IntN)
 			if !ok {
 				return nil
@@ -148,21 +143,49 @@ func (b *bench) churn(ctx context.Context, name, change string) (result Steady, 
 				return nil
 			}
 			return err
+		},
+	})
+	result.Lost = lost.Load()
+	return result, err
+}
+
+// A traffic writes steadily and reads three times as often.
+type traffic struct {
+	write, read func(context.Context, *caller) error
+}
+
+// watchUnder takes samples of a table while traffic comes.
+func (b *bench) watchUnder(
+	ctx context.Context, d *database, table string, t traffic,
+) (samples []SteadyState, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	latencies := newLatencyLog()
+	var wait sync.WaitGroup
+	offer := func(p pacing, op func(context.Context, *caller) error) {
+		wait.Go(func() {
+			if _, err := pace(ctx, p, op); err != nil {
+				cancel(err)
+			}
 		})
-	result.Samples, err = b.watch(ctx, d, latencies)
+	}
+	offer(pacing{rate: b.steadySession, workers: 16, duration: b.steady}, t.write)
+	offer(pacing{rate: 3 * b.steadySession, workers: 32, duration: b.steady, log: latencies}, t.read)
+	samples, err = b.watch(ctx, d, table, latencies)
 	if err != nil {
 		cancel(err)
 	}
 	wait.Wait()
-	result.Lost = lost.Load()
 	if ctx.Err() != nil {
-		return result, context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	}
-	return result, nil
+	return samples, nil
 }
 
-// watch takes 60 samples of the table.
-func (b *bench) watch(ctx context.Context, d *database, latencies *latencyLog) ([]SteadyState, error) {
+// watch takes 60 samples of a table.
+func (b *bench) watch(
+	ctx context.Context, d *database, table string, latencies *latencyLog,
+) ([]SteadyState, error) {
 	var samples []SteadyState
 	begin := time.Now()
 	interval := max(b.steady/60, 100*time.Millisecond)
@@ -176,22 +199,22 @@ func (b *bench) watch(ctx context.Context, d *database, latencies *latencyLog) (
 		}
 		s := SteadyState{Seconds: time.Since(begin).Seconds(), P99: microseconds(latencies.take(), 99)}
 		// A tuple takes its length rounded up to 8 bytes, and a line pointer takes 4.
-		err := d.pool.QueryRowContext(ctx, `
+		err := d.pool.QueryRowContext(ctx, fmt.Sprintf(`
 			SELECT
 				pg_table_size(t.oid), pg_indexes_size(t.oid),
 				r.live_bytes, r.live_rows, r.backlog,
 				pg_stat_get_dead_tuples(t.oid),
 				COALESCE(pg_stat_get_tuples_hot_updated(t.oid)::float8
 					/ NULLIF(pg_stat_get_tuples_updated(t.oid), 0), 1)
-			FROM (SELECT 'sessionsql.session'::regclass AS oid) AS t
+			FROM (SELECT '%[1]s'::regclass AS oid) AS t
 			CROSS JOIN (
 				SELECT
 					COALESCE(sum((pg_column_size(s.*) + 7) / 8 * 8 + 4)
 						FILTER (WHERE s.expires_at > now()), 0)::float8 AS live_bytes,
 					count(*) FILTER (WHERE s.expires_at > now()) AS live_rows,
 					count(*) FILTER (WHERE s.expires_at <= now()) AS backlog
-				FROM sessionsql.session AS s
-			) AS r`).
+				FROM %[1]s AS s
+			) AS r`, table)).
 			Scan(&s.TableBytes, &s.IndexBytes, &s.LiveBytes, &s.LiveRows, &s.Backlog, &s.DeadTuples, &s.HOT)
 		if err != nil {
 			return nil, err
@@ -201,33 +224,33 @@ func (b *bench) watch(ctx context.Context, d *database, latencies *latencyLog) (
 	return samples, nil
 }
 
-// A ring holds the sessions in use, which are the ones inserted last.
-type ring struct {
-	mu     sync.RWMutex
-	tokens []sessionsql.Token
-	next   int
+// A ring holds the keys in use, which are the ones written last.
+type ring[K ~string] struct {
+	mu   sync.RWMutex
+	keys []K
+	next int
 }
 
-func newRing(size int) *ring { return &ring{tokens: make([]sessionsql.Token, 0, size)} }
+func newRing[K ~string](size int) *ring[K] { return &ring[K]{keys: make([]K, 0, size)} }
 
-func (r *ring) add(token sessionsql.Token) {
+func (r *ring[K]) add(key K) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.tokens) < cap(r.tokens) {
-		r.tokens = append(r.tokens, token)
+	if len(r.keys) < cap(r.keys) {
+		r.keys = append(r.keys, key)
 		return
 	}
-	r.tokens[r.next] = token
-	r.next = (r.next + 1) % len(r.tokens)
+	r.keys[r.next] = key
+	r.next = (r.next + 1) % len(r.keys)
 }
 
-func (r *ring) pick(intN func(int) int) (sessionsql.Token, bool) {
+func (r *ring[K]) pick(intN func(int) int) (K, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if len(r.tokens) == 0 {
+	if len(r.keys) == 0 {
 		return "", false
 	}
-	return r.tokens[intN(len(r.tokens))], true
+	return r.keys[intN(len(r.keys))], true
 }
 
 func mean[T any](all []T, pick func(T) float64) float64 {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
@@ -176,6 +177,16 @@ func openPool(dsn string, connections int) (*sql.DB, error) {
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	return pool, nil
+}
+
+// openPgxPool opens a pool of pgx's own.
+func openPgxPool(ctx context.Context, dsn string, connections int32) (*pgxpool.Pool, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return nil, err
+	}
+	config.MinConns, config.MaxConns = connections, connections
+	return pgxpool.NewWithConfig(ctx, config)
 }
 
 // changedSettings returns the settings that differ from the server's defaults, without names and places.

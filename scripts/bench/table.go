@@ -18,15 +18,9 @@ func (r *Report) writeTable(out io.Writer) error {
 	fmt.Fprintf(w, "versions: %s\n", pairs(r.Versions))
 	fmt.Fprintf(w, "PostgreSQL settings: %s\n", pairs(r.Settings))
 	for _, each := range scenarios {
-		if results := r.Races[each.name]; len(results) > 0 {
-			header(w, each.name, "callers", "op/s", "p50 us", "p99 us", "CPU us/op", "client", "server",
-				"ours to it: op/s", "p50", "p99", "CPU")
-			for _, one := range results {
-				m, ours := one.Median, oursBeside(results, one.Callers)
-				fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n",
-					one.Contestant, one.Callers, m.OpsPerS, m.P50, m.P99, m.CPU(), m.ClientCPU, m.ServerCPU,
-					ratio(ours, one, throughput), ratio(ours, one, p50), ratio(ours, one, p99),
-					ratio(ours, one, cpu))
+		for _, name := range slices.Sorted(maps.Keys(r.Races)) {
+			if each.owns(name) {
+				writeRace(w, name, r.Races[name])
 			}
 		}
 	}
@@ -46,6 +40,18 @@ func (r *Report) writeTable(out io.Writer) error {
 		fmt.Fprintf(w, "note: %s\n", note)
 	}
 	return w.Flush()
+}
+
+func writeRace(w io.Writer, name string, results []Result) {
+	header(w, name, "callers", "op/s", "p50 us", "p99 us", "CPU us/op", "client", "server",
+		"ours to it: op/s", "p50", "p99", "CPU")
+	for _, one := range results {
+		m, ours := one.Median, oursBeside(results, one.Callers)
+		fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n",
+			one.Contestant, one.Callers, m.OpsPerS, m.P50, m.P99, m.CPU(), m.ClientCPU, m.ServerCPU,
+			ratio(ours, one, throughput), ratio(ours, one, p50), ratio(ours, one, p99),
+			ratio(ours, one, cpu))
+	}
 }
 
 // oursBeside returns the Store's result in the race with this many callers. It is our last one, because the
@@ -83,13 +89,32 @@ func (r *Report) writeUpkeep(w io.Writer) {
 	for _, each := range r.ReapLoop {
 		fmt.Fprintf(w, "  %s\t%.0f\t%.0f\t%.0f\n", each.Contestant, each.P50, each.P99, each.Backlog)
 	}
-	if len(r.Steady) > 0 {
-		header(w, "steady, last third", "live rows", "table MB", "index MB", "x live bytes", "dead tuples",
-			"HOT", "backlog", "lookup p99 us")
+	writeSteady(w, "steady, last third", r.Steady)
+	writeSteady(w, "cache churn, last third", r.Churn)
+	if len(r.Stampede) > 0 {
+		header(w, "stampede on a missing entry", "callers", "clients", "loads at most", "ms")
 	}
-	for _, each := range r.Steady {
-		last := each.Samples[len(each.Samples)*2/3:]
-		of := func(pick func(SteadyState) float64) float64 { return medianOf(last, pick) }
+	for _, each := range r.Stampede {
+		fmt.Fprintf(w, "  %s\t%d\t%d\t%d\t%.0f\n", each.Contestant, each.Callers, each.Clients,
+			slices.Max(each.Loads), median(each.Time))
+	}
+	if len(r.Payload) > 0 {
+		header(w, fmt.Sprintf("payload, %d callers", payloadCallers), "bytes", "compression", "insert/s",
+			"CPU us", "lookup/s", "CPU us", "bytes a row")
+	}
+	for _, each := range r.Payload {
+		fmt.Fprintf(w, "  %s\t%d\t%s\t%.0f\t%.1f\t%.0f\t%.1f\t%.0f\n", each.Kind, each.Size, each.Compression,
+			each.Insert.OpsPerS, each.Insert.CPU(), each.Lookup.OpsPerS, each.Lookup.CPU(), each.Bytes)
+	}
+}
+
+func writeSteady(w io.Writer, title string, variants []Steady) {
+	if len(variants) > 0 {
+		header(w, title, "live rows", "table MB", "index MB", "x live bytes", "dead tuples", "HOT", "backlog",
+			"lookup p99 us")
+	}
+	for _, each := range variants {
+		of := func(pick func(SteadyState) float64) float64 { return medianOf(each.lastThird(), pick) }
 		fmt.Fprintf(w, "  %s\t%.0f\t%.1f\t%.1f\t%.2f\t%.0f\t%.2f %%\t%.0f\t%.0f\n", each.Contestant,
 			of(func(s SteadyState) float64 { return s.LiveRows }),
 			of(func(s SteadyState) float64 { return s.TableBytes })/1e6,
@@ -99,14 +124,6 @@ func (r *Report) writeUpkeep(w io.Writer) {
 			of(func(s SteadyState) float64 { return 100 * s.HOT }),
 			of(func(s SteadyState) float64 { return s.Backlog }),
 			of(func(s SteadyState) float64 { return s.P99 }))
-	}
-	if len(r.Payload) > 0 {
-		header(w, fmt.Sprintf("payload, %d callers", payloadCallers), "bytes", "compression", "insert/s",
-			"CPU us", "lookup/s", "CPU us", "bytes a row")
-	}
-	for _, each := range r.Payload {
-		fmt.Fprintf(w, "  %s\t%d\t%s\t%.0f\t%.1f\t%.0f\t%.1f\t%.0f\n", each.Kind, each.Size, each.Compression,
-			each.Insert.OpsPerS, each.Insert.CPU(), each.Lookup.OpsPerS, each.Lookup.CPU(), each.Bytes)
 	}
 }
 

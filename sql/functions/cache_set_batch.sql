@@ -48,22 +48,34 @@ BEGIN
     RAISE invalid_parameter_value USING
       MESSAGE = 'sessionsql.cache_set_batch: the arrays must not be null and must have one length';
   END IF;
-  IF EXISTS (
-    SELECT
-    FROM unnest(cache_set_batch.slack_seconds) AS s (slack)
-    WHERE NOT (s.slack >= 0 AND s.slack <= sessionsql.max_timeout())
-  ) THEN
-    RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.cache_set_batch: slack must be at least 0 and at most 100 years, or null';
+  -- This test costs little, because a comparison takes a whole array; a null element makes it null. The checks
+  -- within know which element is bad.
+  IF (
+    '00000000-0000-0000-0000-000000000000' <= ALL (cache_set_batch.keys)
+    AND -2147483648 <= ALL (cache_set_batch.spaces)
+    AND '' <= ALL (cache_set_batch.entry_values)
+    AND ('-Infinity' < ALL (cache_set_batch.ttl_seconds)) IS NOT FALSE
+    AND (sessionsql.max_timeout() >= ALL (cache_set_batch.ttl_seconds)) IS NOT FALSE
+    AND (0 <= ALL (cache_set_batch.slack_seconds)) IS NOT FALSE
+    AND (sessionsql.max_timeout() >= ALL (cache_set_batch.slack_seconds)) IS NOT FALSE
+  ) IS NOT TRUE THEN
+    IF EXISTS (
+      SELECT
+      FROM unnest(cache_set_batch.slack_seconds) AS s (slack)
+      WHERE NOT (s.slack >= 0 AND s.slack <= sessionsql.max_timeout())
+    ) THEN
+      RAISE invalid_parameter_value USING
+        MESSAGE = 'sessionsql.cache_set_batch: slack must be at least 0 and at most 100 years, or null';
+    END IF;
+    PERFORM sessionsql.check_entry('cache_set_batch', n.key, n.space, n.value, n.ttl)
+    FROM unnest(
+      cache_set_batch.keys,
+      cache_set_batch.spaces,
+      cache_set_batch.entry_values,
+      cache_set_batch.ttl_seconds
+    ) AS n (key, space, value, ttl)
+    WHERE n.key IS NULL OR n.space IS NULL OR n.value IS NULL OR NOT sessionsql.is_ttl(n.ttl);
   END IF;
-  PERFORM sessionsql.check_entry('cache_set_batch', n.key, n.space, n.value, n.ttl)
-  FROM unnest(
-    cache_set_batch.keys,
-    cache_set_batch.spaces,
-    cache_set_batch.entry_values,
-    cache_set_batch.ttl_seconds
-  ) AS n (key, space, value, ttl)
-  WHERE n.key IS NULL OR n.space IS NULL OR n.value IS NULL OR NOT sessionsql.is_ttl(n.ttl);
 
   PERFORM sessionsql.commit_asynchronously(cache_set_batch.durable);
 
