@@ -7,6 +7,8 @@ package native
 
 import (
 	"context"
+
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 const Server = `-- name: Server :one
@@ -16,7 +18,7 @@ SELECT n.system_identifier, n.timeline, n.started_at FROM sessionsql.node AS n
 type ServerRow struct {
 	SystemIdentifier int64
 	Timeline         int32
-	StartedAt        float64
+	StartedAt        pgtype.Float8
 }
 
 // Server tells which server a connection leads to; see sessionsql/server.go.
