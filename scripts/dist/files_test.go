@@ -257,7 +257,8 @@ func TestExtensionWithoutASchemaInItsControlFile(t *testing.T) {
 			t.Error("an operator of the schema public ran")
 		}
 		compare(t, "dumped", lines(t, d, dumped), []string{
-			"sessionsql.cache_entry", "sessionsql.cache_space", "sessionsql.session", "sessionsql.session_id_seq",
+			"sessionsql.cache_entry", "sessionsql.cache_space",
+			"sessionsql.session", "sessionsql.session_id_seq",
 		})
 		d.opens(t, d.newToken(t, "payload"), "payload")
 		d.dropsAll(t)
