@@ -40,7 +40,7 @@ var examples = map[string][]string{
 		"adapters/*/*/example*_test.go", "internal/frameworks/*/example*_test.go", "examples/go/*.go",
 	},
 	"python":     {"examples/python/*.py"},
-	"javascript": {"examples/javascript/*.js"},
+	"javascript": {"examples/javascript/*.js", "adapters/express/example.js"},
 	"php":        {"examples/php/*.php"},
 	"ruby":       {"examples/ruby/*.rb"},
 	"java":       {"examples/java/*.java"},

@@ -36,7 +36,9 @@ type block struct {
 // documents reads all Markdown files that a user is led to.
 func documents(t *testing.T) (all []document) {
 	t.Helper()
-	patterns := []string{"*.md", "docs/*.md", ".github/*.md", "examples/*.md", "examples/*/*.md"}
+	patterns := []string{
+		"*.md", "docs/*.md", ".github/*.md", "examples/*.md", "examples/*/*.md", "adapters/*/*.md",
+	}
 	for _, pattern := range patterns {
 		paths, err := filepath.Glob(filepath.Join(root, pattern))
 		testkit.Must(t, err)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # faults.sh [--full] [--seed N] [--json] [--planted | --no-planted] [--kinds 'NAME;...'] [--times N]
 #   [--groups N] [--plan] [--log]
-# injects faults into servers, checks every answer with a model and finds five planted bugs.
+# injects faults into servers, checks every answer with a model and finds six planted bugs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
@@ -69,7 +69,7 @@ build() {
 
 # find_planted runs the program on healthy servers: once with each planted bug and once without one.
 find_planted() {
-	local bug status bugs=(none update revoke lookup rotate insert) pids=()
+	local bug status bugs=(none update revoke lookup rotate insert entry) pids=()
 	# The tests of the model accept the possible histories and refuse the impossible ones.
 	go -C "$root/scripts/faults" test . &
 	finish $! || wrong=1

@@ -20,6 +20,7 @@ rows=(
 	"in PHP:php-cli:php-pgsql"
 	"in Ruby:ruby:ruby-pg:ruby-webrick"
 	"in Java:default-jdk-headless:libpostgresql-jdbc-java"
+	"the store for Express:nodejs:npm"
 	"the migration tools Alembic:alembic:python3-psycopg2"
 	"Django:python3-django:python3-psycopg2"
 	"ActiveRecord:ruby-activerecord:ruby-pg"
@@ -47,6 +48,6 @@ fi
 # -count=1 bypasses the cache because a cached result says nothing about the servers of this machine.
 failed=0
 for file in go.mod adapters/*/go.mod internal/*/go.mod; do
-	go -C "$(dirname "$file")" test -race -count=1 -timeout 20m "$@" ./... || failed=1
+	go -C "$(dirname "$file")" test -race -count=1 -timeout 40m "$@" ./... || failed=1
 done
 exit "$failed"

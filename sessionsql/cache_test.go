@@ -274,3 +274,71 @@ func TestCachesOfOtherNamesAreApart(t *testing.T) {
 	wantEntry(t, a, "k", "of a")
 	wantEntry(t, store.Cache("a", nil), "k", "of a")
 }
+
+// useCache makes every call of a Cache, batches included.
+func useCache(t *testing.T, store *sessionsql.Store) {
+	t.Helper()
+	ctx := t.Context()
+	cache := store.Cache("used", &sessionsql.CacheOptions{
+		KeepKeys: true, MaxBytes: 1 << 30, StaleFor: time.Minute, Jitter: 0.1, Slack: time.Second,
+	})
+	// Each use has another name, because tombstones stay.
+	final := store.Cache(fmt.Sprint("for good ", users.Add(1)), &sessionsql.CacheOptions{Final: true})
+	atOnce(100, func(i int) {
+		key := fmt.Sprint(i)
+		for _, cache := range []*sessionsql.Cache{cache, final} {
+			mustSet(t, cache, key, "v\x00\xff", time.Hour)
+			wantEntry(t, cache, key, "v\x00\xff")
+			must(t, cache.Touch(ctx, key, 2*time.Hour))
+			if i%2 == 0 {
+				must(t, cache.Delete(ctx, key))
+				wantNoEntry(t, cache, key)
+			}
+		}
+	})
+	must(t, store.Flush(ctx))
+	if entry, err := cache.GetAndTouch(ctx, "1", time.Hour); err != nil || entry.ExpiresIn <= time.Hour {
+		t.Errorf("GetAndTouch after Touch: %v, %v", entry.ExpiresIn, err)
+	}
+	must(t, cache.SetMany(ctx, map[string][]byte{"a": nil, "b": []byte("b")}, 0))
+	if found, err := cache.GetMany(ctx, []string{"a", "b", "c"}); err != nil || len(found) != 2 {
+		t.Errorf("GetMany: %d entries, %v", len(found), err)
+	}
+	if added, err := cache.Add(ctx, "a", nil, 0); added || err != nil {
+		t.Errorf("Add: %v, %v", added, err)
+	}
+	must(t, cache.Swap(ctx, "b", []byte("b"), []byte{}, time.Hour))
+	must(t, cache.Swap(ctx, "b", nil, nil, 0))
+	if sum, err := cache.Increment(ctx, "n", 7, time.Hour); sum != 7 || err != nil {
+		t.Errorf("Increment: %d, %v", sum, err)
+	}
+	if value, err := cache.Fetch(ctx, "f", 0, loading("loaded")); string(value) != "loaded" || err != nil {
+		t.Errorf("Fetch: %q, %v", value, err)
+	}
+	listed := int64(0)
+	for _, err := range cache.All(ctx) {
+		must(t, err)
+		listed++
+	}
+	if n, err := cache.Len(ctx); n != 53 || listed != 53 || err != nil {
+		t.Errorf("%d entries, %d listed, %v; want 53", n, listed, err)
+	}
+	if err := final.Set(ctx, "0", nil, 0); err != sessionsql.ErrEntryEnded {
+		t.Errorf("Set after a final delete: %v", err)
+	}
+	_, err := store.ReapCache(ctx)
+	must(t, err)
+	must(t, cache.Clear(ctx))
+	must(t, final.Clear(ctx))
+}
+
+func TestCachesWorkInEveryModeOfTheDriver(t *testing.T) {
+	d := newDatabase(t)
+	for _, mode := range execModes {
+		dsn := d.PrimaryDSN() + "&default_query_exec_mode=" + mode
+		useCache(t, sessiontest.OpenStore(t, dsn, nil, nil))
+		if t.Failed() {
+			t.Fatalf("in the mode %s", mode)
+		}
+	}
+}

@@ -15,6 +15,7 @@ type clusterView struct {
 	mu          sync.Mutex
 	primary     probeResult // of the last probe that succeeded
 	primarySeen bool        // at least one probe of the primary succeeded
+	successor   probeResult // the last one that found a replica promoted while the primary was silent
 	replicas    []replicaRecord
 	positions   primaryPositions
 }
@@ -23,6 +24,8 @@ type clusterView struct {
 type replicaRecord struct {
 	probeResult
 	lag       time.Duration
+	standby   time.Time // when a probe last found a standby
+	promoted  time.Time // when a probe first found a primary after that
 	failures  int       // counts how often it failed soon after its return
 	returned  time.Time // when lookups last began to read from it again
 	notBefore time.Time // when they may begin again
@@ -32,14 +35,18 @@ type replicaRecord struct {
 func (c *clusterView) promoted() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.primarySeen && c.primary.node.Timeline > 1
+	return c.primarySeen && max(c.primary.node.Timeline, c.successor.node.Timeline) > 1
 }
 
 // replaced reports whether a primary of a higher timeline has replaced one of this cluster and timeline.
 func (c *clusterView) replaced(identifier int64, timeline int32) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	newest := &c.primary.node
-	return c.primarySeen && identifier == newest.SystemIdentifier && timeline < newest.Timeline &&
-		time.Since(c.primary.ended) < primaryMemory
+	for _, newer := range []*probeResult{&c.primary, &c.successor} {
+		if identifier == newer.node.SystemIdentifier && timeline < newer.node.Timeline &&
+			time.Since(newer.ended) < primaryMemory {
+			return true
+		}
+	}
+	return false
 }

@@ -93,9 +93,12 @@ func serverDetail(err error, state string) string {
 func connectionDetail(err error) string {
 	var network net.Error
 	var connect *pgconn.ConnectError
+	var wrong wrongServer
 	switch {
 	case errors.As(err, &connect):
 		return strings.Join(strings.Fields(connect.Error()), " ") // joins the lines of several addresses
+	case errors.As(err, &wrong):
+		return string(wrong)
 	case errors.As(err, &network):
 		return network.Error()
 	case connectionLost(err):

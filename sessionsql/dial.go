@@ -5,14 +5,11 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
-
-	"github.com/sessionsql/postgres/db/native"
 )
 
 const (
@@ -29,11 +26,8 @@ const (
 	upkeepConnections = 3
 )
 
-// A connection that should lead to the primary ends with one of these errors when it leads to another server.
-var (
-	errStandby    = errors.New("sessionsql: the server is a standby")
-	errOldPrimary = errors.New("sessionsql: another server has been promoted since this one was the primary")
-)
+// errStandby ends a connection that should lead to the primary.
+var errStandby = errors.New("sessionsql: the server is a standby")
 
 // openPool opens a pool. If accept is not nil, the pool uses only connections that it accepts, and tries the
 // next host of the DSN after a refusal.
@@ -86,25 +80,14 @@ func (s *Store) acceptPrimary(ctx context.Context, conn *pgconn.PgConn) error {
 	if !s.cluster.promoted() {
 		return nil
 	}
-	answer := conn.ExecParams(ctx, native.Timeline, nil, nil, nil, nil).Read()
-	var refused *pgconn.PgError
-	switch {
-	case errors.As(answer.Err, &refused), answer.Err == nil && len(answer.Rows) != 1:
-		return nil // the bundle is missing or being installed; the statement that needs it reports that
-	case answer.Err != nil:
-		return answer.Err
-	}
-	row := answer.Rows[0]
-	identifier, err := strconv.ParseInt(string(row[0]), 10, 64)
-	if err != nil {
-		return err
-	}
-	timeline, err := strconv.ParseInt(string(row[1]), 10, 32)
-	if err != nil {
-		return err
-	}
-	if s.cluster.replaced(identifier, int32(timeline)) {
+	return s.refuseReplaced(ctx, conn)
+}
+
+// refuseReplaced asks a server for its timeline.
+func (s *Store) refuseReplaced(ctx context.Context, conn *pgconn.PgConn) error {
+	answering, ok, err := serverOf(ctx, conn)
+	if ok && s.cluster.replaced(answering.identifier, answering.timeline) {
 		return errOldPrimary
 	}
-	return nil
+	return err
 }

@@ -2,11 +2,14 @@ package sessionsql
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/internal/coalesce"
@@ -23,6 +26,11 @@ type node struct {
 	state      atomic.Pointer[nodeState]
 	log        *logbook
 	condition  condition // guarded by the logbook
+
+	// confirm follows each answer of the server.
+	confirm func(context.Context, *sql.Conn, *pgconn.PgConn) error
+
+	probed atomic.Pointer[db.Node] // what the last successful probe found; nil before
 
 	// neverStandby says that no connection of the pool can lead to a standby; see Store.acceptPrimary.
 	neverStandby atomic.Bool
@@ -54,10 +62,12 @@ func nodeName(i int) string {
 func (s *Store) newNode(i int, pool DB) *node {
 	n := &node{name: nodeName(i), db: pool, replica: i > 0, log: &s.log}
 	n.statements.limit = s.options.Timeout
+	n.confirm = s.confirm
 	n.condition = condition{bad: "primary does not answer", good: "primary answers again", node: n.name}
 	if n.replica {
 		n.condition.bad, n.condition.good = "replica left out", "replica is read from again"
 		n.statements.limit = min(readBudget, s.options.Timeout)
+		n.confirm = n.confirmReplica
 	}
 	n.state.Store(&nodeState{err: errNotProbedYet, since: time.Now()})
 	onNode := func(values context.Context) (context.Context, func()) {

@@ -386,6 +386,98 @@ func TestAPrimaryThatThawsAfterAPromotionIsNotUsed(t *testing.T) {
 	eventually(t, "the new primary is in use", func() bool { return store.Stats().Primary.Usable })
 }
 
+// silent freezes the primary until it may have been replaced.
+func (f *faulty) silent(t *testing.T, store *sessionsql.Store) {
+	t.Helper()
+	f.primaryProxy.Freeze()
+	eventually(t, "the primary has been silent for long", func() bool {
+		primary := store.Stats().Primary
+		return !primary.Usable && time.Since(primary.Since) > 2*time.Second
+	})
+}
+
+// The Store probes once a second, so the old primary goes on before any probe has found the new one.
+func TestAPrimaryThatThawsRightAfterAPromotionAcknowledgesNothing(t *testing.T) {
+	for _, opens := range []string{"Open", "OpenDB"} {
+		t.Run(opens, func(t *testing.T) {
+			f := newFaulty(t, 1)
+			second := f.replicaProxy[0]
+			var store *sessionsql.Store
+			if opens == "Open" {
+				store = f.openEither(t, second.Addr(), f.through(t, second))
+			} else {
+				own, replica := open(t, f.through(t, f.primaryProxy)), open(t, f.through(t, second))
+				var err error
+				store, err = sessionsql.OpenDB(own, []sessionsql.DB{replica}, nil)
+				must(t, err)
+				t.Cleanup(func() { closeStore(t, store) })
+			}
+			insert := func(callers int) (made []sessionsql.Token) {
+				var wait sync.WaitGroup
+				var mu sync.Mutex
+				for range callers {
+					wait.Go(func() {
+						token, err := store.Insert(t.Context(), "p", nil)
+						if err != nil {
+							if !errors.Is(err, sessionsql.ErrUnavailable) {
+								t.Errorf("Insert: %v", err)
+							}
+							return
+						}
+						mu.Lock()
+						defer mu.Unlock()
+						made = append(made, token)
+					})
+				}
+				wait.Wait()
+				return made
+			}
+			insert(100) // opens the connections that stay with the old primary
+			eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
+			const count = "SELECT count(*) FROM sessionsql.session"
+			before := get[int](t, f.primary, count)
+			f.silent(t, store)
+			must(t, f.Cluster.Replicas[0].Promote(t.Context()))
+			f.primaryProxy.Pass()
+
+			leader := open(t, f.Cluster.Replicas[0].DSN(f.Name))
+			made := insert(100)
+			for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && len(made) < 200; {
+				made = append(made, insert(20)...)
+			}
+			if get[int](t, f.primary, count) == before {
+				t.Fatal("the old primary wrote nothing, so this test proves nothing")
+			}
+			for _, token := range made {
+				if get[int](t, leader, countFound, string(token)) != 1 {
+					t.Error("the new primary lacks an acknowledged session")
+				}
+				if _, err := store.Peek(t.Context(), token); err == sessionsql.ErrNoSession {
+					t.Error("the old primary was asked for a session")
+				}
+			}
+			if opens == "Open" && len(made) == 0 {
+				t.Error("the new primary was not used")
+			}
+		})
+	}
+}
+
+// A replica that someone promotes by mistake is no successor of a primary that answers.
+func TestAPromotionByMistakeDoesNotShutOutThePrimary(t *testing.T) {
+	f := newFaulty(t, 1)
+	store := f.open(t, nil)
+	must(t, f.Cluster.Replicas[0].Promote(t.Context()))
+	eventually(t, "the Store has seen it", func() bool { return !store.Stats().Replicas[0].Usable })
+	mustInsert(t, store, "before", nil)
+	f.silent(t, store)
+	f.primaryProxy.Pass()
+	for range 20 {
+		mustOpen(t, store, mustInsert(t, store, "after", nil), "after", "after the silence")
+	}
+	eventually(t, "the primary is in use", func() bool { return store.Stats().Primary.Usable })
+}
+
 func TestAFailedLogoutEverywhereEndsNoOthersReplicaReads(t *testing.T) {
 	f := newFaulty(t, 1)
 	tokens := f.tokens(t, 20)
@@ -538,6 +630,43 @@ func TestAReplicaDSNThatLeadsToTwoServersIsRefused(t *testing.T) {
 		replica := store.Stats().Replicas[0]
 		return !replica.Usable && strings.Contains(fmt.Sprint(replica.Err), "more than one server")
 	})
+}
+
+// A probe may reach the same server by both of its connections for ever, while a lookup reaches another one.
+func TestAnswersOfAServerThatIsNotProbedDoNotCount(t *testing.T) {
+	f := newFaulty(t, 2)
+	tokens := f.tokens(t, 20)
+	probed, other := f.Cluster.Replicas[0], f.Cluster.Replicas[1]
+	balanced := open(t, f.through(t, f.replicaProxy[0]))
+	replicas := []sessionsql.DB{balanced, open(t, other.DSN(f.Name))}
+	store, err := sessionsql.OpenDB(open(t, f.PrimaryDSN()), replicas, quiet())
+	must(t, err)
+	t.Cleanup(func() { closeStore(t, store) })
+	open(t, other.DSN(f.Name)).MustExec("SELECT pg_wal_replay_pause()")
+	for _, token := range tokens {
+		get[bool](t, f.primary, "SELECT sessionsql.end_session($1)", string(token))
+	}
+	waitReplayed(t, f.primary, open(t, probed.DSN(f.Name)))
+	eventually(t, "the second replica alone is left out, since it lags", func() bool {
+		seen := store.Stats().Replicas
+		return seen[0].Usable && !seen[1].Usable
+	})
+
+	// The test takes the open connections, so that lookups need one, which leads to the other server.
+	f.replicaProxy[0].SetTarget(address(other))
+	for range balanced.Stats().OpenConnections {
+		conn, err := balanced.Conn(t.Context())
+		must(t, err)
+		defer func() { _ = conn.Close() }()
+	}
+	for _, token := range tokens {
+		if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
+			t.Fatalf("a server that is not probed answered: %v", err)
+		}
+	}
+	if seen := store.Stats().Replicas[0]; !strings.Contains(fmt.Sprint(seen.Err), "more than one server") {
+		t.Errorf("the replica is left out for another reason: %v", seen.Err)
+	}
 }
 
 func TestAReadOnlyPrimaryCausesNoStormOfConnections(t *testing.T) {

@@ -15,9 +15,6 @@ const (
 	minProbeInterval = 50 * time.Millisecond
 )
 
-var errManyServers = errors.New(
-	"sessionsql: the DSN leads to more than one server; give each replica a DSN of its own")
-
 type probeResult struct {
 	begun, ended time.Time // by this program's clock
 	node         db.Node
@@ -72,7 +69,7 @@ func (s *Store) probeTwice(ctx context.Context, pool DB) (result probeResult) {
 	if !errors.Is(other.err, errPanic) {
 		defer func() { _ = second.Close() }()
 	}
-	if other.err == nil && other.node.StartedAt != result.node.StartedAt {
+	if other.err == nil && otherStart(other.node.StartedAt, result.node.StartedAt) {
 		result.err = errManyServers
 	}
 	return result

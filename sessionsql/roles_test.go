@@ -130,6 +130,7 @@ func useEverything(t *testing.T, store *sessionsql.Store) {
 	mustReap(t, store)
 	_, err := store.Version(ctx)
 	must(t, err)
+	useCache(t, store)
 }
 
 func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {

@@ -561,7 +561,7 @@ var exported = map[string][]any{
 		native.Queries{},
 		native.LiveSession{},
 		native.CacheEntry{},
-		native.TimelineRow{},
+		native.ServerRow{},
 	},
 	".": {
 		sessionsql.Session{},

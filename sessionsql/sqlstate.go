@@ -75,7 +75,8 @@ func connectionLost(err error) bool {
 	if state, ok := sqlState(err); ok {
 		return strings.HasPrefix(state, "57P0") // terminated by an administrator, or by a crash
 	}
-	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return errors.Is(err, errOldPrimary) || errors.Is(err, errUnconfirmed) ||
+		errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, driver.ErrBadConn)
 }
 

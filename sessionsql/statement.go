@@ -5,9 +5,9 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"net"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -59,8 +59,8 @@ func (n *node) onConnection(ctx *statementContext, run func(context.Context, Tx)
 			_ = conn.Close() // returns it to the pool
 		}
 	}()
-	socket, closed := socketOf(conn)
-	if socket == nil {
+	pg := pgConnOf(conn)
+	if pg == nil {
 		within, end := context.WithCancel(ctx.Context)
 		defer end()
 		ctx.begin(end)
@@ -69,25 +69,29 @@ func (n *node) onConnection(ctx *statementContext, run func(context.Context, Tx)
 		returned = true
 		return err
 	}
-	ctx.begin(func() { _ = socket.SetDeadline(time.Unix(1, 0)) })
+	ctx.begin(func() { _ = pg.Conn().SetDeadline(time.Unix(1, 0)) })
 	defer func() {
-		if ctx.finish() && !closed() { // the answer came before the interruption, so the connection is usable
-			_ = socket.SetDeadline(time.Time{})
+		if ctx.finish() && !pg.IsClosed() { // the answer came in time, so the connection is usable
+			_ = pg.Conn().SetDeadline(time.Time{})
 		}
 	}()
 	err = run(context.WithoutCancel(ctx), conn)
+	if err == nil || answered(err) {
+		if replaced := n.confirm(ctx, conn, pg); replaced != nil {
+			err = replaced
+		}
+	}
 	returned = true
 	return err
 }
 
-// socketOf returns the socket of a connection of pgx, and a function that reports whether pgx has closed it.
-// The socket of another driver's connection is nil.
-func socketOf(conn *sql.Conn) (socket net.Conn, closed func() bool) {
+// pgConnOf returns a connection of pgx; nil for another driver's.
+func pgConnOf(conn *sql.Conn) (pg *pgconn.PgConn) {
 	_ = conn.Raw(func(c any) error {
 		if pgx, ok := c.(*stdlib.Conn); ok {
-			socket, closed = pgx.Conn().PgConn().Conn(), pgx.Conn().IsClosed
+			pg = pgx.Conn().PgConn()
 		}
 		return nil
 	})
-	return socket, closed
+	return pg
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/singleflight"
 
@@ -39,13 +40,14 @@ type Store struct {
 	replicas []*node
 	turns    atomic.Uint64 // counts lookups, so that the replicas take turns
 
-	inserts *coalesce.Group[newSession, int64]
-	updates *coalesce.Group[payloadWrite, int32]
-	touches touchBuffer[int64]
-	recent  recentWrites
-	cluster clusterView
-	stats   counters
-	log     logbook
+	inserts  *coalesce.Group[newSession, int64]
+	updates  *coalesce.Group[payloadWrite, int32]
+	touches  touchBuffer[int64]
+	recent   recentWrites
+	cluster  clusterView
+	silences silences
+	stats    counters
+	log      logbook
 
 	sets         *coalesce.Group[entryWrite, bool]
 	deletes      *coalesce.Group[entryKey, struct{}]
@@ -82,6 +84,7 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 	}
 	s := &Store{options: o, queries: db.New(), native: native.New(), stopping: make(chan struct{})}
 	s.log.logger = o.Logger
+	s.silences.opened = time.Now()
 	background, abort := context.WithCancelCause(context.Background())
 	s.background, s.abort = background, func() { abort(ErrClosed) }
 	s.interruptible, s.interrupt = context.WithCancel(s.background)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // probeLoop probes one server until the Store is closed.
@@ -31,6 +32,9 @@ func (s *Store) probeAll(ctx context.Context) {
 func (s *Store) probePrimary(ctx context.Context) {
 	s.recent.closeGeneration()
 	result := s.probe(ctx, s.upkeep.db)
+	if result.err == nil && !result.node.InRecovery {
+		s.lookAround(ctx, s.silences.noteAnswer())
+	}
 	if s.stopped() {
 		return
 	}
@@ -52,7 +56,8 @@ func (s *Store) probePrimary(ctx context.Context) {
 	}
 	s.primary.setState(nodeState{usable: true})
 	if c.primarySeen && result.node.Timeline != c.primary.node.Timeline {
-		c.positions = nil   // because positions of different timelines do not compare
+		c.positions = nil // because positions of different timelines do not compare
+		s.silences.distrust()
 		s.loops.Go(func() { // idle connections may lead to the old primary
 			s.primary.dropIdleNow(ctx, anyConnection)
 			s.upkeep.dropIdleNow(ctx, anyConnection)
@@ -77,6 +82,25 @@ func (s *Store) noteTimeline(ctx context.Context) {
 	})
 }
 
+// noteRole notes when a replica became a primary. If that was in a silence of the primary, the replica is its
+// successor. The mutex of the cluster view is held.
+func (s *Store) noteRole(r *replicaRecord) {
+	c := &s.cluster
+	now, before := &r.node, &c.primary.node
+	switch {
+	case now.InRecovery:
+		r.standby, r.promoted = r.begun, time.Time{}
+		return
+	case !c.primarySeen || now.SystemIdentifier != before.SystemIdentifier || now.Timeline <= before.Timeline:
+		return
+	case r.promoted.IsZero():
+		r.promoted = r.ended
+	}
+	if s.silences.hides(r.standby, r.promoted) || now.Timeline == c.successor.node.Timeline {
+		c.successor = r.probeResult
+	}
+}
+
 // probeReplica records a replica's state.
 func (s *Store) probeReplica(ctx context.Context, i int) {
 	n := s.replicas[i]
@@ -91,9 +115,14 @@ func (s *Store) probeReplica(ctx context.Context, i int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r := &c.replicas[i]
+	if result.begun.Before(r.begun) {
+		return // because a probe that began later has ended before
+	}
 	r.probeResult = result
 	switch {
 	case result.err == nil:
+		s.noteRole(r)
+		n.probed.Store(&result.node)
 		// The lag is counted up to the last good probe of the primary, so that it does not grow in an outage.
 		r.lag = c.positions.lag(c.primary.begun, result.node.WalPosition)
 	case !errors.Is(result.err, errManyServers):

@@ -25,7 +25,9 @@
 //
 //   - Concurrent requests lose no key of each other. Save writes the keys of Values that this request has
 //     set, changed or deleted, on top of what others have written. If no value has changed it writes nothing,
-//     because Get keeps the session alive.
+//     because Get keeps the session alive. A value that is set to what Get has read is no change. So if a
+//     late replica was read, what another program wrote a moment before stays; see
+//     [sessionsql.Options.MaxReplicaLag].
 //   - A Save after a logout returns [sessionsql.ErrNoSession] and does not bring the session back.
 //   - If the database does not answer, Get returns an empty session and the error, and Save returns that
 //     error too. The cookie stays, so nobody is logged out.

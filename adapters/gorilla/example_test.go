@@ -3,13 +3,11 @@ package sessionsqlgorilla_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log"
 	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
 
 	sessionsqlgorilla "github.com/sessionsql/postgres/adapters/gorilla"
+	"github.com/sessionsql/postgres/internal/sitetest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -66,31 +64,9 @@ func Example() {
 		}
 		fmt.Fprintln(w, session.Values)
 	})
-	show(mux, "/cart", "/login", "/logout")
+	sitetest.Show(mux, "/cart", "/login", "/logout")
 	// Output:
 	// /cart: map[cart:tea]
 	// /login: map[cart:tea name:Ann]
 	// /logout: map[]
-}
-
-// show posts to each path with one browser, and prints the home page after it.
-func show(site http.Handler, paths ...string) {
-	server := httptest.NewTLSServer(site)
-	defer server.Close()
-	browser := server.Client()
-	browser.Jar, _ = cookiejar.New(nil)
-	for _, path := range paths {
-		if _, err := browser.Post(server.URL+path, "", nil); err != nil {
-			log.Fatal(err)
-		}
-		page, err := browser.Get(server.URL + "/")
-		if err != nil {
-			log.Fatal(err)
-		}
-		text, err := io.ReadAll(page.Body)
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Printf("%s: %s", path, text)
-	}
 }

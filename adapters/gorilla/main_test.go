@@ -1,170 +1,97 @@
 package sessionsqlgorilla_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
-	"net/url"
-	"os"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/gorilla/sessions"
 
 	sessionsqlgorilla "github.com/sessionsql/postgres/adapters/gorilla"
-	"github.com/sessionsql/postgres/internal/sessiontest"
+	"github.com/sessionsql/postgres/internal/sitetest"
 	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-var must = testkit.Must
+const cookieName = sitetest.CookieName
+
+var (
+	must    = testkit.Must
+	subject = sitetest.Subject
+)
 
 // databaseURL leads to the database of all tests and examples.
 var databaseURL string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) { sitetest.Main(m, &databaseURL) }
 
-func run(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cluster, err := sessiontest.StartWithBundle(ctx, nil)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = cluster.Close() }()
-	databaseURL = cluster.Primary.DSN("postgres")
-	return m.Run()
+func TestThePromisesOfEveryAdapter(t *testing.T) { sitetest.Run(t, shop) }
+
+func FuzzCookie(f *testing.F) { sitetest.FuzzCookie(f, shop) }
+
+func shop(store *sessionsql.Store, during func()) http.Handler {
+	return pages(sessionsqlgorilla.NewStore(store), during)
 }
 
-func openStore(t testing.TB, dsn string) *sessionsql.Store {
-	t.Helper()
-	options := sessiontest.Quiet()
-	options.Timeout = 2 * time.Second
-	return sessiontest.OpenStore(t, dsn, nil, options)
-}
+// A handler gets the request's session.
+type handler func(http.ResponseWriter, *http.Request, *sessions.Session) error
 
-// A site serves the handlers of a test over HTTPS.
-type site struct {
-	*testing.T
-	sessions *sessionsql.Store
-	store    *sessionsqlgorilla.Store
-	server   *httptest.Server
-	mux      *http.ServeMux
-}
-
-const cookieName = "__Host-session"
-
-func newSite(t *testing.T, dsn string) *site {
-	t.Helper()
-	opened := openStore(t, dsn)
-	s := &site{T: t, sessions: opened, store: sessionsqlgorilla.NewStore(opened), mux: http.NewServeMux()}
-	s.server = httptest.NewTLSServer(s.mux)
-	t.Cleanup(s.server.Close)
-	return s
-}
-
-// page serves a handler, and answers its errors with their text.
-func (s *site) page(path string, handle func(http.ResponseWriter, *http.Request, *sessions.Session) error) {
-	s.mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-		session, err := s.store.Get(r, cookieName)
+func page(store *sessionsqlgorilla.Store, handle handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		session, err := store.Get(r, cookieName)
 		if err == nil {
 			err = handle(w, r, session)
 		}
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-		}
-	})
+		sitetest.Fail(w, err)
+	}
 }
 
-// addPages serves the pages that most tests need.
-func (s *site) addPages() {
-	s.page("/set", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
-		session.Values[r.FormValue("key")] = r.FormValue("value")
-		return session.Save(r, w)
-	})
-	s.page("/get", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
-		_, err := fmt.Fprint(w, session.IsNew, session.Values)
+// pages serves those of a sitetest.Shop. Each item is a value of its own.
+func pages(store *sessionsqlgorilla.Store, during func()) *http.ServeMux {
+	mux := http.NewServeMux()
+	handle := func(path string, h handler) { mux.Handle(path, page(store, h)) }
+	handle("/cart", func(w http.ResponseWriter, _ *http.Request, s *sessions.Session) error {
+		_, err := fmt.Fprint(w, s.Values)
 		return err
 	})
-	s.page("/login", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
-		return s.store.LogIn(r, w, session, sessionsql.InsertOptions{Subject: r.FormValue("name")})
+	handle("/add", func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
+		during()
+		s.Values[r.FormValue("item")] = 1
+		return s.Save(r, w)
 	})
-	s.page("/logout", func(w http.ResponseWriter, r *http.Request, session *sessions.Session) error {
-		session.Options.MaxAge = -1
-		return session.Save(r, w)
-	})
-}
-
-var subjects atomic.Int64
-
-// subject returns one that no other test has.
-func subject(name string) string { return fmt.Sprintf("%s%d", name, subjects.Add(1)) }
-
-// A browser keeps cookies.
-type browser struct {
-	site   *site
-	client *http.Client
-}
-
-func (s *site) browser() *browser {
-	jar, err := cookiejar.New(nil)
-	must(s, err)
-	return &browser{site: s, client: &http.Client{Transport: s.server.Client().Transport, Jar: jar}}
-}
-
-// want gets a page, and checks its status and its text.
-func (b *browser) want(path string, status int, body string) *http.Response {
-	b.site.Helper()
-	response, err := b.client.Get(b.site.server.URL + path)
-	must(b.site, err)
-	text, err := io.ReadAll(response.Body)
-	must(b.site, err)
-	must(b.site, response.Body.Close())
-	if response.StatusCode != status || string(text) != body {
-		b.site.Errorf("%s answers %d %q, want %d %q", path, response.StatusCode, text, status, body)
-	}
-	return response
-}
-
-func (b *browser) url() *url.URL {
-	parsed, err := url.Parse(b.site.server.URL)
-	must(b.site, err)
-	return parsed
-}
-
-// token is the one in the browser's cookie; empty for none.
-func (b *browser) token() sessionsql.Token {
-	for _, c := range b.client.Jar.Cookies(b.url()) {
-		if c.Name == cookieName {
-			return sessionsql.Token(c.Value)
+	handle("/login", func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
+		during()
+		options, err := sitetest.InsertOptions(r)
+		if err == nil {
+			err = store.LogIn(r, w, s, options)
 		}
-	}
-	return ""
+		if err == nil {
+			err = s.Save(r, w)
+		}
+		return err
+	})
+	handle("/logout", func(w http.ResponseWriter, r *http.Request, s *sessions.Session) error {
+		during()
+		s.Options.MaxAge = -1
+		return s.Save(r, w)
+	})
+	return mux
 }
 
-func (b *browser) plant(token sessionsql.Token) {
-	cookie := &http.Cookie{Name: cookieName, Value: string(token), Path: "/", Secure: true}
-	b.client.Jar.SetCookies(b.url(), []*http.Cookie{cookie})
+// A site is a shop with more pages.
+type site struct {
+	*sitetest.Site
+	store *sessionsqlgorilla.Store
+	mux   *http.ServeMux
 }
 
-func (s *site) mustBeDead(token sessionsql.Token, which string) {
-	s.Helper()
-	if _, err := s.sessions.Peek(s.Context(), token); !errors.Is(err, sessionsql.ErrNoSession) {
-		s.Errorf("%s: %v, want ErrNoSession", which, err)
-	}
+func newSite(t *testing.T) *site { t.Helper(); return newSiteOver(t, sitetest.OpenStore(t)) }
+
+func newSiteOver(t *testing.T, sessionStore *sessionsql.Store) *site {
+	t.Helper()
+	store := sessionsqlgorilla.NewStore(sessionStore)
+	mux := pages(store, func() {})
+	return &site{Site: sitetest.NewSite(t, sessionStore, mux), store: store, mux: mux}
 }
 
-func (s *site) mustBeAlive(token sessionsql.Token, subject, which string) sessionsql.Session {
-	s.Helper()
-	sess, err := s.sessions.Peek(s.Context(), token)
-	if err != nil || sess.Subject != subject {
-		s.Errorf("%s: subject %q, %v; want %q", which, sess.Subject, err, subject)
-	}
-	return sess
-}
+func (s *site) page(path string, handle handler) { s.mux.Handle(path, page(s.store, handle)) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/gorilla/sessions"
@@ -93,15 +94,20 @@ func (s *Store) update(ctx context.Context, st *state, session *sessions.Session
 		if !errors.Is(err, sessionsql.ErrConflict) {
 			return err
 		}
-		newer, err := s.store.Peek(ctx, st.token)
-		if err != nil {
+		if stored, err = s.reload(ctx, st); err != nil {
 			return err
 		}
-		if stored, err = decode(newer.Payload); err != nil {
-			return err
-		}
-		st.payload, st.version = newer.Payload, newer.Version
 	}
+}
+
+// reload reads a session that the Store has just written or found to be newer, and so from the primary.
+func (s *Store) reload(ctx context.Context, st *state) (values, error) {
+	newer, err := s.store.Peek(ctx, st.token)
+	if err != nil {
+		return nil, err
+	}
+	st.payload, st.version = newer.Payload, newer.Version
+	return decode(newer.Payload)
 }
 
 // end ends a session that may be dead already.
@@ -113,16 +119,21 @@ func (s *Store) end(ctx context.Context, token sessionsql.Token) error {
 	return err
 }
 
-// setCookie also keeps the response out of caches, unless the handler has decided about them (OWASP ASVS 5.0,
-// 14.3.2). Options often lack the attributes without which browsers refuse a name with __Host- (RFC 6265bis,
-// section 4.1.3.2), also when they are to remove the cookie.
+// setCookie sets the session's cookie in place of one that LogIn has set before. It also keeps the response
+// out of caches, unless the handler has decided about them (OWASP ASVS 5.0, 14.3.2). Options often lack the
+// attributes without which browsers refuse a name with __Host- (RFC 6265bis, section 4.1.3.2), also when they
+// are to remove the cookie.
 func setCookie(w http.ResponseWriter, session *sessions.Session, token sessionsql.Token) {
 	cookie := sessions.NewCookie(session.Name(), string(token), session.Options)
 	if strings.HasPrefix(cookie.Name, "__Host-") {
 		cookie.Path, cookie.Domain, cookie.Secure = "/", "", true
 	}
+	header := w.Header()
+	header["Set-Cookie"] = slices.DeleteFunc(header["Set-Cookie"], func(line string) bool {
+		return strings.HasPrefix(line, cookie.Name+"=")
+	})
 	http.SetCookie(w, cookie)
-	if w.Header().Get("Cache-Control") == "" {
-		w.Header().Set("Cache-Control", "no-store")
+	if header.Get("Cache-Control") == "" {
+		header.Set("Cache-Control", "no-store")
 	}
 }

@@ -7,12 +7,13 @@ import (
 	"testing"
 
 	sessionsqlgorilla "github.com/sessionsql/postgres/adapters/gorilla"
+	"github.com/sessionsql/postgres/internal/sitetest"
 	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // A session that nobody holds any more leaves nothing behind.
 func TestStatesEndWithTheirSessions(t *testing.T) {
-	store := sessionsqlgorilla.NewStore(openStore(t, databaseURL))
+	store := sessionsqlgorilla.NewStore(sitetest.OpenStore(t))
 	const requests = 100
 	for range requests {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)

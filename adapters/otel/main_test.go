@@ -1,12 +1,9 @@
 package sessionsqlotel_test
 
 import (
-	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	sdk "go.opentelemetry.io/otel/sdk/metric"
@@ -25,24 +22,8 @@ var (
 	eventually = testkit.Eventually
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	cluster, err := start(0)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = cluster.Close() }()
-	primaryDSN = cluster.Primary.DSN("postgres")
-	return m.Run()
-}
-
-// start starts a cluster with the bundle in it.
-func start(replicas int) (*pgcluster.Cluster, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	return sessiontest.StartWithBundle(ctx, &pgcluster.Options{Replicas: replicas})
+func TestMain(m *testing.M) {
+	sessiontest.Main(m, nil, func(c *pgcluster.Cluster) { primaryDSN = c.Primary.DSN("postgres") })
 }
 
 // readings are all measurements of one collection, by name and attributes: "sessionsql.writes verb=insert".

@@ -14,6 +14,7 @@ import (
 
 	sessionsqlotel "github.com/sessionsql/postgres/adapters/otel"
 	"github.com/sessionsql/postgres/internal/pgcluster"
+	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -29,7 +30,7 @@ type scene struct {
 
 func newScene(t *testing.T) *scene {
 	t.Helper()
-	cluster, err := start(1)
+	cluster, err := sessiontest.StartWithBundle(t.Context(), &pgcluster.Options{Replicas: 1})
 	must(t, err)
 	t.Cleanup(func() { _ = cluster.Close() })
 	s := &scene{t: t, cluster: cluster, reader: sdk.NewManualReader()}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -30,6 +31,24 @@ func StartWithBundle(ctx context.Context, options *pgcluster.Options) (*pgcluste
 		return nil, errors.Join(err, cluster.Close())
 	}
 	return cluster, nil
+}
+
+// Main is the TestMain of a package whose tests share a cluster, whose database postgres holds the bundle. It
+// calls use with the cluster before the tests.
+func Main(m *testing.M, options *pgcluster.Options, use func(*pgcluster.Cluster)) {
+	run := func() int {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		cluster, err := StartWithBundle(ctx, options)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer func() { _ = cluster.Close() }()
+		use(cluster)
+		return m.Run()
+	}
+	os.Exit(run())
 }
 
 // StartCluster starts a cluster that ends with the test.

@@ -22,6 +22,8 @@ type browser struct {
 // patience is longer than the site's time limit, so that the site answers even a slow request.
 const patience = 2 * requestTimeout
 
+const cookieName = "session" // the default of package web over plain HTTP
+
 const (
 	home    = "/"
 	account = "/account"

@@ -29,9 +29,8 @@ type known struct {
 	fewest, most int // the number of views that it counts
 
 	// These fields keep all answers, because the crash tells only later which writes it may undo.
-	loggedIn  answer
-	inherited int      // the views of the session that the log-in renewed, which a crash may bring back
-	answered  []answer // the accepted answers in the order of their requests
+	loggedIn answer
+	answered []answer // the accepted answers in the order of their requests
 
 	met       bool    // an answer came after the crash had begun
 	survived  promise // the promise if the crash has undone as much as it may

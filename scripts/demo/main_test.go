@@ -92,7 +92,7 @@ func TestDemoFindsWhatACrashMustNotTake(t *testing.T) {
 	defer func(was rules) { rulesOfLoad = was }(rulesOfLoad)
 	rulesOfLoad.idle = time.Minute
 	var stdout, stderr bytes.Buffer
-	c, err := parse([]string{"--duration", "8s", "--users", "200", "--json"}, &stderr)
+	c, err := parse([]string{"--duration", "14s", "--users", "200", "--json"}, &stderr)
 	testkit.Must(t, err)
 	c.afterPromotion = func(ctx context.Context, pool *sql.DB) error {
 		_, err := pool.ExecContext(ctx, "DELETE FROM sessionsql.session")
@@ -145,7 +145,7 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 			mux := http.NewServeMux()
 			mux.HandleFunc("GET /", c.home)
 			mux.HandleFunc("POST /", func(w http.ResponseWriter, r *http.Request) {
-				http.SetCookie(w, cookie(r, forgedToken()))
+				http.SetCookie(w, &http.Cookie{Name: cookieName, Value: forgedToken(), Path: "/"})
 				http.Redirect(w, r, "/", http.StatusSeeOther)
 			})
 			server := httptest.NewServer(mux)
@@ -176,35 +176,15 @@ func TestDemoFailsWhereASiteIsWrong(t *testing.T) {
 	}
 }
 
-// The users of the demonstration test neither the cookie's attributes nor an outage of the database.
-func TestSiteProtectsItsCookieAndReportsAnOutage(t *testing.T) {
+// The users of the demonstration do not test an outage of the database in full, and no strange names.
+func TestSiteEscapesNamesAndReportsAnOutage(t *testing.T) {
 	cluster := sessiontest.StartCluster(t, nil)
 	options := &sessionsql.Options{Logger: newScreen(t.Output()).logger()}
 	store := sessiontest.NewDatabase(t, cluster).Store(t, options)
-	handler := newSite(store, rulesOfServe).handler()
-	clear, encrypted := httptest.NewServer(handler), httptest.NewTLSServer(handler)
-	defer clear.Close()
-	defer encrypted.Close()
+	server := httptest.NewServer(newSite(store, rulesOfServe).handler())
+	defer server.Close()
 
-	for _, server := range []*httptest.Server{clear, encrypted} {
-		client := server.Client()
-		client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-		response, err := client.PostForm(server.URL+"/login", map[string][]string{"name": {"ann"}})
-		testkit.Must(t, err)
-		_ = response.Body.Close()
-		cookies := response.Cookies()
-		if response.StatusCode != http.StatusSeeOther || len(cookies) != 1 {
-			t.Fatalf("status %d, %d cookies", response.StatusCode, len(cookies))
-		}
-		c := cookies[0]
-		if !c.HttpOnly || c.SameSite != http.SameSiteLaxMode || c.Path != "/" || c.Domain != "" ||
-			c.Secure != (server == encrypted) {
-			t.Errorf("%s: HttpOnly %v, SameSite %v, Path %q, Domain %q, Secure %v",
-				server.URL, c.HttpOnly, c.SameSite, c.Path, c.Domain, c.Secure)
-		}
-	}
-
-	b := newBrowser(clear.URL, clear.Client().Transport)
+	b := newBrowser(server.URL, server.Client().Transport)
 	a, _ := b.post(t.Context(), "/login", map[string][]string{"name": {`<b id="owner">bob`}})
 	if a.status != http.StatusSeeOther {
 		t.Fatalf("log-in: %d, %v", a.status, a.err)

@@ -34,25 +34,25 @@ var (
 </form>
 `)
 
-	homePage = page(`<h1>Hello, <span id="owner">{{.Name}}</span></h1>
-<p>You have seen this page <b id="views">{{.Views}}</b> times in this session.</p>
-<p><small>{{range .Recent}}{{.}} {{end}}</small></p>
+	homePage = page(`<h1>Hello, <span id="owner">{{.Subject}}</span></h1>
+<p>You have seen this page <b id="views">{{.Value.Views}}</b> times in this session.</p>
+<p><small>{{range .Value.Recent}}{{.}} {{end}}</small></p>
 ` + whoAndLinks)
 
-	accountPage = page(`<h1>Account of <span id="owner">{{.Name}}</span></h1>
-<p>The home page was seen <b id="views">{{.Views}}</b> times in this session.</p>
+	accountPage = page(`<h1>Account of <span id="owner">{{.Subject}}</span></h1>
+<p>The home page was seen <b id="views">{{.Value.Views}}</b> times in this session.</p>
 ` + whoAndLinks)
 )
 
 func page(body string) *template.Template { return template.Must(template.New("").Parse(frame + body)) }
 
-func (s *site) show(w http.ResponseWriter, status int, page *template.Template, data any) {
+func show(w http.ResponseWriter, status int, page *template.Template, data any) error {
 	var body bytes.Buffer
 	if err := page.Execute(&body, data); err != nil {
-		s.fail(w, err)
-		return
+		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = body.WriteTo(w) // because a visitor who has left does not need it
+	return nil
 }

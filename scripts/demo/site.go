@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net"
@@ -12,13 +11,14 @@ import (
 	"unicode/utf8"
 
 	"github.com/sessionsql/postgres/sessionsql"
+	"github.com/sessionsql/postgres/sessionsql/web"
 )
 
 // A site is a web site like an application's. All of its knowledge of a visitor is in the session.
 type site struct {
-	store   *sessionsql.Store
-	rules   rules
-	lookups samples // the durations of lookups that found a session
+	sessions *web.Sessions[visitor]
+	rules    rules
+	lookups  samples // the durations of lookups that found a session
 
 	deadlocks atomic.Int64 // deadlocks that reached the application
 	requests  atomic.Int64
@@ -29,35 +29,35 @@ type site struct {
 
 // A visitor is the content of a session.
 type visitor struct {
-	Name   string   `json:"name"`
-	Views  int      `json:"views"`
-	Recent []string `json:"recent"` // the times of the last views, newest first
-	Public bool     `json:"public"` // logged in on a public computer, so the session has an absolute timeout
+	Views  int
+	Recent []string // the times of the last views, newest first
 }
 
 const (
-	cookieName     = "session"
 	requestTimeout = 10 * time.Second
 	maxRecent      = 6
 	maxName        = 64
 )
 
-func newSite(store *sessionsql.Store, rules rules) *site { return &site{store: store, rules: rules} }
+func newSite(store *sessionsql.Store, rules rules) *site {
+	sessions, _ := web.New[visitor](store, &web.Options{PlainHTTP: true}) // it fails only for a bad name
+	return &site{sessions: sessions, rules: rules}
+}
 
 func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", s.home)
-	mux.HandleFunc("GET /account", s.account)
-	mux.HandleFunc("GET /login", s.welcome)
-	mux.HandleFunc("POST /login", s.logIn)
-	mux.HandleFunc("POST /logout", s.logOut)
+	mux.HandleFunc("GET /{$}", s.answering(s.home))
+	mux.HandleFunc("GET /account", s.answering(s.account))
+	mux.HandleFunc("GET /login", s.answering(s.welcome))
+	mux.HandleFunc("POST /login", s.answering(s.logIn))
+	mux.HandleFunc("POST /logout", s.answering(s.logOut))
+	visits := s.sessions.Wrap(mux)
 	pages := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		ctx, cancel := context.WithTimeout(r.Context(), requestTimeout)
 		defer cancel()
-		w.Header().Set("Cache-Control", "no-store") // because no shared cache may keep a visitor's page
 		r.Body = http.MaxBytesReader(w, r.Body, 4096)
-		mux.ServeHTTP(w, r.WithContext(ctx))
+		visits.ServeHTTP(w, r.WithContext(ctx))
 	})
 	if s.monitor == nil {
 		return pages
@@ -76,8 +76,10 @@ func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err err
 		return "", nil, err
 	}
 	server := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: 5 * time.Second,
+		Handler: s.handler(),
+		// It is long, because browsers open connections ahead of their requests, and do not send a form again
+		// that meets the end of one.
+		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelError),
 	}
 	served := make(chan struct{})
@@ -95,190 +97,104 @@ func (s *site) listen(logger *slog.Logger) (url string, shutDown func(), err err
 	}, nil
 }
 
-// home counts its visitor's views. It writes the session only if its version is unchanged and else reads it
-// again, because two tabs may count at once.
-func (s *site) home(w http.ResponseWriter, r *http.Request) {
-	for {
-		token := presented(r)
-		session, v, err := s.loggedIn(r.Context(), token)
-		if err != nil {
-			s.fail(w, err)
-			return
-		}
+// home counts its views. Save counts again on the newer value if another tab was faster.
+func (s *site) home(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.load(r.Context()); err != nil {
+		return err
+	}
+	session, err := s.sessions.Save(r.Context(), func(v *visitor) error {
 		v.Views++
 		v.Recent = append([]string{time.Now().Format(time.TimeOnly)},
 			v.Recent[:min(len(v.Recent), maxRecent-1)]...)
-		_, err = s.save(r.Context(), token, v, session.Version)
-		switch {
-		case err == nil:
-			s.show(w, http.StatusOK, homePage, v)
-			return
-		case !errors.Is(err, sessionsql.ErrConflict):
-			s.fail(w, err)
-			return
-		}
+		return nil
+	})
+	if err != nil {
+		return err
 	}
+	return show(w, http.StatusOK, homePage, session)
 }
 
 // account only reads, so the lookup keeps the session alive.
-func (s *site) account(w http.ResponseWriter, r *http.Request) {
-	_, v, err := s.loggedIn(r.Context(), presented(r))
+func (s *site) account(w http.ResponseWriter, r *http.Request) error {
+	session, err := s.load(r.Context())
 	if err != nil {
-		s.fail(w, err)
-		return
+		return err
 	}
-	s.show(w, http.StatusOK, accountPage, v)
+	return show(w, http.StatusOK, accountPage, session)
+}
+
+// load is for pages without anonymous visitors.
+func (s *site) load(ctx context.Context) (web.Session[visitor], error) {
+	begin := time.Now()
+	session, err := s.sessions.LoadUser(ctx)
+	if err == nil {
+		s.lookups.add(time.Since(begin))
+	}
+	return session, err
 }
 
 // welcome gives a visitor without a session an anonymous one, as sites do for a shopping cart.
-func (s *site) welcome(w http.ResponseWriter, r *http.Request) {
-	switch _, err := s.store.Lookup(r.Context(), presented(r)); {
-	case errors.Is(err, sessionsql.ErrNoSession):
-		token, err := s.store.Insert(r.Context(), "{}", nil)
-		if err != nil {
-			s.fail(w, err)
-			return
-		}
-		http.SetCookie(w, cookie(r, string(token)))
-	case err != nil:
-		s.fail(w, err)
-		return
+func (s *site) welcome(w http.ResponseWriter, r *http.Request) error {
+	_, err := s.sessions.Load(r.Context())
+	if errors.Is(err, sessionsql.ErrNoSession) {
+		_, err = s.sessions.Save(r.Context(), nil)
 	}
-	s.show(w, http.StatusOK, loginPage, nil)
+	if err != nil {
+		return err
+	}
+	return show(w, http.StatusOK, loginPage, nil)
 }
 
-func (s *site) logIn(w http.ResponseWriter, r *http.Request) {
+func (s *site) logIn(w http.ResponseWriter, r *http.Request) error {
 	name := r.PostFormValue("name")
 	if name == "" || len(name) > maxName || !utf8.ValidString(name) {
-		s.show(w, http.StatusBadRequest, loginPage, "A name has between 1 and 64 bytes.")
-		return
+		return show(w, http.StatusBadRequest, loginPage, "A name has between 1 and 64 bytes.")
 	}
-	token, err := s.enter(r.Context(), presented(r),
-		visitor{Name: name, Public: r.PostFormValue("public") != ""})
-	if err != nil {
-		s.fail(w, err)
-		return
+	login := web.Login{InsertOptions: sessionsql.InsertOptions{Subject: name}}
+	if r.PostFormValue("public") != "" {
+		login.Lifetime = s.rules.lifetime
 	}
-	http.SetCookie(w, cookie(r, string(token)))
-	http.Redirect(w, r, "/", http.StatusSeeOther)
-}
-
-// enter gives a visitor who logs in a new token. The presented session gets a new secret and a subject, and
-// its old token is dead at once, because an attacker may have planted it (session fixation; OWASP ASVS 5.0,
-// 7.2.4). If the absolute timeout changes, enter ends the session and makes a new one.
-func (s *site) enter(ctx context.Context, old sessionsql.Token, v visitor) (sessionsql.Token, error) {
-	_, was, err := s.lookup(ctx, old)
-	if err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
-		return "", err
+	_, err := s.sessions.LogIn(r.Context(), login, func(v *visitor) error {
+		*v = visitor{} // because each login counts its own views
+		return nil
+	})
+	if err == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
 	}
-	if err == nil && !v.Public && !was.Public {
-		token, err := s.store.Rotate(ctx, old, &sessionsql.RotateOptions{Subject: v.Name})
-		if err == nil {
-			_, err = s.save(ctx, token, v, sessionsql.AnyVersion)
-			return token, err
-		}
-		if !errors.Is(err, sessionsql.ErrNoSession) && !errors.Is(err, sessionsql.ErrRotated) {
-			return "", err
-		}
-	}
-	if err := s.store.Revoke(ctx, old); err != nil && !errors.Is(err, sessionsql.ErrNoSession) {
-		return "", err
-	}
-	payload, err := json.Marshal(v)
-	if err != nil {
-		return "", err
-	}
-	options := &sessionsql.InsertOptions{Subject: v.Name}
-	if v.Public {
-		options.Lifetime = s.rules.lifetime
-	}
-	return s.store.Insert(ctx, string(payload), options)
+	return err
 }
 
 // logOut answers after the session is dead for good.
-func (s *site) logOut(w http.ResponseWriter, r *http.Request) {
-	if err := s.store.Revoke(r.Context(), presented(r)); err != nil &&
-		!errors.Is(err, sessionsql.ErrNoSession) {
-		s.fail(w, err)
-		return
+func (s *site) logOut(w http.ResponseWriter, r *http.Request) error {
+	err := s.sessions.LogOut(r.Context())
+	if err == nil {
+		http.Redirect(w, r, "/login", http.StatusSeeOther)
 	}
-	gone := cookie(r, "")
-	gone.MaxAge = -1
-	http.SetCookie(w, gone)
-	http.Redirect(w, r, "/login", http.StatusSeeOther)
+	return err
 }
 
-// cookie returns a cookie that scripts and other sites' forms cannot reach, and that never leaves an
-// encrypted connection.
-func cookie(r *http.Request, value string) *http.Cookie {
-	return &http.Cookie{
-		Name:     cookieName,
-		Value:    value,
-		Path:     "/",
-		HttpOnly: true,
-		Secure:   r.TLS != nil,
-		SameSite: http.SameSiteLaxMode,
-	}
-}
-
-// presented returns the token of a request. A missing one counts as malformed.
-func presented(r *http.Request) sessionsql.Token {
-	c, err := r.Cookie(cookieName)
-	if err != nil {
-		return ""
-	}
-	return sessionsql.Token(c.Value)
-}
-
-// loggedIn is lookup for pages without anonymous visitors.
-func (s *site) loggedIn(
-	ctx context.Context, token sessionsql.Token,
-) (session sessionsql.Session, v visitor, err error) {
-	session, v, err = s.lookup(ctx, token)
-	if err == nil && v.Name == "" {
-		err = sessionsql.ErrNoSession
-	}
-	return session, v, err
-}
-
-func (s *site) lookup(
-	ctx context.Context, token sessionsql.Token,
-) (session sessionsql.Session, v visitor, err error) {
-	begin := time.Now()
-	session, err = s.store.Lookup(ctx, token)
-	if err != nil {
-		return session, v, err
-	}
-	s.lookups.add(time.Since(begin))
-	err = json.Unmarshal([]byte(session.Payload), &v)
-	return session, v, err
-}
-
-func (s *site) save(ctx context.Context, token sessionsql.Token, v visitor, version int32) (int32, error) {
-	payload, err := json.Marshal(v)
-	if err != nil {
-		return 0, err
-	}
-	return s.store.Update(ctx, token, string(payload), version)
-}
-
-// fail tells a visitor to log in or to come back later.
-func (s *site) fail(w http.ResponseWriter, err error) {
-	if isDeadlock(err) {
-		s.deadlocks.Add(1)
-	}
-	if errors.Is(err, sessionsql.ErrNoSession) {
-		s.show(w, http.StatusUnauthorized, loginPage, "Please log in.")
-		return
-	}
-	s.errors.Add(1)
-	switch {
-	case errors.Is(err, sessionsql.ErrUnavailable), errors.Is(err, context.DeadlineExceeded), errors.Is(err,
-		context.Canceled):
-		http.Error(w, "The database does not answer; please try again in a moment.",
-			http.StatusServiceUnavailable)
-	default:
-		http.Error(w, "Something went wrong here.", http.StatusInternalServerError)
+// answering returns a page's handler. It answers an error by asking the visitor to log in or to come back
+// later.
+func (s *site) answering(page func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		err := page(w, r)
+		if isDeadlock(err) {
+			s.deadlocks.Add(1)
+		}
+		status := web.Status(err)
+		switch status {
+		case http.StatusOK:
+			return
+		case http.StatusUnauthorized:
+			_ = show(w, status, loginPage, "Please log in.") // this page takes any text
+			return
+		}
+		s.errors.Add(1)
+		text := "Something went wrong here."
+		if status == http.StatusServiceUnavailable {
+			text = "The database does not answer; please try again in a moment."
+		}
+		http.Error(w, text, status)
 	}
 }
 

@@ -34,8 +34,7 @@ func (k *known) readBefore(crash moments, a answer) {
 }
 
 // judgeLoss decides whether the crash may have undone the views that a page lacks. It may not have, if the
-// user has seen them after the crash. If it has undone the first payload after a log-in renewed the secret,
-// the payload before that is back.
+// user has seen them after the crash.
 func (k *known) judgeLoss(crash moments, a answer, most int, f finding) []finding {
 	if !k.met || k.certain {
 		return []finding{f}
@@ -43,9 +42,6 @@ func (k *known) judgeLoss(crash moments, a answer, most int, f finding) []findin
 	fewest := k.remaining
 	if a.counting {
 		fewest++
-	}
-	if crash.mayLose(k.loggedIn) {
-		most = max(most, k.inherited+most-k.most)
 	}
 	switch {
 	case a.views > most:

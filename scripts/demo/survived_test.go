@@ -17,11 +17,10 @@ var undone, mustNot = loss{lost, inWindow}, loss{lost, outsideWindow}
 // crashCases begin with a log-in at 0 s unless they name another time. The primary is killed at 3 s, so the
 // window begins at 2.4 s.
 var crashCases = []struct {
-	name      string
-	loggedIn  float64
-	inherited int
-	steps     []step
-	want      []loss
+	name     string
+	loggedIn float64
+	steps    []step
+	want     []loss
 }{
 	{
 		name:  "nothing is lost",
@@ -63,13 +62,8 @@ var crashCases = []struct {
 		loggedIn: 3.2, steps: []step{{refusal(3.5)}}, want: []loss{{lost, unrelated}},
 	},
 	{
-		name:     "the payload of a renewed session",
-		loggedIn: 2.8, inherited: 7, steps: []step{{glance(4, 7)}, {view(4.2, "ann", 8)}},
-		want: []loss{undone},
-	},
-	{
 		name:     "somebody else's payload",
-		loggedIn: 2.8, inherited: 7, steps: []step{{glance(4, 9)}}, want: []loss{{lost, unrelated}},
+		loggedIn: 2.8, steps: []step{{glance(4, 9)}}, want: []loss{{lost, unrelated}},
 	},
 	{
 		name:  "the expiry that a write in the window set",
@@ -103,7 +97,6 @@ func TestJudgeTellsWhatACrashMayUndo(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			login := answer{sent: at(c.loggedIn), received: at(c.loggedIn + 0.1), status: 303}
 			k := born("ann", rulesOfLoad, login, false)
-			k.inherited = c.inherited
 			k.crash = &crash{moments: moments{begun: at(3), dead: at(3.1)}}
 			var got []loss
 			for _, answers := range c.steps {

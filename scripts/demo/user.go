@@ -93,9 +93,6 @@ func (u *user) logIn(ctx context.Context, public bool) bool {
 	}
 	u.session, u.token = born(u.name, u.rules, a, public), token
 	u.session.crash = &u.tally.crash
-	if old != nil {
-		u.session.inherited = max(old.most, old.inherited)
-	}
 	u.tokens.put(u.number, token)
 	if old != nil && !old.gone() {
 		old.ended(a.received, "another log-in")

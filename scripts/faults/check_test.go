@@ -128,6 +128,36 @@ func TestTheModelKnowsWhenSessionsExpire(t *testing.T) {
 	}
 }
 
+func TestTheModelKnowsEntries(t *testing.T) {
+	entry := func(calls ...*call) *history {
+		for _, c := range calls {
+			c.entry, c.version = true, 0
+		}
+		return one(calls...)
+	}
+	deleted := revoked
+	set := func(ms int64, value string) *call { return updated(ms, value, 0) }
+	get := func(ms int64, value string) *call { return read(ms, 0, 1, value, 0) }
+	refused := set(60, "s1.2")
+	refused.outcome = noSession
+	for name, test := range map[string]struct {
+		h       *history
+		accepts bool
+	}{
+		"a life":                  {entry(inserted(0), set(20, "s1.2"), get(40, "s1.2"), deleted(60)), true},
+		"it is deleted twice":     {entry(inserted(0), deleted(20), deleted(40), missed(60, 1)), true},
+		"a set after its end":     {entry(inserted(0), deleted(20), refused), true},
+		"a set brings it back":    {entry(inserted(0), deleted(20), set(40, "s1.2")), false},
+		"a get after its end":     {entry(inserted(0), deleted(20), get(4000, "s1.1")), false},
+		"a set that was not done": {entry(inserted(0), set(20, "s1.2"), get(40, "s1.1")), false},
+		"a set refused before":    {entry(inserted(0), refused, deleted(80)), false},
+	} {
+		if found := test.h.check(); (len(found) == 0) != test.accepts {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
+}
+
 func TestTheModelRefusesWhatAStoreMustNotDo(t *testing.T) {
 	for name, h := range map[string]*history{
 		"a live session is none": one(inserted(0), missed(20, 1)),

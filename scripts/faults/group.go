@@ -36,6 +36,7 @@ type group struct {
 	canaries []canary // sessions without writes
 	beats    []string // the tokens of the probes' sessions, one for each Store
 	slots    []atomic.Pointer[session]
+	entries  []atomic.Pointer[session]
 	users    []*user
 
 	writes, lookups     []*series // of the Stores

@@ -62,6 +62,7 @@ const never = math.MaxInt64
 // A call is one line of a session's history. Times are nanoseconds since the start of the history.
 type call struct {
 	verb       verb
+	entry      bool // a call for a cache entry, which has no version
 	store      int
 	secret     int    // the number of the presented secret, from 1
 	next       int    // the number of the secret that an insert or a rotate made; 0 if unknown

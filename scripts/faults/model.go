@@ -127,19 +127,19 @@ func (s state) step(c *call) []any {
 		return s.doubtful(c)
 	}
 	if s.phase != live || !s.mayOpen(c) {
-		return nil
+		return s.when(c.entry && c.verb == revoke) // a Delete does not tell whether there was an entry
 	}
 	next := s.facts
 	switch c.verb {
 	case proof:
 		return []any{s}
 	case lookup:
-		return s.when(c.payload == s.payload && c.version == s.version)
+		return s.when(c.payload == s.payload && (c.entry || c.version == s.version))
 	case update:
 		if c.outcome == conflict {
 			return s.when(c.expected != anyVersion && c.expected != s.version)
 		}
-		if c.expected != anyVersion && c.expected != s.version || c.version != s.version+1 {
+		if !c.entry && (c.expected != anyVersion && c.expected != s.version || c.version != s.version+1) {
 			return nil
 		}
 		next.payload, next.version = c.payload, s.version+1
@@ -166,7 +166,7 @@ func (s state) doubtful(c *call) []any {
 	next := s.facts
 	switch c.verb {
 	case update:
-		if c.expected != anyVersion && c.expected != s.version {
+		if !c.entry && c.expected != anyVersion && c.expected != s.version {
 			return []any{s}
 		}
 		next.payload, next.version = c.payload, s.version+1

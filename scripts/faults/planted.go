@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// bug names the one of five ways in which this build breaks the Store, to show that the model finds it.
-var bug = flag.String("bug", "", "which bug to plant: update, revoke, lookup, rotate or insert")
+// bug names the one of six ways in which this build breaks the Store, to show that the model finds it.
+var bug = flag.String("bug", "", "which bug to plant: update, revoke, lookup, rotate, insert or entry")
 
 // plant puts the bug between the workload and the Store.
 func plant(s sessions) sessions {
@@ -22,6 +22,8 @@ func plant(s sessions) sessions {
 		return &cachedLookup{sessions: s}
 	case "rotate":
 		return &endlessGrace{sessions: s}
+	case "entry":
+		return &forgetfulDelete{sessions: s}
 	case "insert":
 		return &sharedInsert{sessions: s}
 	}

@@ -44,6 +44,11 @@ type sessions interface {
 	// List returns the ids of a user's live sessions.
 	List(ctx context.Context, subject string) ([]int64, error)
 
+	// These are the calls of a Final cache.
+	GetEntry(ctx context.Context, key string) (value string, err error)
+	SetEntry(ctx context.Context, key, value string) error
+	DeleteEntry(ctx context.Context, key string) error
+
 	Close(ctx context.Context) error
 }
 
@@ -189,6 +194,21 @@ func (s *store) List(ctx context.Context, subject string) ([]int64, error) {
 	return ids, err
 }
 
+func (s *store) cache() *sessionsql.Cache {
+	return s.Store.Cache("faults", &sessionsql.CacheOptions{Final: true})
+}
+
+func (s *store) GetEntry(ctx context.Context, key string) (string, error) {
+	entry, err := s.cache().Get(ctx, key)
+	return string(entry.Value), err
+}
+
+func (s *store) SetEntry(ctx context.Context, key, value string) error {
+	return s.cache().Set(ctx, key, []byte(value), 0)
+}
+
+func (s *store) DeleteEntry(ctx context.Context, key string) error { return s.cache().Delete(ctx, key) }
+
 // install installs the bundle, or finds it installed.
 func install(ctx context.Context, dsn string) error {
 	pool, err := openPool(dsn)
@@ -206,7 +226,8 @@ func outcomeOf(verb verb, err error) (o outcome, untyped bool) {
 	switch {
 	case err == nil:
 		return done, false
-	case errors.Is(err, sessionsql.ErrNoSession):
+	case errors.Is(err, sessionsql.ErrNoSession), errors.Is(err, sessionsql.ErrNoEntry),
+		errors.Is(err, sessionsql.ErrEntryEnded):
 		return noSession, false
 	case errors.Is(err, sessionsql.ErrRotated):
 		return rotated, false

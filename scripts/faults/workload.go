@@ -36,6 +36,7 @@ func (g *group) startWorkload(seed uint64, pause time.Duration) {
 		g.users = append(g.users, &user{subject: fmt.Sprintf("user %d", i)})
 	}
 	g.slots = make([]atomic.Pointer[session], slotCount)
+	g.entries = make([]atomic.Pointer[session], entrySlots)
 	for i := range g.stores {
 		for j := range callersPerStore {
 			c := &caller{
@@ -58,10 +59,14 @@ func (c *caller) run() {
 	}
 }
 
-// act makes one call for the session in a slot or for a user.
+// act makes one call for the session in a slot, for a user or for a cache entry.
 func (c *caller) act(slot int) {
-	if c.rng.IntN(100) < 15 {
+	switch n := c.rng.IntN(100); {
+	case n < 15:
 		c.serve(c.g.users[c.rng.IntN(len(c.g.users))])
+		return
+	case n < 35:
+		c.actOnEntry()
 		return
 	}
 	home := -1

@@ -21,8 +21,9 @@
 // # Requests of one session at once
 //
 // Save applies its change to the newest value, so two tabs lose no change of each other. A Save of a request
-// whose session has ended meanwhile returns ErrNoSession and brings nothing back. After LogIn the token from
-// before opens nothing, so a request under way with it gets ErrNoSession too.
+// whose session has ended meanwhile returns ErrNoSession and brings nothing back. LogIn keeps all that was
+// saved before it; the token from before opens nothing then, so a request under way with it gets ErrNoSession
+// too.
 //
 // # The response
 //

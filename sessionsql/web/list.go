@@ -11,11 +11,11 @@ import (
 //
 // It returns ErrNoSession for a visitor who is not logged in, or ErrUnavailable.
 func (s *Sessions[T]) List(ctx context.Context) ([]sessionsql.SubjectSession, error) {
-	_, token, subject, err := s.loggedIn(ctx)
+	_, token, session, err := s.loggedIn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s.store.ListSubject(ctx, subject, token)
+	return s.store.ListSubject(ctx, session.Subject, token)
 }
 
 // End ends another session of the visitor's subject, by the ID that List returned. The ID may come from the

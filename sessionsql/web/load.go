@@ -43,6 +43,27 @@ func (s *Sessions[T]) Load(ctx context.Context) (Session[T], error) {
 	return typed[T](session)
 }
 
+// LoadUser is Load for a page that is there for users alone: it returns ErrNoSession for an anonymous session
+// too. A Save after it begins no session.
+func (s *Sessions[T]) LoadUser(ctx context.Context) (Session[T], error) {
+	_, _, session, err := s.loggedIn(ctx)
+	if err != nil {
+		return Session[T]{}, err
+	}
+	return typed[T](session)
+}
+
+// loggedIn is current for the calls that need a subject.
+func (s *Sessions[T]) loggedIn(
+	ctx context.Context,
+) (v *visit, token sessionsql.Token, session sessionsql.Session, err error) {
+	v, token, session, err = s.current(ctx)
+	if err == nil && session.Subject == "" {
+		err = sessionsql.ErrNoSession
+	}
+	return v, token, session, err
+}
+
 // current returns the visit, its token, and the session that this opens.
 func (s *Sessions[T]) current(
 	ctx context.Context,

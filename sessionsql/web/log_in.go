@@ -27,12 +27,12 @@ const rememberSeconds = 400 * 24 * 60 * 60
 // whoever planted it is not logged in (session fixation; OWASP ASVS 5.0, 7.2.4).
 //
 // An anonymous session goes on under the new token if login sets no timeout and no Label. Otherwise a new
-// session takes its place. The value is kept, unless it was another subject's: then the new one begins at
-// zero.
+// session takes its place. The newest value is kept, unless it was another subject's: then the new one begins
+// at zero.
 //
 // It returns [sessionsql.ErrOptions] for bad input, and otherwise the errors of Save and of change. After an
-// error call it again. The visitor then has the old session, or the new one if no more than the write of the
-// value failed; after ErrUnavailable the old one may be dead, and its value lost.
+// error call it again. The visitor then has the old session, perhaps under a new token, or the new one if no
+// more than the write of the value failed; after ErrUnavailable the old one may be dead, and its value lost.
 func (s *Sessions[T]) LogIn(ctx context.Context, login Login, change func(*T) error) (Session[T], error) {
 	if login.Subject == "" {
 		return Session[T]{}, fmt.Errorf("sessionsql/web: log in: %w: the subject is empty",
@@ -44,26 +44,21 @@ func (s *Sessions[T]) LogIn(ctx context.Context, login Login, change func(*T) er
 		return s.replace(ctx, v, "", sessionsql.Session{}, login, change)
 	case err != nil:
 		return Session[T]{}, err
-	case session.Subject == "" && login.fitsAnonymous():
-		next, err := s.promote(ctx, v, old, session, login, change)
-		if !errors.Is(err, errRotateRefused) {
-			return next, err
-		}
 	case session.Subject != "" && session.Subject != login.Subject:
-		session = sessionsql.Session{}
+		return s.replace(ctx, v, old, sessionsql.Session{}, login, change)
 	}
-	return s.replace(ctx, v, old, session, login, change)
+	return s.takeOver(ctx, v, old, session, login, change)
 }
 
 // fitsAnonymous tells whether an anonymous session can become this one, because a rotate sets no more than a
 // subject.
 func (l Login) fitsAnonymous() bool { return l.Label == "" && l.IdleTimeout == 0 && l.Lifetime == 0 }
 
-var errRotateRefused = errors.New("the anonymous session ended, or another request rotated it")
-
-// promote gives an anonymous session a subject and a new token, and then writes its value. Before that it
-// tries change, because a change that fails must leave the visitor logged out.
-func (s *Sessions[T]) promote(
+// takeOver logs in with the value of an anonymous session, or of one of the same subject. Session may be a
+// late replica's, and other requests may write it meanwhile. So takeOver first takes the token from them, and
+// then goes on from the newest value. Before that it tries change, because a change that fails must leave the
+// visitor logged out.
+func (s *Sessions[T]) takeOver(
 	ctx context.Context, v *visit, old sessionsql.Token, session sessionsql.Session,
 	login Login, change func(*T) error,
 ) (Session[T], error) {
@@ -73,21 +68,33 @@ func (s *Sessions[T]) promote(
 	if _, _, err := changed(session, change); err != nil {
 		return Session[T]{}, err
 	}
-	token, err := s.store.Rotate(ctx, old, &sessionsql.RotateOptions{
-		Subject:     login.Subject,
-		MaxSessions: login.MaxSessions,
-	})
+	goesOn := session.Subject == "" && login.fitsAnonymous()
+	options := &sessionsql.RotateOptions{Grace: -1}
+	if goesOn {
+		options.Subject, options.MaxSessions = login.Subject, login.MaxSessions
+	}
+	token, err := s.store.Rotate(ctx, old, options)
 	switch {
 	case errors.Is(err, sessionsql.ErrNoSession), errors.Is(err, sessionsql.ErrRotated):
-		return Session[T]{}, errRotateRefused
+		// It ended, or another request rotated it, so its value as read is the newest that can be had.
+		return s.replace(ctx, v, old, session, login, change)
 	case err != nil:
 		return Session[T]{}, err
 	}
-	session.Subject = login.Subject
+	if goesOn {
+		session.Subject = login.Subject
+	}
 	if err := v.begin(token, &session, s.cookieOf(login)); err != nil {
 		return Session[T]{}, err
 	}
-	return s.update(ctx, v, token, session, change)
+	if goesOn {
+		return s.update(ctx, v, token, session, change)
+	}
+	newest, err := s.store.Peek(ctx, token)
+	if err != nil {
+		return Session[T]{}, err
+	}
+	return s.replace(ctx, v, token, newest, login, change)
 }
 
 // replace begins a session with the value of another one, and ends that one. An empty old token stands for

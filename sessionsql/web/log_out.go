@@ -30,28 +30,30 @@ func (s *Sessions[T]) LogOut(ctx context.Context) error {
 // LogOutEverywhere ends all sessions of the visitor's subject, removes the cookie, and returns the number of
 // live sessions that it ended. OWASP ASVS 5.0, 7.4.2 and 7.5.2.
 //
-// It returns ErrNoSession for a visitor who is not logged in, or ErrUnavailable.
+// It returns ErrNoSession for a visitor who is not logged in, or ErrUnavailable, after which only the other
+// sessions may have ended.
 func (s *Sessions[T]) LogOutEverywhere(ctx context.Context) (int64, error) {
-	v, _, subject, err := s.loggedIn(ctx)
+	others, err := s.LogOutOthers(ctx)
 	if err != nil {
 		return 0, err
 	}
-	ended, err := s.store.RevokeSubject(ctx, subject, "")
-	if err != nil {
-		return 0, err
+	if err := s.LogOut(ctx); err != nil {
+		return others, err
 	}
-	s.forget(v)
-	return ended, nil
+	return others + 1, nil
 }
 
 // LogOutOthers is LogOutEverywhere without the visitor's own session and cookie, as after a change of the
 // password. OWASP ASVS 5.0, 7.4.3.
+//
+// The primary looks at the token again, because a session that a late replica still shows must not end those
+// that its user has begun since.
 func (s *Sessions[T]) LogOutOthers(ctx context.Context) (int64, error) {
-	_, token, subject, err := s.loggedIn(ctx)
+	_, token, session, err := s.loggedIn(ctx)
 	if err != nil {
 		return 0, err
 	}
-	return s.store.RevokeSubject(ctx, subject, token)
+	return s.store.RevokeSubject(ctx, session.Subject, token)
 }
 
 // end ends a session that may be dead already.
@@ -68,15 +70,4 @@ func (s *Sessions[T]) forget(v *visit) {
 	removal := s.cookie
 	removal.MaxAge = -1
 	_ = v.begin("", nil, removal)
-}
-
-// loggedIn is current for the calls that need a subject.
-func (s *Sessions[T]) loggedIn(
-	ctx context.Context,
-) (v *visit, token sessionsql.Token, subject string, err error) {
-	v, token, session, err := s.current(ctx)
-	if err == nil && session.Subject == "" {
-		err = sessionsql.ErrNoSession
-	}
-	return v, token, session.Subject, err
 }

@@ -85,14 +85,14 @@ func TestTheCookieGoesOutHoweverTheHandlerAnswers(t *testing.T) {
 			}
 			return nil
 		})
-		b := s.browser()
-		b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-		got := b.get("/")
+		b := s.Browser()
+		b.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		got := b.Get("/")
 		cookies := len(got.Header["Set-Cookie"])
-		if got.StatusCode != c.status || !strings.HasPrefix(got.body, c.body) || cookies != 1 {
-			t.Errorf("%s: %d %q %q", name, got.StatusCode, got.body, got.Header)
+		if got.StatusCode != c.status || !strings.HasPrefix(got.Text, c.body) || cookies != 1 {
+			t.Errorf("%s: %d %q %q", name, got.StatusCode, got.Text, got.Header)
 		}
-		if got := b.get("/"); len(got.Header["Set-Cookie"]) > 1 {
+		if got := b.Get("/"); len(got.Header["Set-Cookie"]) > 1 {
 			t.Errorf("%s: %q", name, got.Header)
 		}
 	}
@@ -115,9 +115,9 @@ func TestAnEarlyHintHasNoCookie(t *testing.T) {
 		return nil
 	}}
 	ctx := httptrace.WithClientTrace(t.Context(), trace)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.server.URL, nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
 	must(t, err)
-	response, err := s.server.Client().Do(request)
+	response, err := s.Server.Client().Do(request)
 	must(t, err)
 	must(t, response.Body.Close())
 	if hints != 1 || len(response.Header["Set-Cookie"]) != 1 {
@@ -139,11 +139,11 @@ func TestBehindATimeoutHandler(t *testing.T) {
 		_, err := s.sessions.LogIn(context.WithoutCancel(r.Context()), as("late"), nil)
 		late <- err
 	}), time.Millisecond, ""))
-	b := s.browser()
-	if got := b.get("/fast"); len(got.Header["Set-Cookie"]) != 2 {
+	b := s.Browser()
+	if got := b.Get("/fast"); len(got.Header["Set-Cookie"]) != 2 {
 		t.Errorf("the session's cookie is lost: %q", got.Header)
 	}
-	got := b.get("/slow")
+	got := b.Get("/slow")
 	close(slow)
 	if err := <-late; got.StatusCode != http.StatusServiceUnavailable || !errors.Is(err, web.ErrHeaderSent) {
 		t.Errorf("%d, then %v, want 503 and ErrHeaderSent", got.StatusCode, err)
@@ -158,8 +158,8 @@ func TestAPanicKeepsTheCookie(t *testing.T) {
 		must(t, err)
 		panic("planned")
 	})
-	inner := s.server.Config.Handler
-	s.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	inner := s.Server.Config.Handler
+	s.Server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			if recover() != nil {
 				w.WriteHeader(http.StatusInternalServerError)
@@ -167,8 +167,8 @@ func TestAPanicKeepsTheCookie(t *testing.T) {
 		}()
 		inner.ServeHTTP(w, r)
 	})
-	b := s.browser()
-	if b.want("/", http.StatusInternalServerError, ""); b.token() == "" {
+	b := s.Browser()
+	if b.Want("/", http.StatusInternalServerError, ""); b.Token() == "" {
 		t.Error("the cookie is lost")
 	}
 }

@@ -8,7 +8,7 @@ DECLARE
   digits CONSTANT text := encode(substr(cache_sum.value, 1, 21), 'escape');
   total numeric;
 BEGIN
-  IF digits COLLATE "C" !~ '^-?[0-9]{1,19}$' THEN
+  IF digits COLLATE "C" !~ '^(-|)[0-9]{1,19}$' THEN
     RAISE invalid_text_representation USING
       MESSAGE = 'sessionsql.cache_increment_by_key: the entry holds no decimal number';
   END IF;

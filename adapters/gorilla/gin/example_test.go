@@ -2,17 +2,14 @@ package gin_test
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"log"
 	"net/http"
-	"net/http/cookiejar"
-	"net/http/httptest"
 
 	ginsessions "github.com/gin-contrib/sessions"
 	"github.com/gin-gonic/gin"
 
 	sessionsqlgorilla "github.com/sessionsql/postgres/adapters/gorilla"
+	"github.com/sessionsql/postgres/internal/sitetest"
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
@@ -66,31 +63,9 @@ func Example() {
 		session := ginsessions.Default(c)
 		c.String(http.StatusOK, "%v %v\n", session.Get("cart"), session.Get("name"))
 	})
-	show(site, "/cart", "/login", "/logout")
+	sitetest.Show(site, "/cart", "/login", "/logout")
 	// Output:
 	// /cart: tea <nil>
 	// /login: tea Ann
 	// /logout: <nil> <nil>
-}
-
-// show posts to each path with one browser, and prints the home page after it.
-func show(site http.Handler, paths ...string) {
-	server := httptest.NewTLSServer(site)
-	defer server.Close()
-	browser := server.Client()
-	browser.Jar, _ = cookiejar.New(nil)
-	for _, path := range paths {
-		if _, err := browser.Post(server.URL+path, "", nil); err != nil {
-			log.Fatal(err)
-		}
-		page, err := browser.Get(server.URL + "/")
-		if err != nil {
-			log.Fatal(err)
-		}
-		text, err := io.ReadAll(page.Body)
-		if err != nil {
-			log.Fatal(err)
-		}
-		fmt.Printf("%s: %s", path, text)
-	}
 }

@@ -3,32 +3,18 @@
 package gin_test
 
 import (
-	"context"
-	"fmt"
-	"os"
 	"testing"
-	"time"
 
 	"github.com/gin-gonic/gin"
 
+	"github.com/sessionsql/postgres/internal/pgcluster"
 	"github.com/sessionsql/postgres/internal/sessiontest"
 )
 
 // databaseURL leads to the database of all tests and examples.
 var databaseURL string
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
+func TestMain(m *testing.M) {
 	gin.SetMode(gin.ReleaseMode)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cluster, err := sessiontest.StartWithBundle(ctx, nil)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = cluster.Close() }()
-	databaseURL = cluster.Primary.DSN("postgres")
-	return m.Run()
+	sessiontest.Main(m, nil, func(c *pgcluster.Cluster) { databaseURL = c.Primary.DSN("postgres") })
 }

@@ -1,0 +1,119 @@
+package sessionsql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// maxSilence is how long the primary may not answer until another server may have been promoted. The tools
+// that promote wait for longer.
+const maxSilence = 2 * time.Second
+
+// silences counts the times in which the primary did not answer for maxSilence. A primary that hangs may be
+// replaced meanwhile, and still accepts writes when it goes on, which are lost.
+type silences struct {
+	opened time.Time
+	last   atomic.Int64  // when the primary last answered, since opened
+	count  atomic.Uint64 // increases when the answer comes that ends a silence
+
+	mu         sync.Mutex
+	began, end time.Time     // of the last silence
+	looked     chan struct{} // closed when each replica has been probed since
+}
+
+// noteAnswer returns how many silences there have been.
+func (s *silences) noteAnswer() uint64 {
+	now := time.Now()
+	since := int64(now.Sub(s.opened))
+	if since-s.last.Load() > int64(maxSilence) {
+		s.mu.Lock()
+		// Another answer may have ended the silence meanwhile.
+		if last := s.last.Load(); since-last > int64(maxSilence) {
+			s.began, s.end, s.looked = s.opened.Add(time.Duration(last)), now, nil
+			s.count.Add(1)
+			s.last.Store(since)
+		}
+		s.mu.Unlock()
+	}
+	s.last.Store(since)
+	return s.count.Load()
+}
+
+// distrust makes confirm ask on every connection again.
+func (s *silences) distrust() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.looked = nil
+	s.count.Add(1)
+}
+
+// hides reports whether a promotion may have happened in the last silence. It happened after a probe found a
+// standby and before another one found a primary. A promotion beside a primary that answers is a mistake, and
+// must not shut out that primary.
+func (s *silences) hides(standby, promoted time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return promoted.After(s.began) && standby.Before(s.end)
+}
+
+// lookAround probes the replicas once after each silence, since one of them may be the new primary. It waits
+// for them until the read budget ends.
+func (s *Store) lookAround(ctx context.Context, silence uint64) {
+	if silence == 0 {
+		return
+	}
+	q := &s.silences
+	q.mu.Lock()
+	if q.looked == nil {
+		looked := make(chan struct{})
+		q.looked = looked
+		go func() {
+			defer close(looked)
+			var wait sync.WaitGroup
+			for i := range s.replicas {
+				wait.Go(func() { s.probeReplica(s.background, i) })
+			}
+			wait.Wait()
+		}()
+	}
+	looked, end := q.looked, q.end
+	q.mu.Unlock()
+	timer := time.NewTimer(time.Until(end.Add(readBudget)))
+	defer timer.Stop()
+	select {
+	case <-looked:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// confirmedKey is the key of a connection's own data. The value is the last silence after which the server's
+// timeline was confirmed.
+const confirmedKey = "sessionsql.confirmed"
+
+// confirm follows each answer of the primary. After a silence it asks each connection once whether it leads
+// to a server that has been replaced. Then the answer does not count, and a write is lost.
+func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) error {
+	silence := s.silences.noteAnswer()
+	if silence == 0 || pg.CustomData()[confirmedKey] == silence {
+		return nil
+	}
+	s.lookAround(ctx, silence)
+	err := s.refuseReplaced(context.WithoutCancel(ctx), pg)
+	if err == nil {
+		pg.CustomData()[confirmedKey] = silence
+		return nil
+	}
+	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool does not keep it
+	if errors.Is(err, errOldPrimary) {
+		return errOldPrimary
+	}
+	return errUnconfirmed // hides whether the driver may send the statement again, which the server has done
+}
