@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sessionsql/postgres/db"
-	"github.com/sessionsql/postgres/db/native"
 )
 
 // lookupRows sends a batch. On a connection of pgx it bypasses database/sql, which costs CPU time because it
@@ -23,8 +22,7 @@ func (s *Store) lookupRows(
 		for i := range hashes {
 			hashes[i] = params.SecretHashes[i][:]
 		}
-		batch := native.LookupBatchParams{IDs: params.IDs, SecretHashes: hashes}
-		found, err := s.native.LookupBatch(ctx, conn, batch)
+		found, err := s.native.LookupBatch(ctx, conn, params.IDs, hashes)
 		rows = make([]db.LiveSession, len(found))
 		for i := range found {
 			rows[i] = db.LiveSession(found[i])

@@ -561,7 +561,6 @@ var exported = map[string][]any{
 		native.Queries{},
 		native.LiveSession{},
 		native.CacheEntry{},
-		native.LookupBatchParams{},
 		native.ServerRow{},
 	},
 	".": {
