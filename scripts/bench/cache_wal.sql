@@ -1,4 +1,4 @@
--- Prints the WAL bytes of one entry for each write of cache entries: 50,000 entries of 200 bytes, in batches of 64.
+-- Prints the WAL bytes of one entry for each write of cache entries: 50,000 of 200 bytes, in batches of 64.
 --
 --     psql -X -q -f scripts/bench/cache_wal.sql
 --
