@@ -705,12 +705,16 @@ func TestHealthOfAReplicaSaysNothingThatItCannotKnow(t *testing.T) {
 	d.fill(t, 100, "1 hour")
 	for !reap(t, d.primary, 50, 4096).LapDone {
 	}
+	d.primary.MustExec("SELECT sessionsql.cache_set('space', 'key', 'value', '-1 hour')")
+	d.primary.MustExec("SELECT sessionsql.cache_reap()")
 	d.CatchUp(t)
-	unknown := []string{"dead_tuples", "hot_ratio", "last_autovacuum", "oldest_xmin_age"}
+	unknown := []string{
+		"dead_tuples", "hot_ratio", "last_autovacuum", "oldest_xmin_age", "cache_dead_tuples", "cache_hot_ratio",
+	}
 	for name, pool := range map[string]*sqlx.DB{"primary": d.primary, "replica": d.replica} {
 		row := map[string]any{}
 		must(t, pool.QueryRowx("TABLE sessionsql.health").MapScan(row))
-		if len(row) != 10 {
+		if len(row) != 17 {
 			t.Errorf("%s: %d columns: %v", name, len(row), row)
 		}
 		for column, value := range row {
