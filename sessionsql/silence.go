@@ -25,7 +25,8 @@ type silences struct {
 
 	mu         sync.Mutex
 	began, end time.Time     // of the last silence
-	looked     chan struct{} // closed when each replica has been probed since
+	looked     chan struct{} // closed when each replica has been probed since; nil before
+	lookEnd    time.Time     // when nobody waits for that any more
 }
 
 // noteAnswer returns how many silences there have been.
@@ -73,7 +74,7 @@ func (s *Store) lookAround(ctx context.Context, silence uint64) {
 	q.mu.Lock()
 	if q.looked == nil {
 		looked := make(chan struct{})
-		q.looked = looked
+		q.looked, q.lookEnd = looked, time.Now().Add(readBudget)
 		go func() {
 			defer close(looked)
 			var wait sync.WaitGroup
@@ -83,9 +84,9 @@ func (s *Store) lookAround(ctx context.Context, silence uint64) {
 			wait.Wait()
 		}()
 	}
-	looked, end := q.looked, q.end
+	looked, end := q.looked, q.lookEnd
 	q.mu.Unlock()
-	timer := time.NewTimer(time.Until(end.Add(readBudget)))
+	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
 	select {
 	case <-looked:
@@ -105,8 +106,13 @@ func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) 
 	if silence == 0 || pg.CustomData()[confirmedKey] == silence {
 		return nil
 	}
-	s.lookAround(ctx, silence)
-	err := s.refuseReplaced(context.WithoutCancel(ctx), pg)
+	answering, ok, err := serverOf(context.WithoutCancel(ctx), pg)
+	if ok && !s.cluster.promotes(answering) {
+		s.lookAround(ctx, silence)
+		if s.cluster.replaced(answering.identifier, answering.timeline) {
+			err = errOldPrimary
+		}
+	}
 	if err == nil {
 		pg.CustomData()[confirmedKey] = silence
 		return nil
