@@ -25,7 +25,8 @@ type silences struct {
 
 	mu         sync.Mutex
 	began, end time.Time     // of the last silence
-	looked     chan struct{} // closed when each replica has been probed since
+	looked     chan struct{} // closed when each replica has been probed since; nil before
+	lookEnd    time.Time     // when nobody waits for that any more
 }
 
 // noteAnswer returns how many silences there have been.
@@ -63,8 +64,15 @@ func (s *silences) hides(standby, promoted time.Time) bool {
 	return promoted.After(s.began) && standby.Before(s.end)
 }
 
+// late reports whether the last silence ended so lately that there may still be an old primary.
+func (s *silences) late() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.end) < primaryMemory
+}
+
 // lookAround probes the replicas once after each silence, since one of them may be the new primary. It waits
-// for them until the read budget ends.
+// for them as long as a probe may take.
 func (s *Store) lookAround(ctx context.Context, silence uint64) {
 	if silence == 0 {
 		return
@@ -73,7 +81,7 @@ func (s *Store) lookAround(ctx context.Context, silence uint64) {
 	q.mu.Lock()
 	if q.looked == nil {
 		looked := make(chan struct{})
-		q.looked = looked
+		q.looked, q.lookEnd = looked, time.Now().Add(probeInterval)
 		go func() {
 			defer close(looked)
 			var wait sync.WaitGroup
@@ -83,9 +91,9 @@ func (s *Store) lookAround(ctx context.Context, silence uint64) {
 			wait.Wait()
 		}()
 	}
-	looked, end := q.looked, q.end
+	looked, end := q.looked, q.lookEnd
 	q.mu.Unlock()
-	timer := time.NewTimer(time.Until(end.Add(readBudget)))
+	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
 	select {
 	case <-looked:
@@ -105,8 +113,10 @@ func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) 
 	if silence == 0 || pg.CustomData()[confirmedKey] == silence {
 		return nil
 	}
-	s.lookAround(ctx, silence)
-	err := s.refuseReplaced(context.WithoutCancel(ctx), pg)
+	answering, ok, err := serverOf(context.WithoutCancel(ctx), pg)
+	if ok {
+		err = s.trust(ctx, silence, answering)
+	}
 	if err == nil {
 		pg.CustomData()[confirmedKey] = silence
 		return nil
@@ -116,4 +126,30 @@ func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) 
 		return errOldPrimary
 	}
 	return errUnconfirmed // hides whether the driver may send the statement again, which the server has done
+}
+
+// confirmTx is confirm for a transaction of the application. It asks each of them for a while, because it does
+// not know their connections.
+func (s *Store) confirmTx(ctx context.Context, tx Tx) error {
+	silence := s.silences.noteAnswer()
+	if silence == 0 || !s.silences.late() {
+		return nil
+	}
+	node, err := s.queries.Node(ctx, tx)
+	if err != nil {
+		return err
+	}
+	return s.trust(ctx, silence, server{identifier: node.SystemIdentifier, timeline: node.Timeline})
+}
+
+// trust returns errOldPrimary if another server has replaced this one in the last silence.
+func (s *Store) trust(ctx context.Context, silence uint64, answering server) error {
+	if s.cluster.promotes(answering) {
+		return nil
+	}
+	s.lookAround(ctx, silence)
+	if s.cluster.replaced(answering.identifier, answering.timeline) {
+		return errOldPrimary
+	}
+	return ctx.Err() // it may have ended before the replicas were asked
 }
