@@ -430,11 +430,13 @@ func TestAPrimaryThatThawsRightAfterAPromotionAcknowledgesNothing(t *testing.T) 
 				var mu sync.Mutex
 				for i := range callers {
 					wait.Go(func() {
-						do := insertTx
-						if i%4 > 0 {
-							do = func() (sessionsql.Token, error) { return store.Insert(t.Context(), "p", nil) }
+						var token sessionsql.Token
+						var err error
+						if i%4 == 0 {
+							token, err = insertTx()
+						} else {
+							token, err = store.Insert(t.Context(), "p", nil)
 						}
-						token, err := do()
 						if err != nil {
 							if !errors.Is(err, sessionsql.ErrUnavailable) {
 								t.Errorf("Insert: %v", err)

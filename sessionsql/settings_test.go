@@ -709,7 +709,8 @@ func TestHealthOfAReplicaSaysNothingThatItCannotKnow(t *testing.T) {
 	d.primary.MustExec("SELECT sessionsql.cache_reap()")
 	d.CatchUp(t)
 	unknown := []string{
-		"dead_tuples", "hot_ratio", "last_autovacuum", "oldest_xmin_age", "cache_dead_tuples", "cache_hot_ratio",
+		"dead_tuples", "hot_ratio", "last_autovacuum", "oldest_xmin_age",
+		"cache_dead_tuples", "cache_hot_ratio",
 	}
 	for name, pool := range map[string]*sqlx.DB{"primary": d.primary, "replica": d.replica} {
 		row := map[string]any{}

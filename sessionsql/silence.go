@@ -125,7 +125,7 @@ func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) 
 	if errors.Is(err, errOldPrimary) {
 		return errOldPrimary
 	}
-	return errUnconfirmed // hides whether the driver may send the statement again, which the server has done
+	return errUnconfirmed // hides whether the driver may send again what the server has done
 }
 
 // confirmTx is confirm for a transaction of the application. It asks each of them for a while, because it does
