@@ -128,8 +128,8 @@ func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) 
 	return errUnconfirmed // hides whether the driver may send again what the server has done
 }
 
-// confirmTx is confirm for a transaction of the application. It asks each of them for a while, because it does
-// not know their connections.
+// confirmTx is confirm for a transaction of the application. It asks each of them for a while, because it
+// does not know their connections.
 func (s *Store) confirmTx(ctx context.Context, tx Tx) error {
 	silence := s.silences.noteAnswer()
 	if silence == 0 || !s.silences.late() {
