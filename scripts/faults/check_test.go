@@ -151,7 +151,9 @@ func TestTheModelKnowsEntries(t *testing.T) {
 		h       *history
 		accepts bool
 	}{
-		"a life":                      {entry(inserted(0), set(20, "s1.2"), get(40, "s1.2"), deleted(60)), true},
+		"a life": {
+			entry(inserted(0), set(20, "s1.2"), get(40, "s1.2"), deleted(60)), true,
+		},
 		"it is deleted twice":         {entry(inserted(0), deleted(20), deleted(40), missed(60, 1)), true},
 		"a set after its end":         {entry(inserted(0), deleted(20), refused), true},
 		"a set brings it back":        {entry(inserted(0), deleted(20), set(40, "s1.2")), false},
