@@ -38,8 +38,8 @@ func (c *clusterView) promoted() bool {
 	return c.primarySeen && max(c.primary.node.Timeline, c.successor.node.Timeline) > 1
 }
 
-// promotes reports whether a server is a newer primary than the last that was probed, so that no other can
-// have replaced it yet.
+// promotes reports whether a server is a newer primary than all that were probed. It is then the successor
+// that a probe of the replicas would find.
 func (c *clusterView) promotes(s server) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -3,7 +3,6 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -21,15 +20,16 @@ const maxSilence = 2 * time.Second
 type silences struct {
 	opened time.Time
 	last   atomic.Int64  // when the primary last answered, since opened
-	count  atomic.Uint64 // increases when the answer comes that ends a silence
+	count  atomic.Uint64 // increases at the end of a silence, and when the primary has changed
 
 	mu         sync.Mutex
 	began, end time.Time     // of the last silence
+	doubted    time.Time     // when count last increased
 	looked     chan struct{} // closed when each replica has been probed since; nil before
 	lookEnd    time.Time     // when nobody waits for that any more
 }
 
-// noteAnswer returns how many silences there have been.
+// noteAnswer returns the count of silences, the one that the answer ends included.
 func (s *silences) noteAnswer() uint64 {
 	now := time.Now()
 	since := int64(now.Sub(s.opened))
@@ -37,7 +37,8 @@ func (s *silences) noteAnswer() uint64 {
 		s.mu.Lock()
 		// Another answer may have ended the silence meanwhile.
 		if last := s.last.Load(); since-last > int64(maxSilence) {
-			s.began, s.end, s.looked = s.opened.Add(time.Duration(last)), now, nil
+			s.began, s.end = s.opened.Add(time.Duration(last)), now
+			s.doubted, s.looked = now, nil
 			s.count.Add(1)
 			s.last.Store(since)
 		}
@@ -47,11 +48,11 @@ func (s *silences) noteAnswer() uint64 {
 	return s.count.Load()
 }
 
-// distrust makes confirm ask on every connection again.
+// distrust makes confirm ask every connection again, because the primary has changed.
 func (s *silences) distrust() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.looked = nil
+	s.doubted, s.looked = time.Now(), nil
 	s.count.Add(1)
 }
 
@@ -64,11 +65,11 @@ func (s *silences) hides(standby, promoted time.Time) bool {
 	return promoted.After(s.began) && standby.Before(s.end)
 }
 
-// late reports whether the last silence ended so lately that there may still be an old primary.
-func (s *silences) late() bool {
+// mayHide reports whether the primary has changed or been silent so lately that an old one may still answer.
+func (s *silences) mayHide() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return time.Since(s.end) < primaryMemory
+	return time.Since(s.doubted) < primaryMemory
 }
 
 // lookAround probes the replicas once after each silence, since one of them may be the new primary. It waits
@@ -121,7 +122,7 @@ func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) 
 		pg.CustomData()[confirmedKey] = silence
 		return nil
 	}
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool does not keep it
+	discard(conn)
 	if errors.Is(err, errOldPrimary) {
 		return errOldPrimary
 	}
@@ -132,7 +133,7 @@ func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) 
 // does not know their connections.
 func (s *Store) confirmTx(ctx context.Context, tx Tx) error {
 	silence := s.silences.noteAnswer()
-	if silence == 0 || !s.silences.late() {
+	if silence == 0 || !s.silences.mayHide() {
 		return nil
 	}
 	node, err := s.queries.Node(ctx, tx)
