@@ -42,6 +42,9 @@ func (s *Store) newDeletes(
 				keys = append(keys, call.Question)
 			}
 			err := s.deleteEntries(ctx, final, keys...)
+			if refused(err) {
+				err = coalesce.ErrAlone
+			}
 			for _, call := range calls {
 				call.Err = err
 			}

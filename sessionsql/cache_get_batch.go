@@ -169,6 +169,8 @@ func (s *Store) getMany(ctx context.Context, n *node, calls []*getCall) {
 			call.Answer = row
 			row.Value = bytes.Clone(row.Value) // because each caller may change its own
 			rows[call.Question.hash] = row
+		case len(calls) > 1 && refused(err):
+			call.Err = coalesce.ErrAlone
 		case err != nil:
 			call.Err = err
 		default:

@@ -44,7 +44,7 @@ type entryTouch struct {
 	seconds float64 // as life returns them, without jitter; 0 for ever
 }
 
-func (t entryTouch) part() uint64 { return binary.BigEndian.Uint64(t.key[:]) }
+func (t entryTouch) part() uint64 { return binary.BigEndian.Uint64(t.key[8:]) }
 
 func (c *Cache) touch(op string, k entryKey, ttl, expiresIn time.Duration) error {
 	if ttl < 0 {

@@ -60,7 +60,7 @@ func (n *node) newError(op string, err error) error {
 	}
 	e.SQLState = state
 	e.kind = errorKind(state)
-	if e.kind != ErrNotInstalled {
+	if e.kind != ErrNotInstalled && e.kind != errElsewhere {
 		e.detail = serverDetail(err, state)
 	}
 	return e

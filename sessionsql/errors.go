@@ -36,7 +36,8 @@ var (
 // Errors that the database causes.
 var (
 	// ErrUnavailable says that no server could answer: it refused or lost the connection, was shutting down,
-	// had no connection left, or took too long. It says nothing about the session.
+	// had no connection left, took too long, or is a shard that does not own the session. It says nothing
+	// about the session.
 	ErrUnavailable = errors.New("database unavailable")
 
 	// ErrReadOnly says that the primary refuses writes, because it is a replica. It is an [ErrUnavailable].

@@ -26,6 +26,11 @@ var errPooler = fmt.Errorf(
 	"%w: a pooler does not keep prepared statements; add default_query_exec_mode=exec to the DSN",
 	ErrUnavailable)
 
+// errElsewhere is the error of a primary that does not own the session or entry, so that it cannot say that
+// there is none; see sql/functions/shard.sql.
+var errElsewhere = fmt.Errorf(
+	"%w: it belongs to another primary; the low bits of a session's id are its shard", ErrUnavailable)
+
 // errorKind sorts PostgreSQL's error codes (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 func errorKind(state string) error {
 	switch state {
@@ -35,6 +40,8 @@ func errorKind(state string) error {
 		return ErrNotInstalled
 	case "42P05", "26000": // duplicate_prepared_statement, invalid_sql_statement_name
 		return errPooler
+	case "SQ001": // see sql/functions/elsewhere.sql
+		return errElsewhere
 	case "57014", // query_canceled: by statement_timeout or by an operator
 		"40001", "40P01": // on a replica, a conflict with recovery
 		return ErrUnavailable
@@ -61,7 +68,8 @@ func answered(err error) bool {
 // fault of the statement itself (class 42: privileges, syntax) would be the same for each item.
 func refused(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.SQLState != "" && e.kind == nil && !strings.HasPrefix(e.SQLState, "42")
+	return errors.As(err, &e) && e.SQLState != "" && (e.kind == nil || e.kind == errElsewhere) &&
+		!strings.HasPrefix(e.SQLState, "42")
 }
 
 // connectionLost reports whether a connection broke under a statement, which then may have been done.

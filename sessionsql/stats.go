@@ -34,7 +34,7 @@ type Stats struct {
 
 	TouchesPending   int64 // sessions and cache entries whose touch waits for a flush
 	TouchesSent      int64 // touches that a flush sent
-	TouchesDropped   int64 // touches that were dropped, because the buffer was full
+	TouchesDropped   int64 // touches that found the buffer full or belong to another primary
 	SessionsExtended int64 // sessions whose expiry a touch extended; the others were not due
 	EntriesExtended  int64 // the same of cache entries
 	FlushErrors      int64 // failed statements of flushes; their touches are sent again

@@ -2,6 +2,7 @@ package sessionsql
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -12,7 +13,7 @@ import (
 // hash, because a lookup has checked the secret, and a longer expiry gives nobody access.
 type touchBuffer[K comparable] struct {
 	send    func(ctx context.Context, touches []K) error
-	part    func(K) uint64 // divides the touches of a flush into statements; see spread
+	part    func(K) uint64 // its low bits are the shard; see spread and sendChunk
 	max     int
 	dropped *atomic.Int64 // counts the touches that found no room
 	wake    chan struct{} // gets an element when urgent is not empty
@@ -89,7 +90,7 @@ func (b *touchBuffer[K]) flush(ctx context.Context) error {
 	for i, touches := range parts {
 		for len(touches) > 0 {
 			chunk := touches[:min(len(touches), b.chunkSize())]
-			if err := b.send(ctx, chunk); err != nil {
+			if err := b.sendChunk(ctx, chunk); err != nil {
 				b.shrinkChunk()
 				b.restore(append(parts[i+1:], touches)...)
 				return err
@@ -102,12 +103,38 @@ func (b *touchBuffer[K]) flush(ctx context.Context) error {
 	return nil
 }
 
+// maxShards is the limit of sql/functions/shard.sql.
+const maxShards = 256
+
+// sendChunk sends touches in one statement. If some of them belong to another primary, which refuses the
+// statement, it sends the touches of each shard by themselves and drops those that are refused again.
+func (b *touchBuffer[K]) sendChunk(ctx context.Context, touches []K) error {
+	err := b.send(ctx, touches)
+	if !errors.Is(err, errElsewhere) {
+		return err
+	}
+	shards := make(map[uint64][]K, maxShards)
+	for _, touch := range touches {
+		shard := b.part(touch) % maxShards
+		shards[shard] = append(shards[shard], touch)
+	}
+	for _, touches := range shards {
+		switch err := b.send(ctx, touches); {
+		case errors.Is(err, errElsewhere):
+			b.dropped.Add(int64(len(touches)))
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
 func (b *touchBuffer[K]) flushUrgent(ctx context.Context) error {
 	touches := b.takeUrgent()
 	if len(touches) == 0 {
 		return nil
 	}
-	err := b.send(ctx, touches)
+	err := b.sendChunk(ctx, touches)
 	if err != nil {
 		b.add(touches...)
 	}

@@ -20,6 +20,7 @@ SELECT
   4 <> ALL (s.migrated) AS before_4,
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
+  8 <> ALL (s.migrated) AS before_8,
   s.roles AS roles
 FROM (
   SELECT
@@ -68,6 +69,13 @@ FROM (
 \ir views/last_cache_reap.sql
 \ir views/health.sql
 \endif
+\if :sessionsql_before_8
+\ir migrations/008_shard.sql
+\endif
+\ir functions/shard_of.sql
+\ir functions/elsewhere.sql
+\ir functions/at_home.sql
+\ir functions/shard.sql
 \ir functions/max_timeout.sql
 \ir functions/max_subject_bytes.sql
 \ir functions/max_label_bytes.sql
@@ -94,6 +102,7 @@ FROM (
 \ir functions/rotate.sql
 \ir functions/revoke.sql
 \ir functions/revoke_listed.sql
+\ir functions/revoke_listed_of.sql
 \ir functions/revoke_subject.sql
 \ir functions/list_subject.sql
 \ir functions/note_timeline.sql

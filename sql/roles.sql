@@ -140,6 +140,7 @@ ALTER FUNCTION sessionsql.update_payload_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.rotate SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_listed SECURITY DEFINER;
+ALTER FUNCTION sessionsql.revoke_listed_of SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_subject SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_subject SECURITY DEFINER;
 ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
@@ -259,8 +260,9 @@ GRANT EXECUTE ON FUNCTION sessionsql.note_timeline TO sessionsql_app;
 GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.cache_reap, sessionsql.reap_all
   TO sessionsql_app, sessionsql_reaper;
 
--- A change of password revokes the user's other sessions.
-GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject TO sessionsql_app, sessionsql_support;
+-- A change of password revokes the user's other sessions. A router revokes one of them by revoke_listed_of.
+GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject, sessionsql.revoke_listed_of
+  TO sessionsql_app, sessionsql_support;
 
 -- list_subject shows a subject's sessions to a caller without a secret, so the app does not get it.
 GRANT EXECUTE ON FUNCTION sessionsql.list_subject TO sessionsql_support;

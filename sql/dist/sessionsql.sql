@@ -141,6 +141,7 @@ SELECT
   4 <> ALL (s.migrated) AS before_4,
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
+  8 <> ALL (s.migrated) AS before_8,
   s.roles AS roles
 FROM (
   SELECT
@@ -808,6 +809,189 @@ COMMENT ON COLUMN sessionsql.health.cache_last_lap_ended_at IS
   'Time at which the cache''s reaper last ended a lap; null if never.';
 $file$;
 END IF;
+IF state.before_8 THEN
+EXECUTE $file$
+-- These functions say which sessions and cache entries this primary owns: all of them, until sessionsql.shard
+-- replaces the bodies. They are here and not in functions/, because an upgrade would otherwise make a shard
+-- answer for everything again. The planner inlines them, so a primary without shards pays nothing for them.
+CREATE FUNCTION sessionsql.is_home(id bigint)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT true;
+END;
+
+COMMENT ON FUNCTION sessionsql.is_home(bigint) IS 'Returns whether this primary owns a session; see shard.';
+
+CREATE FUNCTION sessionsql.is_home(key uuid)
+RETURNS boolean
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT true;
+END;
+
+COMMENT ON FUNCTION sessionsql.is_home(uuid) IS 'Returns whether this primary owns a cache entry; see shard.';
+
+INSERT INTO sessionsql.migration (id, name) VALUES (8, 'shard');
+$file$;
+END IF;
+EXECUTE $file$
+-- The shard of a session is the low bits of its id. That of an entry is those of the last byte of its key,
+-- which spreads entries evenly, because a key is a hash. There are 256 shards at most. Each body is one
+-- expression, so that the planner inlines it.
+CREATE OR REPLACE FUNCTION sessionsql.shard_of(id bigint)
+RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT (COALESCE(shard_of.id, 0) & 255)::integer;
+END;
+
+COMMENT ON FUNCTION sessionsql.shard_of(bigint) IS
+  'Returns a number whose low bits are the shard of a session, 0 to 255; 0 for null.';
+
+CREATE OR REPLACE FUNCTION sessionsql.shard_of(key uuid)
+RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT COALESCE(get_byte(uuid_send(shard_of.key), 15), 0);
+END;
+
+COMMENT ON FUNCTION sessionsql.shard_of(uuid) IS
+  'Returns a number whose low bits are the shard of a cache entry, 0 to 255; 0 for null.';
+$file$;
+EXECUTE $file$
+-- A primary that does not own a session must never say that there is no such session, because its owner may
+-- have it. The SQLSTATE is the bundle's own, so that a client tells it from every other error.
+CREATE OR REPLACE FUNCTION sessionsql.elsewhere(asked anyelement)
+RETURNS anyelement
+LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RAISE EXCEPTION USING
+    ERRCODE = 'SQ001',
+    MESSAGE = 'sessionsql: this session or cache entry belongs to another primary',
+    HINT = 'Send the call to its owner, or through a router: the low bits of an id are its shard.';
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.elsewhere(anyelement) IS
+  'Raises SQLSTATE SQ001, because another primary owns what was asked for.';
+$file$;
+EXECUTE $file$
+-- Every function that takes an id or a key passes it through here, inside the statement that reads or writes
+-- the row. That statement holds a lock of the table, for which sessionsql.shard waits. So no write that began
+-- under the old ownership lands after the new one. A batch is refused as a whole. A null, which a malformed
+-- token gives, finds no row anywhere.
+--
+-- The function has no SET clause and is not STRICT, so that the planner inlines it. Where this primary owns
+-- everything, nothing but the argument is left.
+CREATE OR REPLACE FUNCTION sessionsql.at_home(id bigint)
+RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT CASE
+    WHEN sessionsql.is_home(at_home.id) OR at_home.id IS NULL THEN at_home.id
+    ELSE sessionsql.elsewhere(at_home.id)
+  END;
+END;
+
+COMMENT ON FUNCTION sessionsql.at_home(bigint) IS
+  'Returns the id of a session that this primary owns, and raises SQLSTATE SQ001 for any other.';
+
+CREATE OR REPLACE FUNCTION sessionsql.at_home(key uuid)
+RETURNS uuid
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT CASE
+    WHEN sessionsql.is_home(at_home.key) OR at_home.key IS NULL THEN at_home.key
+    ELSE sessionsql.elsewhere(at_home.key)
+  END;
+END;
+
+COMMENT ON FUNCTION sessionsql.at_home(uuid) IS
+  'Returns the key of a cache entry that this primary owns, and raises SQLSTATE SQ001 for any other.';
+$file$;
+EXECUTE $file$
+-- This makes a primary one of several, each of which owns the sessions whose id has its number in the low
+-- bits, and the cache entries whose key has; see shard_of. New ids then have these bits too. A null shard
+-- owns nothing, which is for a primary that is being filled. shard(1, 0) owns everything again.
+--
+-- Promises: when it has committed, no write of a session or entry that this primary no longer owns is under
+-- way or will be done, because it waits for the writers and keeps others out meanwhile. All calls for these
+-- raise SQLSTATE SQ001 from then on. Rows that this primary does not own stay where they are, and lists and
+-- counts leave them out. A crash, a failover and an upgrade keep the shard, because it is in the catalog and
+-- the commit is synchronous. Connections drop ids that they hold in stock, so no new session gets an id of
+-- another shard.
+--
+-- The lock times out, because everybody who writes waits behind it. Run it again then.
+CREATE OR REPLACE FUNCTION sessionsql.shard(shards integer, shard integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10000
+SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '1s'
+AS $function$
+DECLARE
+  mask CONSTANT integer := shard.shards - 1;
+  last_id bigint;
+  first_id bigint;
+BEGIN
+  IF (shard.shards BETWEEN 1 AND 256 AND shard.shards & mask = 0) IS NOT TRUE THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.shard: shards must be a power of two from 1 to 256';
+  ELSIF shard.shard NOT BETWEEN 0 AND mask THEN
+    RAISE invalid_parameter_value USING
+      MESSAGE = 'sessionsql.shard: shard must be at least 0 and less than shards, or null for none';
+  ELSIF EXISTS (SELECT FROM pg_extension AS e WHERE e.extname = 'sessionsql') THEN
+    -- pg_dump leaves out the functions of an extension, so a restored shard would answer for all sessions.
+    RAISE feature_not_supported USING
+      MESSAGE = 'sessionsql.shard: a bundle that is an extension cannot be a shard',
+      HINT = 'Install it with sql/install.sql, because a dump of an extension does not hold the shard.';
+  END IF;
+
+  PERFORM sessionsql.commit_synchronously();
+  LOCK TABLE sessionsql.session, sessionsql.cache_entry IN EXCLUSIVE MODE;
+  EXECUTE format(
+    $statement$
+    CREATE OR REPLACE FUNCTION sessionsql.is_home(id bigint)
+    RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+    BEGIN ATOMIC
+      SELECT %1$s;
+    END;
+    CREATE OR REPLACE FUNCTION sessionsql.is_home(key uuid)
+    RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+    BEGIN ATOMIC
+      SELECT %2$s;
+    END;
+    $statement$,
+    CASE
+      WHEN shard.shard IS NULL THEN 'false'
+      WHEN mask = 0 THEN 'true'
+      ELSE format('sessionsql.shard_of(is_home.id) & %s = %s', mask, shard.shard)
+    END,
+    CASE
+      WHEN shard.shard IS NULL THEN 'false'
+      WHEN mask = 0 THEN 'true'
+      ELSE format('sessionsql.shard_of(is_home.key) & %s = %s', mask, shard.shard)
+    END
+  );
+
+  -- A restart replaces the file of the sequence, and by that a connection knows that its stock is no longer
+  -- good. It begins behind the ids of all rows, also of those that came from another primary.
+  SELECT GREATEST(s.last_value, (SELECT max(r.id) FROM sessionsql.session AS r)) INTO last_id
+  FROM sessionsql.session_id_seq AS s;
+  first_id := (last_id | mask) + 1 + COALESCE(shard.shard, 0);
+  EXECUTE format(
+    'ALTER SEQUENCE sessionsql.session_id_seq INCREMENT BY %s RESTART WITH %s', shard.shards, first_id
+  );
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.shard(integer, integer) IS
+  'Makes this primary own one shard of so many, all of them (1, 0), or none (null shard). For its owner.';
+$file$;
 EXECUTE $file$
 -- The limit is 100 years of 365.25 days. Go reads the limit from this file.
 CREATE OR REPLACE FUNCTION sessionsql.max_timeout()
@@ -1101,6 +1285,7 @@ BEGIN
           FROM sessionsql.session AS e
           WHERE e.subject = lock_excess.subject COLLATE "default"
             AND e.expires_at > clock_timestamp()
+            AND sessionsql.is_home(e.id)
             AND e.id IS DISTINCT FROM lock_excess.keep_id
           ORDER BY e.created_at DESC, e.id DESC
           OFFSET lock_excess.max_sessions - num_nonnulls(lock_excess.keep_id)
@@ -1229,7 +1414,7 @@ BEGIN
     insert.payload,
     insert.label
   )
-  RETURNING s.id INTO new_id;
+  RETURNING sessionsql.at_home(s.id) INTO new_id;
 
   IF insert.max_sessions IS NOT NULL THEN
     PERFORM sessionsql.evict_subject(insert.subject, insert.max_sessions, new_id);
@@ -1311,7 +1496,7 @@ BEGIN
       insert_batch.labels
     ) AS u (secret_hash, payload, idle, lifetime, subject, label)
   ) AS n
-  RETURNING s.id, s.secret_hash;
+  RETURNING sessionsql.at_home(s.id), s.secret_hash;
 END
 $function$;
 
@@ -1333,7 +1518,7 @@ BEGIN ATOMIC
     s.subject,
     date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in
   FROM sessionsql.session AS s
-  WHERE s.id = open_session.id
+  WHERE s.id = sessionsql.at_home(open_session.id)
     AND sessionsql.opens(open_session.secret_hash, s.secret_hash, s.previous_hash, s.previous_until)
     AND s.expires_at > statement_timestamp();
 END;
@@ -1418,7 +1603,9 @@ BEGIN
   WITH due AS MATERIALIZED (
     SELECT s.id
     FROM sessionsql.session AS s
-    WHERE s.id = ANY (touch_batch.ids)
+    WHERE s.id = ANY (
+        ARRAY(SELECT sessionsql.at_home(t.id) FROM unnest(touch_batch.ids) AS t (id))
+      )
       AND sessionsql.is_due(s.expires_at, s.idle_seconds, s.deadline)
     ORDER BY s.id
     FOR NO KEY UPDATE OF s SKIP LOCKED
@@ -1474,7 +1661,7 @@ BEGIN
     s.previous_until
   INTO locked
   FROM sessionsql.session AS s
-  WHERE s.id = update_payload.id
+  WHERE s.id = sessionsql.at_home(update_payload.id)
     AND sessionsql.opens_at(
       update_payload.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
     )
@@ -1558,7 +1745,7 @@ BEGIN
       update_payload_batch.payloads,
       update_payload_batch.expected_versions
     ) AS w (id, secret_hash, payload, expected_version)
-    JOIN sessionsql.session AS s ON s.id = w.id
+    JOIN sessionsql.session AS s ON s.id = sessionsql.at_home(w.id)
     WHERE sessionsql.opens_at(
         w.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
       )
@@ -1640,7 +1827,7 @@ BEGIN
 
   SELECT s.expires_at INTO expiry
   FROM sessionsql.session AS s
-  WHERE s.id = rotate.id
+  WHERE s.id = sessionsql.at_home(rotate.id)
     AND s.secret_hash = rotate.secret_hash
   FOR NO KEY UPDATE OF s;
   IF (expiry > clock_timestamp()) IS NOT TRUE THEN
@@ -1690,7 +1877,7 @@ BEGIN
     s.previous_until
   INTO locked
   FROM sessionsql.session AS s
-  WHERE s.id = revoke.id
+  WHERE s.id = sessionsql.at_home(revoke.id)
     AND sessionsql.opens_at(
       revoke.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
     )
@@ -1731,8 +1918,8 @@ BEGIN
   PERFORM 1
   FROM sessionsql.session AS l
   JOIN sessionsql.session AS s ON s.subject = l.subject
-  WHERE l.id = revoke_listed.listed_id
-    AND s.id = revoke_listed.id
+  WHERE l.id = sessionsql.at_home(revoke_listed.listed_id)
+    AND s.id = sessionsql.at_home(revoke_listed.id)
     AND s.id <> l.id
     AND sessionsql.opens_at(
       revoke_listed.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
@@ -1757,6 +1944,33 @@ $function$;
 
 COMMENT ON FUNCTION sessionsql.revoke_listed(bigint, bytea, bigint) IS
   'Revokes another session of the same subject; returns whether it was alive. Commits synchronously.';
+$file$;
+EXECUTE $file$
+-- A router calls this for revoke_listed, because the two sessions may be on two shards: it has looked the
+-- presented one up, and passes its subject. Whoever may call this may call revoke_subject as well.
+--
+-- Promises the same as revoke.
+CREATE OR REPLACE FUNCTION sessionsql.revoke_listed_of(subject text, listed_id bigint)
+RETURNS boolean
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  expiry timestamptz;
+BEGIN
+  PERFORM sessionsql.commit_synchronously();
+
+  DELETE FROM sessionsql.session AS l
+  WHERE l.id = sessionsql.at_home(revoke_listed_of.listed_id)
+    AND l.subject = revoke_listed_of.subject COLLATE "default"
+  RETURNING l.expires_at INTO expiry;
+
+  RETURN (expiry > clock_timestamp()) IS TRUE;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.revoke_listed_of(text, bigint) IS
+  'Revokes one session of a subject and returns whether it was alive. Commits synchronously.';
 $file$;
 EXECUTE $file$
 -- revoke_subject is the logout everywhere. Promises: once the transaction has committed, every session of the
@@ -1793,11 +2007,12 @@ BEGIN
   WITH deleted AS (
     DELETE FROM sessionsql.session AS s
     WHERE s.id = ANY (ids)
-    RETURNING s.expires_at
+    RETURNING s.id, s.expires_at
   )
   SELECT count(*) INTO revoked
   FROM deleted AS d
-  WHERE d.expires_at > clock_timestamp();
+  WHERE d.expires_at > clock_timestamp()
+    AND sessionsql.is_home(d.id);
 
   RETURN revoked;
 END
@@ -1821,6 +2036,7 @@ BEGIN ATOMIC
   FROM sessionsql.session AS s
   WHERE s.subject = list_subject.subject COLLATE "default"
     AND s.expires_at > statement_timestamp()
+    AND sessionsql.is_home(s.id)
   ORDER BY s.created_at DESC, s.id DESC;
 END;
 
@@ -2591,7 +2807,7 @@ BEGIN ATOMIC
   CROSS JOIN LATERAL (
     SELECT *
     FROM sessionsql.cache_live AS l
-    WHERE l.key = k.key
+    WHERE l.key = sessionsql.at_home(k.key)
     OFFSET 0
   ) AS o;
 END;
@@ -2686,7 +2902,7 @@ BEGIN
     SELECT g.*
     FROM (
       SELECT DISTINCT ON (u.key)
-        u.key,
+        sessionsql.at_home(u.key) AS key,
         u.space,
         sessionsql.cache_expiry(u.ttl) AS expires_at,
         u.value,
@@ -2780,7 +2996,7 @@ BEGIN
   WITH due AS MATERIALIZED (
     SELECT e.key, t.ttl
     FROM unnest(cache_touch_batch.keys, cache_touch_batch.ttl_seconds) AS t (key, ttl)
-    JOIN sessionsql.cache_entry AS e ON e.key = t.key
+    JOIN sessionsql.cache_entry AS e ON e.key = sessionsql.at_home(t.key)
     WHERE e.value IS NOT NULL
       AND sessionsql.is_due(e.expires_at, COALESCE(t.ttl, never), 'infinity')
     ORDER BY e.key
@@ -2841,7 +3057,9 @@ BEGIN
       e.expires_at,
       e.value IS NOT NULL AS has_value
     FROM sessionsql.cache_entry AS e
-    WHERE e.key = ANY (cache_delete_batch.keys)
+    WHERE e.key = ANY (
+        ARRAY(SELECT sessionsql.at_home(k.key) FROM unnest(cache_delete_batch.keys) AS k (key))
+      )
     ORDER BY e.key
     FOR UPDATE OF e
   ) AS l;
@@ -2888,7 +3106,7 @@ BEGIN
   IF EXISTS (
     SELECT
     FROM sessionsql.cache_entry AS e
-    WHERE e.key = cache_add.key
+    WHERE e.key = sessionsql.at_home(cache_add.key)
       AND e.expires_at > clock_timestamp()
   ) THEN
     RETURN false;
@@ -2897,7 +3115,7 @@ BEGIN
   PERFORM sessionsql.commit_asynchronously(cache_add.durable);
   INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
   VALUES (
-    cache_add.key,
+    sessionsql.at_home(cache_add.key),
     sessionsql.cache_expiry(cache_add.ttl_seconds),
     cache_add.space,
     cache_add.value,
@@ -2948,7 +3166,7 @@ BEGIN
     e.expires_at
   INTO locked
   FROM sessionsql.cache_entry AS e
-  WHERE e.key = cache_swap.key
+  WHERE e.key = sessionsql.at_home(cache_swap.key)
   FOR UPDATE OF e;
   IF NOT FOUND OR locked.value IS NULL OR locked.expires_at <= clock_timestamp() THEN
     RETURN -1;
@@ -3031,7 +3249,7 @@ BEGIN
   PERFORM sessionsql.commit_asynchronously(cache_increment_by_key.durable);
   INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
   VALUES (
-    cache_increment_by_key.key,
+    sessionsql.at_home(cache_increment_by_key.key),
     sessionsql.cache_expiry(cache_increment_by_key.ttl_seconds),
     cache_increment_by_key.space,
     born,
@@ -3091,6 +3309,8 @@ EXECUTE $file$
 --
 -- The lease is an entry under lease_key with the value owner. Release it with cache_swap, which takes the
 -- hash of owner, so that nobody releases the lease of another. It ends by itself after lease_seconds.
+--
+-- The body only calls other functions, because entry and lease may be on two shards.
 CREATE OR REPLACE FUNCTION sessionsql.cache_fetch_lease_by_key(
   key uuid,
   lease_key uuid,
@@ -3116,11 +3336,10 @@ BEGIN
   result.leased := false;
   LOOP
     SELECT
-      l.value,
-      l.expires_in
+      g.value,
+      g.expires_in
     INTO result.value, result.expires_in
-    FROM sessionsql.cache_live AS l
-    WHERE l.key = cache_fetch_lease_by_key.key;
+    FROM sessionsql.cache_get_batch(ARRAY[cache_fetch_lease_by_key.key]) AS g;
     EXIT WHEN result.leased OR result.expires_in > cache_fetch_lease_by_key.stale_seconds;
 
     -- An empty plain key marks the lease, because no entry has one.
@@ -3136,8 +3355,9 @@ BEGIN
 
   -- The last holder may have set the entry and released the lease between the read and the lease.
   IF result.leased AND result.expires_in > cache_fetch_lease_by_key.stale_seconds THEN
-    DELETE FROM sessionsql.cache_entry AS e
-    WHERE e.key = cache_fetch_lease_by_key.lease_key;
+    PERFORM sessionsql.cache_swap(
+      cache_fetch_lease_by_key.lease_key, sha256(cache_fetch_lease_by_key.owner), NULL::bytea
+    );
     result.leased := false;
   END IF;
   RETURN NEXT result;
@@ -3224,6 +3444,7 @@ BEGIN
     l.space
   FROM sessionsql.cache_listed AS l
   WHERE l.space = cache_list.space
+    AND sessionsql.is_home(l.key)
     AND l.key > COALESCE(cache_list.after, '00000000-0000-0000-0000-000000000000')
   ORDER BY l.key
   LIMIT cache_list.max_rows;
@@ -3242,6 +3463,7 @@ BEGIN ATOMIC
   SELECT count(*)
   FROM sessionsql.cache_entry AS e
   WHERE e.space = cache_len.space
+    AND sessionsql.is_home(e.key)
     AND e.expires_at > statement_timestamp()
     AND e.value IS NOT NULL
     AND (octet_length(e.plain_key) = 0) IS NOT TRUE;
@@ -3264,7 +3486,12 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST
 BEGIN ATOMIC
   SELECT count(*)
   FROM sessionsql.cache_delete_batch(
-    ARRAY(SELECT e.key FROM sessionsql.cache_entry AS e WHERE e.space = cache_clear.space),
+    ARRAY(
+      SELECT e.key
+      FROM sessionsql.cache_entry AS e
+      WHERE e.space = cache_clear.space
+        AND sessionsql.is_home(e.key)
+    ),
     cache_clear.final,
     cache_clear.durable
   );
@@ -3785,6 +4012,7 @@ ALTER FUNCTION sessionsql.update_payload_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.rotate SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_listed SECURITY DEFINER;
+ALTER FUNCTION sessionsql.revoke_listed_of SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_subject SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_subject SECURITY DEFINER;
 ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
@@ -3904,8 +4132,9 @@ GRANT EXECUTE ON FUNCTION sessionsql.note_timeline TO sessionsql_app;
 GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.cache_reap, sessionsql.reap_all
   TO sessionsql_app, sessionsql_reaper;
 
--- A change of password revokes the user's other sessions.
-GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject TO sessionsql_app, sessionsql_support;
+-- A change of password revokes the user's other sessions. A router revokes one of them by revoke_listed_of.
+GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject, sessionsql.revoke_listed_of
+  TO sessionsql_app, sessionsql_support;
 
 -- list_subject shows a subject's sessions to a caller without a secret, so the app does not get it.
 GRANT EXECUTE ON FUNCTION sessionsql.list_subject TO sessionsql_support;

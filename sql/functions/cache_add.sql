@@ -20,7 +20,7 @@ BEGIN
   IF EXISTS (
     SELECT
     FROM sessionsql.cache_entry AS e
-    WHERE e.key = cache_add.key
+    WHERE e.key = sessionsql.at_home(cache_add.key)
       AND e.expires_at > clock_timestamp()
   ) THEN
     RETURN false;
@@ -29,7 +29,7 @@ BEGIN
   PERFORM sessionsql.commit_asynchronously(cache_add.durable);
   INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
   VALUES (
-    cache_add.key,
+    sessionsql.at_home(cache_add.key),
     sessionsql.cache_expiry(cache_add.ttl_seconds),
     cache_add.space,
     cache_add.value,

@@ -12,7 +12,12 @@ LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST
 BEGIN ATOMIC
   SELECT count(*)
   FROM sessionsql.cache_delete_batch(
-    ARRAY(SELECT e.key FROM sessionsql.cache_entry AS e WHERE e.space = cache_clear.space),
+    ARRAY(
+      SELECT e.key
+      FROM sessionsql.cache_entry AS e
+      WHERE e.space = cache_clear.space
+        AND sessionsql.is_home(e.key)
+    ),
     cache_clear.final,
     cache_clear.durable
   );

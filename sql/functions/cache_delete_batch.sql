@@ -37,7 +37,9 @@ BEGIN
       e.expires_at,
       e.value IS NOT NULL AS has_value
     FROM sessionsql.cache_entry AS e
-    WHERE e.key = ANY (cache_delete_batch.keys)
+    WHERE e.key = ANY (
+        ARRAY(SELECT sessionsql.at_home(k.key) FROM unnest(cache_delete_batch.keys) AS k (key))
+      )
     ORDER BY e.key
     FOR UPDATE OF e
   ) AS l;

@@ -4,6 +4,8 @@
 --
 -- The lease is an entry under lease_key with the value owner. Release it with cache_swap, which takes the
 -- hash of owner, so that nobody releases the lease of another. It ends by itself after lease_seconds.
+--
+-- The body only calls other functions, because entry and lease may be on two shards.
 CREATE OR REPLACE FUNCTION sessionsql.cache_fetch_lease_by_key(
   key uuid,
   lease_key uuid,
@@ -29,11 +31,10 @@ BEGIN
   result.leased := false;
   LOOP
     SELECT
-      l.value,
-      l.expires_in
+      g.value,
+      g.expires_in
     INTO result.value, result.expires_in
-    FROM sessionsql.cache_live AS l
-    WHERE l.key = cache_fetch_lease_by_key.key;
+    FROM sessionsql.cache_get_batch(ARRAY[cache_fetch_lease_by_key.key]) AS g;
     EXIT WHEN result.leased OR result.expires_in > cache_fetch_lease_by_key.stale_seconds;
 
     -- An empty plain key marks the lease, because no entry has one.
@@ -49,8 +50,9 @@ BEGIN
 
   -- The last holder may have set the entry and released the lease between the read and the lease.
   IF result.leased AND result.expires_in > cache_fetch_lease_by_key.stale_seconds THEN
-    DELETE FROM sessionsql.cache_entry AS e
-    WHERE e.key = cache_fetch_lease_by_key.lease_key;
+    PERFORM sessionsql.cache_swap(
+      cache_fetch_lease_by_key.lease_key, sha256(cache_fetch_lease_by_key.owner), NULL::bytea
+    );
     result.leased := false;
   END IF;
   RETURN NEXT result;

@@ -12,7 +12,7 @@ BEGIN ATOMIC
   CROSS JOIN LATERAL (
     SELECT *
     FROM sessionsql.cache_live AS l
-    WHERE l.key = k.key
+    WHERE l.key = sessionsql.at_home(k.key)
     OFFSET 0
   ) AS o;
 END;

@@ -30,7 +30,7 @@ BEGIN
   PERFORM sessionsql.commit_asynchronously(cache_increment_by_key.durable);
   INSERT INTO sessionsql.cache_entry AS e (key, expires_at, space, value, plain_key)
   VALUES (
-    cache_increment_by_key.key,
+    sessionsql.at_home(cache_increment_by_key.key),
     sessionsql.cache_expiry(cache_increment_by_key.ttl_seconds),
     cache_increment_by_key.space,
     born,

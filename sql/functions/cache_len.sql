@@ -6,6 +6,7 @@ BEGIN ATOMIC
   SELECT count(*)
   FROM sessionsql.cache_entry AS e
   WHERE e.space = cache_len.space
+    AND sessionsql.is_home(e.key)
     AND e.expires_at > statement_timestamp()
     AND e.value IS NOT NULL
     AND (octet_length(e.plain_key) = 0) IS NOT TRUE;

@@ -24,6 +24,7 @@ BEGIN
     l.space
   FROM sessionsql.cache_listed AS l
   WHERE l.space = cache_list.space
+    AND sessionsql.is_home(l.key)
     AND l.key > COALESCE(cache_list.after, '00000000-0000-0000-0000-000000000000')
   ORDER BY l.key
   LIMIT cache_list.max_rows;

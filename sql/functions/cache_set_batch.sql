@@ -84,7 +84,7 @@ BEGIN
     SELECT g.*
     FROM (
       SELECT DISTINCT ON (u.key)
-        u.key,
+        sessionsql.at_home(u.key) AS key,
         u.space,
         sessionsql.cache_expiry(u.ttl) AS expires_at,
         u.value,

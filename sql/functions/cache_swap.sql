@@ -30,7 +30,7 @@ BEGIN
     e.expires_at
   INTO locked
   FROM sessionsql.cache_entry AS e
-  WHERE e.key = cache_swap.key
+  WHERE e.key = sessionsql.at_home(cache_swap.key)
   FOR UPDATE OF e;
   IF NOT FOUND OR locked.value IS NULL OR locked.expires_at <= clock_timestamp() THEN
     RETURN -1;

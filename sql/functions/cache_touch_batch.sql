@@ -38,7 +38,7 @@ BEGIN
   WITH due AS MATERIALIZED (
     SELECT e.key, t.ttl
     FROM unnest(cache_touch_batch.keys, cache_touch_batch.ttl_seconds) AS t (key, ttl)
-    JOIN sessionsql.cache_entry AS e ON e.key = t.key
+    JOIN sessionsql.cache_entry AS e ON e.key = sessionsql.at_home(t.key)
     WHERE e.value IS NOT NULL
       AND sessionsql.is_due(e.expires_at, COALESCE(t.ttl, never), 'infinity')
     ORDER BY e.key

@@ -60,7 +60,7 @@ BEGIN
     insert.payload,
     insert.label
   )
-  RETURNING s.id INTO new_id;
+  RETURNING sessionsql.at_home(s.id) INTO new_id;
 
   IF insert.max_sessions IS NOT NULL THEN
     PERFORM sessionsql.evict_subject(insert.subject, insert.max_sessions, new_id);

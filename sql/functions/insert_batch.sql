@@ -66,7 +66,7 @@ BEGIN
       insert_batch.labels
     ) AS u (secret_hash, payload, idle, lifetime, subject, label)
   ) AS n
-  RETURNING s.id, s.secret_hash;
+  RETURNING sessionsql.at_home(s.id), s.secret_hash;
 END
 $function$;
 

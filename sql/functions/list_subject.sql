@@ -12,6 +12,7 @@ BEGIN ATOMIC
   FROM sessionsql.session AS s
   WHERE s.subject = list_subject.subject COLLATE "default"
     AND s.expires_at > statement_timestamp()
+    AND sessionsql.is_home(s.id)
   ORDER BY s.created_at DESC, s.id DESC;
 END;
 

@@ -32,6 +32,7 @@ BEGIN
           FROM sessionsql.session AS e
           WHERE e.subject = lock_excess.subject COLLATE "default"
             AND e.expires_at > clock_timestamp()
+            AND sessionsql.is_home(e.id)
             AND e.id IS DISTINCT FROM lock_excess.keep_id
           ORDER BY e.created_at DESC, e.id DESC
           OFFSET lock_excess.max_sessions - num_nonnulls(lock_excess.keep_id)

@@ -11,7 +11,7 @@ BEGIN ATOMIC
     s.subject,
     date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in
   FROM sessionsql.session AS s
-  WHERE s.id = open_session.id
+  WHERE s.id = sessionsql.at_home(open_session.id)
     AND sessionsql.opens(open_session.secret_hash, s.secret_hash, s.previous_hash, s.previous_until)
     AND s.expires_at > statement_timestamp();
 END;

@@ -19,7 +19,7 @@ BEGIN
     s.previous_until
   INTO locked
   FROM sessionsql.session AS s
-  WHERE s.id = revoke.id
+  WHERE s.id = sessionsql.at_home(revoke.id)
     AND sessionsql.opens_at(
       revoke.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
     )

@@ -16,8 +16,8 @@ BEGIN
   PERFORM 1
   FROM sessionsql.session AS l
   JOIN sessionsql.session AS s ON s.subject = l.subject
-  WHERE l.id = revoke_listed.listed_id
-    AND s.id = revoke_listed.id
+  WHERE l.id = sessionsql.at_home(revoke_listed.listed_id)
+    AND s.id = sessionsql.at_home(revoke_listed.id)
     AND s.id <> l.id
     AND sessionsql.opens_at(
       revoke_listed.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()

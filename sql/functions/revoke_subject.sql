@@ -32,11 +32,12 @@ BEGIN
   WITH deleted AS (
     DELETE FROM sessionsql.session AS s
     WHERE s.id = ANY (ids)
-    RETURNING s.expires_at
+    RETURNING s.id, s.expires_at
   )
   SELECT count(*) INTO revoked
   FROM deleted AS d
-  WHERE d.expires_at > clock_timestamp();
+  WHERE d.expires_at > clock_timestamp()
+    AND sessionsql.is_home(d.id);
 
   RETURN revoked;
 END

@@ -52,7 +52,7 @@ BEGIN
 
   SELECT s.expires_at INTO expiry
   FROM sessionsql.session AS s
-  WHERE s.id = rotate.id
+  WHERE s.id = sessionsql.at_home(rotate.id)
     AND s.secret_hash = rotate.secret_hash
   FOR NO KEY UPDATE OF s;
   IF (expiry > clock_timestamp()) IS NOT TRUE THEN

@@ -21,7 +21,9 @@ BEGIN
   WITH due AS MATERIALIZED (
     SELECT s.id
     FROM sessionsql.session AS s
-    WHERE s.id = ANY (touch_batch.ids)
+    WHERE s.id = ANY (
+        ARRAY(SELECT sessionsql.at_home(t.id) FROM unnest(touch_batch.ids) AS t (id))
+      )
       AND sessionsql.is_due(s.expires_at, s.idle_seconds, s.deadline)
     ORDER BY s.id
     FOR NO KEY UPDATE OF s SKIP LOCKED

@@ -34,7 +34,7 @@ BEGIN
     s.previous_until
   INTO locked
   FROM sessionsql.session AS s
-  WHERE s.id = update_payload.id
+  WHERE s.id = sessionsql.at_home(update_payload.id)
     AND sessionsql.opens_at(
       update_payload.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
     )

@@ -51,7 +51,7 @@ BEGIN
       update_payload_batch.payloads,
       update_payload_batch.expected_versions
     ) AS w (id, secret_hash, payload, expected_version)
-    JOIN sessionsql.session AS s ON s.id = w.id
+    JOIN sessionsql.session AS s ON s.id = sessionsql.at_home(w.id)
     WHERE sessionsql.opens_at(
         w.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
       )
