@@ -14,6 +14,7 @@ rows=(
 	"pages in a browser:chromium"
 	"shifted clocks:libfaketime"
 	"lines for psql:postgresql-client"
+	"a router of shards:postgresql-15-plproxy"
 	"make install of the extension:make:postgresql-client"
 	"the login in Python:python3-psycopg:python3-psycopg-pool"
 	"in JavaScript:nodejs:npm"

@@ -3,6 +3,7 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"github.com/sessionsql/postgres/db"
 )
@@ -27,10 +28,16 @@ func (s *Store) CacheHealth(ctx context.Context) (CacheHealth, error) {
 	}
 	defer s.calls.leave()
 	var row db.CacheHealthRow
+	router := false
 	err := s.primary.read(ctx, "cache health", func(ctx context.Context, on Tx) (err error) {
-		row, err = s.queries.CacheHealth(ctx, on)
+		if router, err = s.isRouter(ctx, on); err == nil && !router {
+			row, err = s.queries.CacheHealth(ctx, on)
+		}
 		return err
 	})
+	if err == nil && router {
+		err = fmt.Errorf("sessionsql: cache health: %w", ErrRouter)
+	}
 	if err != nil {
 		return CacheHealth{}, s.countError("cache health", err)
 	}

@@ -85,7 +85,7 @@ func serverDetail(err error, state string) string {
 	if strings.HasPrefix(state, "22") || strings.HasPrefix(state, "23") || !errors.As(err, &pg) {
 		return "refused by the server"
 	}
-	return pg.Message
+	return strings.Join(strings.Fields(pg.Message), " ") // joins the lines of PL/Proxy
 }
 
 // connectionDetail returns the driver's message about the network. It hides any other message, because a

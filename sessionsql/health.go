@@ -3,6 +3,7 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
+	"fmt"
 
 	"github.com/sessionsql/postgres/db"
 )
@@ -22,17 +23,23 @@ type Health struct {
 }
 
 // Health reads the view sessionsql.health on the primary. With roles.sql it needs the role
-// sessionsql_monitor. It returns ErrUnavailable.
+// sessionsql_monitor. It returns ErrRouter or ErrUnavailable.
 func (s *Store) Health(ctx context.Context) (Health, error) {
 	if !s.calls.enter() {
 		return Health{}, ErrClosed
 	}
 	defer s.calls.leave()
 	var row db.HealthRow
+	router := false
 	err := s.primary.read(ctx, "health", func(ctx context.Context, on Tx) (err error) {
-		row, err = s.queries.Health(ctx, on)
+		if router, err = s.isRouter(ctx, on); err == nil && !router {
+			row, err = s.queries.Health(ctx, on)
+		}
 		return err
 	})
+	if err == nil && router {
+		err = fmt.Errorf("sessionsql: health: %w", ErrRouter)
+	}
 	if err != nil {
 		return Health{}, s.countError("health", err)
 	}

@@ -3,6 +3,7 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"time"
 
@@ -64,9 +65,16 @@ func (s *Store) Insert(ctx context.Context, payload string, options *InsertOptio
 // InsertTx is Insert within the caller's transaction. The session exists if tx commits, and is as durable as
 // tx. The Store does not see the commit, so sessions that MaxSessions ended may be read from a replica for up
 // to [Options.MaxReplicaLag]. MaxSessions needs a tx of isolation level read committed.
+//
+// On a router it returns ErrRouter.
 func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options *InsertOptions) (Token, error) {
-	return s.insert(payload, options, func(session newSession) (int64, error) {
-		id, err := s.sendInsert(ctx, tx, session, true)
+	return s.insert(payload, options, func(session newSession) (id int64, err error) {
+		if err = s.refuseRouter(ctx, "insert", tx); errors.Is(err, ErrRouter) {
+			return 0, err
+		}
+		if err == nil {
+			id, err = s.sendInsert(ctx, tx, session, true)
+		}
 		if err == nil {
 			err = s.confirmTx(ctx, tx)
 		}
@@ -131,12 +139,21 @@ func (s *Store) newSession(payload string, options *InsertOptions) (newSession, 
 	}, nil
 }
 
-func (s *Store) insertOne(ctx context.Context, session newSession) (int64, error) {
-	var id int64
-	err := s.primary.write(ctx, "insert", func(ctx context.Context, on Tx) (err error) {
-		id, err = s.sendInsert(ctx, on, session, false)
-		return err
-	})
+// maxShardAttempts bounds how often an insert is sent through a router, which chooses a shard by chance.
+const maxShardAttempts = 16
+
+// insertOne sends one session. If its shard does not answer, the next attempt may reach another one. A shard
+// that has done the insert and could not say so keeps a session until it expires, whose secret nobody knows.
+func (s *Store) insertOne(ctx context.Context, session newSession) (id int64, err error) {
+	for range maxShardAttempts {
+		err = s.primary.write(ctx, "insert", func(ctx context.Context, on Tx) (err error) {
+			id, err = s.sendInsert(ctx, on, session, false)
+			return err
+		})
+		if !errors.Is(err, errShard) || ctx.Err() != nil {
+			break
+		}
+	}
 	return id, err
 }
 

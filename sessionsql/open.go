@@ -15,7 +15,10 @@ import (
 // hosts, of which one accepts writes. A replica that does not answer yet is no error: lookups read
 // from it once it does.
 //
-// It returns ErrDSN, ErrUnavailable, ErrReadOnly, ErrNotInstalled, a *[VersionError], or ErrOptions.
+// The primary may be a router of shards, which has no replicas.
+//
+// It returns ErrDSN, ErrUnavailable, ErrReadOnly, ErrNotInstalled, a *[VersionError], ErrRouter, or
+// ErrOptions.
 func Open(ctx context.Context, primaryDSN string, replicaDSNs []string, options *Options) (*Store, error) {
 	pools := make([]*sql.DB, 0, 2+len(replicaDSNs))
 	fail := func(err error) (*Store, error) {
@@ -91,11 +94,20 @@ func (s *Store) checkPrimary(ctx context.Context) error {
 	if err := checkBundleVersion(installed); err != nil {
 		return err
 	}
-	return s.primary.read(ctx, "open", func(ctx context.Context, on Tx) error {
+	router := false
+	err = s.primary.read(ctx, "open", func(ctx context.Context, on Tx) error {
 		standby, err := s.queries.InRecovery(ctx, on)
-		if err == nil && standby {
-			err = errStandby
+		switch {
+		case err != nil:
+			return err
+		case standby:
+			return errStandby
 		}
+		router, err = s.isRouter(ctx, on)
 		return err
 	})
+	if err == nil && router && len(s.replicas) > 0 {
+		err = fmt.Errorf("sessionsql: open: replicas: %w", ErrRouter)
+	}
+	return err
 }

@@ -31,6 +31,11 @@ var errPooler = fmt.Errorf(
 var errElsewhere = fmt.Errorf(
 	"%w: it belongs to another primary; the low bits of a session's id are its shard", ErrUnavailable)
 
+// errShard is the error of a router that gets no answer from a shard. Any other server means by the same
+// SQLSTATE that it cannot answer for a reason of its own.
+var errShard = fmt.Errorf("%w: a shard behind the router does not answer, or the server is broken",
+	ErrUnavailable)
+
 // errorKind sorts PostgreSQL's error codes (https://www.postgresql.org/docs/current/errcodes-appendix.html).
 func errorKind(state string) error {
 	switch state {
@@ -42,6 +47,8 @@ func errorKind(state string) error {
 		return errPooler
 	case "SQ001": // see sql/functions/elsewhere.sql
 		return errElsewhere
+	case "XX000": // internal_error
+		return errShard
 	case "57014", // query_canceled: by statement_timeout or by an operator
 		"40001", "40P01": // on a replica, a conflict with recovery
 		return ErrUnavailable
@@ -65,11 +72,12 @@ func answered(err error) bool {
 }
 
 // refused reports whether the server refused a batch, did nothing, and may accept its items one by one. A
-// fault of the statement itself (class 42: privileges, syntax) would be the same for each item.
+// fault of the statement itself (class 42: privileges, syntax) would be the same for each item. A router may
+// have done the part of a shard that answers, so updates do not share a statement there.
 func refused(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.SQLState != "" && (e.kind == nil || e.kind == errElsewhere) &&
-		!strings.HasPrefix(e.SQLState, "42")
+	return errors.As(err, &e) && e.SQLState != "" && !strings.HasPrefix(e.SQLState, "42") &&
+		(e.kind == nil || e.kind == errElsewhere || e.kind == errShard)
 }
 
 // connectionLost reports whether a connection broke under a statement, which then may have been done.

@@ -57,6 +57,8 @@ type Store struct {
 	budgets      cacheBudgets
 	unlogged     unloggedMemory
 
+	router atomic.Pointer[bool] // nil until isRouter has asked
+
 	flushEvery  atomic.Int64  // a Duration: FlushInterval, or less for entries of a short TTL
 	flushSooner chan struct{} // holds an element when flushEvery has become less
 	touchUrgent chan struct{} // holds an element when a touch cannot wait for the next flush

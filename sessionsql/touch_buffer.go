@@ -83,50 +83,62 @@ func (b *touchBuffer[K]) flush(ctx context.Context) error {
 	case <-ctx.Done():
 		return contextError(ctx, "flush")
 	}
-	if err := b.flushUrgent(ctx); err != nil {
-		return err
+	failed := b.flushUrgent(ctx)
+	if failed != nil && !errors.Is(failed, errShard) {
+		return failed
 	}
+	var kept []K // the touches of a shard that did not answer
 	parts := b.spread(b.take())
 	for i, touches := range parts {
 		for len(touches) > 0 {
 			chunk := touches[:min(len(touches), b.chunkSize())]
-			if err := b.sendChunk(ctx, chunk); err != nil {
+			unsent, err := b.sendChunk(ctx, chunk)
+			if err != nil && !errors.Is(err, errShard) {
 				b.shrinkChunk()
-				b.restore(append(parts[i+1:], touches)...)
+				b.restore(append(parts[i+1:], touches, kept)...)
 				return err
 			}
+			if err != nil {
+				failed, kept = err, append(kept, unsent...)
+			}
 			b.growChunk()
-			b.sent(len(chunk))
+			b.sent(len(chunk) - len(unsent))
 			touches = touches[len(chunk):]
 		}
 	}
-	return nil
+	b.restore(kept)
+	return failed
 }
 
 // maxShards is the limit of sql/functions/shard.sql.
 const maxShards = 256
 
-// sendChunk sends touches in one statement. If some of them belong to another primary, which refuses the
-// statement, it sends the touches of each shard by themselves and drops those that are refused again.
-func (b *touchBuffer[K]) sendChunk(ctx context.Context, touches []K) error {
-	err := b.send(ctx, touches)
-	if !errors.Is(err, errElsewhere) {
-		return err
+// sendChunk sends touches in one statement, and returns those that it could not send. If some of them belong
+// to another primary, or to a shard that does not answer the router, it sends those of each shard by
+// themselves. It drops what another primary owns.
+func (b *touchBuffer[K]) sendChunk(ctx context.Context, touches []K) (unsent []K, err error) {
+	err = b.send(ctx, touches)
+	if err == nil {
+		return nil, nil
 	}
+	if !errors.Is(err, errElsewhere) && !errors.Is(err, errShard) {
+		return touches, err
+	}
+	err = nil
 	shards := make(map[uint64][]K, maxShards)
 	for _, touch := range touches {
 		shard := b.part(touch) % maxShards
 		shards[shard] = append(shards[shard], touch)
 	}
 	for _, touches := range shards {
-		switch err := b.send(ctx, touches); {
-		case errors.Is(err, errElsewhere):
+		switch refused := b.send(ctx, touches); {
+		case errors.Is(refused, errElsewhere):
 			b.dropped.Add(int64(len(touches)))
-		case err != nil:
-			return err
+		case refused != nil:
+			unsent, err = append(unsent, touches...), refused
 		}
 	}
-	return nil
+	return unsent, err
 }
 
 func (b *touchBuffer[K]) flushUrgent(ctx context.Context) error {
@@ -134,10 +146,8 @@ func (b *touchBuffer[K]) flushUrgent(ctx context.Context) error {
 	if len(touches) == 0 {
 		return nil
 	}
-	err := b.sendChunk(ctx, touches)
-	if err != nil {
-		b.add(touches...)
-	}
+	unsent, err := b.sendChunk(ctx, touches)
+	b.add(unsent...)
 	return err
 }
 

@@ -10,7 +10,8 @@ import (
 // updateMany writes a batch in one statement, which skips locked rows. The caller of an unwritten payload
 // tries alone, because a lone update tells a conflict from a missing session, and waits for a locked row. So
 // does every caller when the server refuses the batch. When the server does not answer, it may have
-// committed, so nothing is sent twice.
+// committed, so nothing is sent twice. On a router every caller writes alone, because each shard commits by
+// itself, and a second attempt would conflict with what a failed batch has written.
 func (s *Store) updateMany(ctx context.Context, calls []*coalesce.Call[payloadWrite, int32]) {
 	var params db.UpdatePayloadBatchParams
 	var keys []key
@@ -28,8 +29,11 @@ func (s *Store) updateMany(ctx context.Context, calls []*coalesce.Call[payloadWr
 		params.ExpectedVersions = append(params.ExpectedVersions, w.expectedVersion)
 	}
 	var rows []db.PayloadVersion
+	router := false
 	err := s.primary.write(ctx, "update", func(ctx context.Context, on Tx) (err error) {
-		rows, err = s.queries.UpdatePayloadBatch(ctx, on, params)
+		if router, err = s.isRouter(ctx, on); err == nil && !router {
+			rows, err = s.queries.UpdatePayloadBatch(ctx, on, params)
+		}
 		return err
 	})
 	s.recent.mark(keys...)

@@ -6,6 +6,7 @@
 --     sessionsql.migrated     the numbers of the migrations that ran, as an array
 --     sessionsql.schema       whether the schema exists
 --     sessionsql.roles        whether roles.sql has run here
+--     sessionsql.router       whether router.sql has run here
 --     sessionsql.settings     the settings that end.sql restores
 --
 -- If this version is installed, the installation ends without a lock and without a write.
@@ -99,6 +100,7 @@ BEGIN
   PERFORM set_config('sessionsql.migrated', migrated, true);
   PERFORM set_config('sessionsql.schema', (owner IS NOT NULL)::text, true);
   PERFORM set_config('sessionsql.roles', COALESCE(owner = 'sessionsql_owner', false)::text, true);
+  PERFORM set_config('sessionsql.router', (to_regnamespace('sessionsql_router') IS NOT NULL)::text, true);
 END
 $begin$;
 

@@ -86,6 +86,9 @@ func Uninstall() string { return read("uninstall.sql") }
 // Roles returns roles.sql: least privilege, to be run once after Install and in the same transaction.
 func Roles() string { return read("roles.sql") }
 
+// Router returns router.sql, which makes a database with the bundle a router of shards.
+func Router() string { return read("router.sql") }
+
 // read panics on a missing file, because the files are embedded: that is a broken build and no condition to
 // handle.
 func read(name string) string {

@@ -21,14 +21,16 @@ SELECT
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
   8 <> ALL (s.migrated) AS before_8,
-  s.roles AS roles
+  s.roles AS roles,
+  s.router AS router
 FROM (
   SELECT
     current_setting('sessionsql.installed') AS installed,
     current_setting('sessionsql.wanted') AS wanted,
     current_setting('sessionsql.migrated')::integer[] AS migrated,
     current_setting('sessionsql.schema')::boolean AS schema,
-    current_setting('sessionsql.roles')::boolean AS roles
+    current_setting('sessionsql.roles')::boolean AS roles,
+    current_setting('sessionsql.router')::boolean AS router
 ) AS s
 \gset sessionsql_
 
@@ -157,6 +159,9 @@ FROM (
 \ir grants.sql
 \if :sessionsql_roles
 \ir roles.sql
+\endif
+\if :sessionsql_router
+\ir router.sql
 \endif
 \if :sessionsql_before_4
 \ir migrations/004_timeline.sql

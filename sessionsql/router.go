@@ -1,0 +1,27 @@
+package sessionsql
+
+import (
+	"context"
+	"fmt"
+)
+
+// isRouter reports whether the primary is a router; see sql/router.sql. It asks once.
+func (s *Store) isRouter(ctx context.Context, on Tx) (bool, error) {
+	if known := s.router.Load(); known != nil {
+		return *known, nil
+	}
+	router, err := s.queries.IsRouter(ctx, on)
+	if err == nil {
+		s.router.Store(&router)
+	}
+	return router, err
+}
+
+// refuseRouter returns ErrRouter if the primary is a router.
+func (s *Store) refuseRouter(ctx context.Context, op string, on Tx) error {
+	router, err := s.isRouter(ctx, on)
+	if err == nil && router {
+		return fmt.Errorf("sessionsql: %s: %w", op, ErrRouter)
+	}
+	return err
+}
