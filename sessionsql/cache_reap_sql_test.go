@@ -177,7 +177,7 @@ func TestABudgetTakesTheEntriesThatWereUnusedForLongest(t *testing.T) {
 	d := newDatabase(t)
 	d.primary.MustExec("ALTER TABLE sessionsql.cache_entry SET (autovacuum_enabled = off)")
 	d.fillCache(t, 1, 20_000, "30 minutes") // more than cache_reap looks at in one step
-	d.fillCache(t, 2, 1000, "30 minutes") // a space without a budget
+	d.fillCache(t, 2, 1000, "30 minutes")   // a space without a budget
 	d.primary.MustExec("ALTER TABLE sessionsql.cache_entry ADD old boolean")
 	d.primary.MustExec("UPDATE sessionsql.cache_entry SET old = false WHERE space = 2")
 	d.primary.MustExec(`UPDATE sessionsql.cache_entry SET value = NULL WHERE key IN (
