@@ -15,6 +15,7 @@ type clusterView struct {
 	mu          sync.Mutex
 	primary     probeResult // of the last probe that succeeded
 	primarySeen bool        // at least one probe of the primary succeeded
+	changed     time.Time   // when the primary was first found on another timeline than before
 	successor   probeResult // the last one that found a replica promoted while the primary was silent
 	replicas    []replicaRecord
 	positions   primaryPositions
@@ -38,13 +39,15 @@ func (c *clusterView) promoted() bool {
 	return c.primarySeen && max(c.primary.node.Timeline, c.successor.node.Timeline) > 1
 }
 
-// promotes reports whether a server is a newer primary than all that were probed. It is then the successor
-// that a probe of the replicas would find.
-func (c *clusterView) promotes(s server) bool {
+// promotes reports whether a server is the newest primary, and was promoted after a silence began. So a probe
+// of the replicas would find no newer one.
+func (c *clusterView) promotes(s server, silence time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.primarySeen && s.identifier == c.primary.node.SystemIdentifier &&
-		s.timeline > max(c.primary.node.Timeline, c.successor.node.Timeline)
+	now := c.primary.node
+	newest := max(now.Timeline, c.successor.node.Timeline)
+	return c.primarySeen && s.identifier == now.SystemIdentifier && (s.timeline > newest ||
+		s.timeline == newest && s.timeline == now.Timeline && c.changed.After(silence))
 }
 
 // replaced reports whether a primary of a higher timeline has replaced one of this cluster and timeline.

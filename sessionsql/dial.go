@@ -3,13 +3,11 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/stdlib"
 )
 
 const (
@@ -32,34 +30,49 @@ var errStandby = errors.New("sessionsql: the server is a standby")
 // openPool opens a pool. If accept is not nil, the pool uses only connections that it accepts, and tries the
 // next host of the DSN after a refusal.
 func openPool(config *pgx.ConnConfig, connections int, accept pgconn.ValidateConnectFunc) *sql.DB {
-	if config.ConnectTimeout == 0 {
-		config.ConnectTimeout = connectTimeout
-		for _, fallback := range config.Fallbacks { // a fallback may also be the same host without TLS
-			if fallback.Host != config.Host || fallback.Port != config.Port {
-				config.ConnectTimeout = connectTimeoutEach
-			}
+	hosts := splitHosts(config)
+	for _, host := range hosts {
+		switch {
+		case host.ConnectTimeout > 0:
+		case len(hosts) > 1:
+			host.ConnectTimeout = connectTimeoutEach
+		default:
+			host.ConnectTimeout = connectTimeout
 		}
-	}
-	if chosen := config.ValidateConnect; accept != nil {
-		config.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
-			if chosen != nil {
-				if err := chosen(ctx, conn); err != nil {
-					return err
+		if chosen := host.ValidateConnect; accept != nil {
+			host.ValidateConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+				if chosen != nil {
+					if err := chosen(ctx, conn); err != nil {
+						return err
+					}
 				}
+				return accept(ctx, conn)
 			}
-			return accept(ctx, conn)
 		}
 	}
-	pool := sql.OpenDB(&dialler{
-		Connector: stdlib.GetConnector(*config),
-		dialling:  make(chan struct{}, connections),
-		spare:     make(chan driver.Conn, connections),
-		closed:    make(chan struct{}),
-	})
+	pool := sql.OpenDB(newDialler(hosts, connections))
 	pool.SetMaxOpenConns(connections)
 	pool.SetMaxIdleConns(connections)
 	pool.SetConnMaxIdleTime(5 * time.Minute)
 	return pool
+}
+
+// splitHosts returns a configuration for each host of a DSN. A fallback may also be the same host without
+// TLS.
+func splitHosts(config *pgx.ConnConfig) (hosts []*pgx.ConnConfig) {
+	all := append([]*pgconn.FallbackConfig{
+		{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig},
+	}, config.Fallbacks...)
+	for _, one := range all {
+		if n := len(hosts); n > 0 && hosts[n-1].Host == one.Host && hosts[n-1].Port == one.Port {
+			hosts[n-1].Fallbacks = append(hosts[n-1].Fallbacks, one)
+			continue
+		}
+		host := config.Copy()
+		host.Host, host.Port, host.TLSConfig, host.Fallbacks = one.Host, one.Port, one.TLSConfig, nil
+		hosts = append(hosts, host)
+	}
+	return hosts
 }
 
 // acceptPrimary refuses a connection to a standby or to an old primary.

@@ -307,6 +307,7 @@ func (f *faulty) openEither(t *testing.T, second string, replicas ...string) *se
 	dsn.Host += "," + second
 	query := dsn.Query()
 	query.Set("target_session_attrs", "read-write")
+	query.Set("connect_timeout", "60") // longer than any test waits
 	dsn.RawQuery = query.Encode()
 	store := sessiontest.OpenStore(t, dsn.String(), replicas, nil)
 	t.Cleanup(func() { closeStore(t, store) })
@@ -326,7 +327,7 @@ func TestTheSecondHostIsReachedWhenTheFirstVanishes(t *testing.T) {
 	for range 20 {
 		wait.Go(func() {
 			for end := time.Now().Add(30 * time.Second); !served.Load() && time.Now().Before(end); {
-				// The deadline is shorter than a connection attempt at the first host.
+				// The deadline is far shorter than a connection attempt at the first host.
 				ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 				if _, err := store.Insert(ctx, "p", nil); err == nil {
 					served.Store(true)

@@ -65,6 +65,12 @@ func (s *silences) hides(standby, promoted time.Time) bool {
 	return promoted.After(s.began) && standby.Before(s.end)
 }
 
+func (s *silences) lastBegan() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.began
+}
+
 // mayHide reports whether the primary has changed or been silent so lately that an old one may still answer.
 func (s *silences) mayHide() bool {
 	s.mu.Lock()
@@ -145,7 +151,7 @@ func (s *Store) confirmTx(ctx context.Context, tx Tx) error {
 
 // trust returns errOldPrimary if another server has replaced this one in the last silence.
 func (s *Store) trust(ctx context.Context, silence uint64, answering server) error {
-	if s.cluster.promotes(answering) {
+	if s.cluster.promotes(answering, s.silences.lastBegan()) {
 		return nil
 	}
 	s.lookAround(ctx, silence)

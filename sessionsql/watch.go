@@ -32,21 +32,20 @@ func (s *Store) probeAll(ctx context.Context) {
 func (s *Store) probePrimary(ctx context.Context) {
 	s.recent.closeGeneration()
 	result := s.probe(ctx, s.upkeep.db)
-	if result.err == nil && !result.node.InRecovery {
-		s.lookAround(ctx, s.silences.noteAnswer())
+	if result.err == nil {
+		result.err = errStandby
+		if !result.node.InRecovery {
+			result.err = s.trust(ctx, s.silences.noteAnswer(),
+				server{identifier: result.node.SystemIdentifier, timeline: result.node.Timeline})
+		}
 	}
 	if s.stopped() {
 		return
 	}
-	c := &s.cluster
-	switch {
-	case result.err != nil:
-	case result.node.InRecovery:
-		result.err = errStandby
-	case c.replaced(result.node.SystemIdentifier, result.node.Timeline):
-		result.err = errOldPrimary
+	if errors.Is(result.err, errOldPrimary) {
 		s.upkeep.dropIdleNow(ctx, anyConnection) // so that the next probe may reach another server
 	}
+	c := &s.cluster
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if result.err != nil {
@@ -56,6 +55,7 @@ func (s *Store) probePrimary(ctx context.Context) {
 	}
 	s.primary.setState(nodeState{usable: true})
 	if c.primarySeen && result.node.Timeline != c.primary.node.Timeline {
+		c.changed = time.Now()
 		c.positions = nil // because positions of different timelines do not compare
 		s.silences.distrust()
 		s.loops.Go(func() { // idle connections may lead to the old primary

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	"github.com/sessionsql/postgres/sessionsql"
@@ -29,7 +30,9 @@ type Options struct {
 // A method without a context is bounded by [sessionsql.Options].Timeout.
 type Store struct {
 	cache      *sessionsql.Cache
+	slack      time.Duration
 	keepTokens bool
+	found      foundTable
 }
 
 // NewStore returns a Store over cache entries of store. It makes no round trip. With a bad Space, every
@@ -52,7 +55,9 @@ func NewStore(store *sessionsql.Store, options *Options) *Store {
 			PrimaryFirst: true, // because scs writes back what it has read
 			Slack:        max(o.Slack, 0),
 		}),
+		slack:      max(o.Slack, 0),
 		keepTokens: o.KeepTokens,
+		found:      foundTable{seed: maphash.MakeSeed()},
 	}
 }
 
@@ -66,11 +71,18 @@ func (s *Store) FindCtx(ctx context.Context, token string) (data []byte, found b
 	if token == "" {
 		return nil, false, nil
 	}
+	slot := s.found.slot(token)
+	writes, begun := slot.countWrites(), time.Now()
 	entry, err := s.cache.Get(ctx, token)
-	if errors.Is(err, sessionsql.ErrNoEntry) {
+	switch {
+	case errors.Is(err, sessionsql.ErrNoEntry):
 		return nil, false, nil
+	case err != nil:
+		return nil, false, err
 	}
-	return entry.Value, err == nil, err
+	left := entry.ExpiresIn
+	slot.keep(writes, digestOf(token, entry.Value), begun.Add(left), time.Now().Add(left))
+	return entry.Value, true, nil
 }
 
 // Commit is CommitCtx without a context.
@@ -80,8 +92,16 @@ func (s *Store) Commit(token string, data []byte, expiry time.Time) error {
 
 // CommitCtx stores the data of a session until expiry, on which the clocks of this program and of the
 // database need not agree. An expiry that is past ends the session. A session that was deleted stays ended,
-// and then CommitCtx returns nil, because the deletion might as well have come right after it.
+// and then CommitCtx returns nil, because the deletion might as well have come right after it. Data that this
+// Store found lately, with an expiry within the slack, is not sent: what another program has committed since
+// stays.
 func (s *Store) CommitCtx(ctx context.Context, token string, data []byte, expiry time.Time) error {
+	slot := s.found.slot(token)
+	if !s.keepTokens && slot.spares(digestOf(token, data), expiry, s.slack) {
+		return ctx.Err()
+	}
+	slot.noteWrite()
+	defer slot.noteWrite()
 	ttl := time.Until(expiry)
 	if ttl == 0 {
 		ttl = -1 // because 0 means that an entry never expires
@@ -102,6 +122,9 @@ func (s *Store) DeleteCtx(ctx context.Context, token string) error {
 	if token == "" {
 		return nil
 	}
+	slot := s.found.slot(token)
+	slot.noteWrite()
+	defer slot.noteWrite()
 	return s.cache.Delete(ctx, token)
 }
 

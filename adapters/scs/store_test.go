@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -73,4 +75,73 @@ func TestAllReturnsTheLiveSessions(t *testing.T) {
 	if all, err := withoutTokens.All(); all != nil || !errors.Is(err, sessionsql.ErrOptions) {
 		t.Errorf("without KeepTokens: %v, %v", all, err)
 	}
+}
+
+// TestACommitOfWhatWasFoundIsNotSent changes a session behind a Store, so that a commit that is sent shows.
+func TestACommitOfWhatWasFoundIsNotSent(t *testing.T) {
+	d := sessiontest.NewDatabase(t, sessiontest.StartCluster(t, nil))
+	s := sessionsqlscs.NewStore(d.Store(t, nil), nil)
+	other := sessionsqlscs.NewStore(d.Store(t, nil), nil)
+	hour := time.Now().Add(time.Hour)
+	find := func(on *sessionsqlscs.Store) string {
+		data, _, err := on.Find("token")
+		must(t, err)
+		return string(data)
+	}
+	for _, each := range []struct {
+		name   string
+		before func()
+		data   string
+		expiry time.Time
+		want   string
+	}{
+		{"the same", func() {}, "found", hour, "theirs"},
+		{"the same, expiring within the slack", func() {}, "found", hour.Add(50 * time.Second), "theirs"},
+		{"other data", func() {}, "new", hour, "new"},
+		{"expiring later", func() {}, "found", hour.Add(2 * time.Minute), "found"},
+		{"expiring earlier", func() {}, "found", hour.Add(-2 * time.Second), "found"},
+		{"committed since", func() {
+			must(t, s.Commit("token", []byte("ours"), hour))
+		}, "found", hour, "found"},
+		{"deleted since", func() { must(t, s.Delete("token")) }, "found", hour, ""},
+	} {
+		must(t, other.Commit("token", []byte("found"), hour))
+		if got := find(s); got != "found" {
+			t.Fatalf("%s: found %q", each.name, got)
+		}
+		each.before()
+		must(t, other.Commit("token", []byte("theirs"), hour))
+		must(t, s.Commit("token", []byte(each.data), each.expiry))
+		if got := find(other); got != each.want {
+			t.Errorf("%s: the session holds %q, want %q", each.name, got, each.want)
+		}
+	}
+}
+
+// TestAFindUnderWayHidesNoCommit begins a find before a commit, which ends before it.
+func TestAFindUnderWayHidesNoCommit(t *testing.T) {
+	d := sessiontest.NewDatabase(t, sessiontest.StartCluster(t, nil))
+	s := sessionsqlscs.NewStore(d.Store(t, nil), nil)
+	hour := time.Now().Add(time.Hour)
+	must(t, s.Commit("token", []byte("0"), hour))
+	var stop atomic.Bool
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			for !stop.Load() {
+				_, _, err := s.Find("token")
+				must(t, err)
+			}
+		})
+	}
+	for i := range 300 {
+		for _, data := range []string{"even", "odd"} {
+			must(t, s.Commit("token", []byte(data), hour))
+			if got, _, err := s.Find("token"); err != nil || string(got) != data {
+				t.Errorf("commit %d: found %q, %v; want %s", i, got, err, data)
+			}
+		}
+	}
+	stop.Store(true)
+	wait.Wait()
 }

@@ -86,7 +86,7 @@ func (b *bench) fiberStorages(ctx context.Context, d *database, ours fiberStorag
 	if err != nil {
 		return err
 	}
-	defer gofiber.pool.Close()
+	defer gofiber.Close()
 	keys := slotKeys(b.lookupRows)
 	value := []byte(cacheValue)
 	set := func(ctx context.Context, on fiberStorage, key string) error {
@@ -107,7 +107,7 @@ func (b *bench) fiberStorages(ctx context.Context, d *database, ours fiberStorag
 			return err
 		}
 	}
-	err = d.exec(ctx, "VACUUM (ANALYZE) sessionsql.cache_entry", "VACUUM (ANALYZE) fiber_storage")
+	err = d.exec(ctx, "VACUUM (ANALYZE) sessionsql.cache_entry", "VACUUM (ANALYZE) "+gofiberTable)
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (b *bench) fiberStorages(ctx context.Context, d *database, ours fiberStorag
 		var contestants []contestant
 		for i, each := range storages {
 			contestants = append(contestants, contestant{
-				name: []string{"sessionsql", "gofiber's table, pgx"}[i], cpu: d.servers.postgresMeter(),
+				name: []string{"sessionsql", "gofiber/storage/postgres"}[i], cpu: d.servers.postgresMeter(),
 				op: func(ctx context.Context, c *caller) error {
 					return r.op(ctx, each, keys[c.rng.IntN(len(keys))])
 				},

@@ -627,6 +627,7 @@ CREATE TABLE sessionsql.cache_space (
   max_bytes bigint NOT NULL,
   asked_at timestamptz NOT NULL,
   lap_bytes double precision NOT NULL DEFAULT 0,
+  lap_evicted_bytes double precision NOT NULL DEFAULT 0,
   last_lap_bytes double precision NOT NULL DEFAULT 0
 ) WITH (
   -- As in sessionsql.reaper, each call rewrites the rows.
@@ -643,6 +644,8 @@ COMMENT ON COLUMN sessionsql.cache_space.asked_at IS
   'When a call of cache_reap last named the budget, which lapses after a day.';
 COMMENT ON COLUMN sessionsql.cache_space.lap_bytes IS
   'Bytes that the hand has met and left in the lap under way.';
+COMMENT ON COLUMN sessionsql.cache_space.lap_evicted_bytes IS
+  'Bytes that were evicted in the lap under way.';
 COMMENT ON COLUMN sessionsql.cache_space.last_lap_bytes IS 'Bytes that the hand left in the last whole lap.';
 $file$;
 EXECUTE $file$
@@ -3594,18 +3597,16 @@ EXECUTE $file$
 -- cache_reap takes this step for spaces over their budget, before it deletes what is expired. It holds the
 -- hand's lock.
 --
--- The bytes of a space are those that the hand has left in this lap, those of the range, and an estimate of
--- the rest: what the last lap left beyond these, but no more than the rest of the table would hold if all
--- pages were alike. If they are over the budget, the same share of the range goes: the entries of the range
--- that were written longest ago, be it by a set or a touch. So this samples, as Redis does: an older entry
--- may stand elsewhere.
+-- The bytes of a space are what the last lap left or, once it is more, what the hand has met in this lap, the
+-- evicted and those of the range included. So each range loses the same share, and a lap takes what is over
+-- the budget. In the range these are the entries that were written longest ago, be it by a set or a touch. So
+-- this samples, as Redis does: an older entry may stand elsewhere.
 --
 -- Promises: never evicts a tombstone or an entry that was written in the meantime, and never waits for a row.
 -- If more than max_rows would go, the range ends earlier. The result is the first page behind it.
 CREATE OR REPLACE FUNCTION sessionsql.evict(
   first_page bigint,
   end_page bigint,
-  table_pages bigint,
   max_rows integer,
   OUT evicted bigint,
   OUT next_page bigint
@@ -3637,12 +3638,9 @@ BEGIN
     SELECT
       b.space,
       r.entries,
-      1 - b.max_bytes / (
-        b.lap_bytes + r.bytes
-          + LEAST(
-            GREATEST(b.last_lap_bytes - b.lap_bytes - r.bytes, 0),
-            b.last_lap_bytes * (evict.table_pages - evict.end_page) / evict.table_pages
-          )
+      1 - b.max_bytes / GREATEST(
+        b.last_lap_bytes,
+        b.lap_bytes + b.lap_evicted_bytes + r.bytes
       ) AS share
     FROM sessionsql.cache_space AS b
     JOIN (
@@ -3699,16 +3697,24 @@ BEGIN
     FROM oldest AS o
     JOIN sessionsql.cache_entry AS e ON e.key = o.key AND e.xmin = o.written_by
     FOR UPDATE OF e SKIP LOCKED
+  ), deleted AS (
+    DELETE FROM sessionsql.cache_entry AS e
+    USING locked AS l
+    WHERE e.key = l.key
+      AND e.value IS NOT NULL
+    RETURNING e.space, sessionsql.entry_bytes(e.value, e.plain_key) AS bytes
+  ), counted AS (
+    UPDATE sessionsql.cache_space AS b
+    SET lap_evicted_bytes = b.lap_evicted_bytes + d.bytes
+    FROM (SELECT d.space, sum(d.bytes) AS bytes FROM deleted AS d GROUP BY d.space) AS d
+    WHERE d.space = b.space
   )
-  DELETE FROM sessionsql.cache_entry AS e
-  USING locked AS l
-  WHERE e.key = l.key
-    AND e.value IS NOT NULL;
-  GET DIAGNOSTICS evicted = ROW_COUNT;
+  SELECT count(*) INTO evicted
+  FROM deleted AS d;
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.evict(bigint, bigint, bigint, integer) IS
+COMMENT ON FUNCTION sessionsql.evict(bigint, bigint, integer) IS
   'Evicts old entries of spaces over budget from a range of pages; returns counts and the range''s end.';
 $file$;
 EXECUTE $file$
@@ -3737,8 +3743,7 @@ AS $function$
 DECLARE
   first_page bigint;
   end_page bigint;
-  table_pages CONSTANT bigint :=
-    pg_relation_size('sessionsql.cache_entry'::regclass) / current_setting('block_size')::bigint;
+  table_pages bigint;
   budgeted boolean;
   swept sessionsql.last_reap;
   result sessionsql.last_cache_reap;
@@ -3759,14 +3764,13 @@ BEGIN
   -- This is first, because the hand's lock counts as a write.
   PERFORM sessionsql.commit_asynchronously(cache_reap.durable);
 
-  SELECT CASE WHEN r.next_page < table_pages THEN r.next_page ELSE 0 END INTO first_page
-  FROM sessionsql.cache_reaper AS r
+  -- Nothing is written beside another reaper.
+  PERFORM FROM sessionsql.cache_reaper AS r
   WHERE r.singleton
   FOR NO KEY UPDATE OF r SKIP LOCKED;
   IF NOT FOUND THEN
     RETURN;
   END IF;
-  end_page := LEAST(first_page + cache_reap.max_pages, table_pages);
 
   INSERT INTO sessionsql.cache_space AS b (space, max_bytes, asked_at)
   SELECT DISTINCT ON (g.space) g.space, g.budget, statement_timestamp()
@@ -3776,51 +3780,75 @@ BEGIN
   SET max_bytes = EXCLUDED.max_bytes,
       asked_at = EXCLUDED.asked_at;
 
-  budgeted := EXISTS (SELECT FROM sessionsql.cache_space) AND end_page > first_page;
+  budgeted := EXISTS (SELECT FROM sessionsql.cache_space);
 
+  result.reaped := 0;
   result.evicted := 0;
-  IF budgeted THEN
-    SELECT v.evicted, v.next_page INTO result.evicted, end_page
-    FROM sessionsql.evict(first_page, end_page, table_pages, cache_reap.max_rows) AS v;
-  END IF;
-
-  swept := sessionsql.sweep(
-    'sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper',
-    cache_reap.max_rows, GREATEST(end_page - first_page, 1)::integer
-  );
-  result.reaped := swept.reaped;
-  result.pages := swept.pages;
-  result.lap_done := swept.lap_done;
-
-  IF budgeted THEN
-    -- The entries of the pages that are behind the hand now count for the lap.
-    SELECT CASE WHEN r.lap_done THEN first_page + r.pages ELSE r.next_page END INTO end_page
+  result.pages := 0;
+  LOOP
+    table_pages :=
+      pg_relation_size('sessionsql.cache_entry'::regclass) / current_setting('block_size')::bigint;
+    SELECT CASE WHEN r.next_page < table_pages THEN r.next_page ELSE 0 END INTO first_page
     FROM sessionsql.cache_reaper AS r
     WHERE r.singleton;
-    UPDATE sessionsql.cache_space AS b
-    SET lap_bytes = b.lap_bytes + r.bytes
-    FROM (
-      SELECT
-        e.space,
-        sum(sessionsql.entry_bytes(e.value, e.plain_key))::double precision AS bytes
-      FROM sessionsql.cache_entry AS e
-      WHERE e.ctid >= ('(' || first_page || ',0)')::tid
-        AND e.ctid < ('(' || end_page || ',0)')::tid
-        AND e.value IS NOT NULL
-        AND e.expires_at > statement_timestamp()
-      GROUP BY e.space
-    ) AS r
-    WHERE r.space = b.space;
-  END IF;
+    end_page := LEAST(first_page + cache_reap.max_pages - result.pages, table_pages);
+
+    -- evict reads all of its range before it takes max_rows of it, so it gets as much as it can take.
+    IF budgeted AND end_page > first_page THEN
+      SELECT result.evicted + v.evicted, v.next_page INTO result.evicted, end_page
+      FROM sessionsql.evict(
+        first_page, LEAST(end_page, first_page + 512), (cache_reap.max_rows - result.evicted)::integer
+      ) AS v;
+    END IF;
+
+    swept := sessionsql.sweep(
+      'sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper',
+      (cache_reap.max_rows - result.reaped)::integer, GREATEST(end_page - first_page, 1)::integer
+    );
+    result.reaped := result.reaped + swept.reaped;
+    result.pages := result.pages + swept.pages;
+    result.lap_done := swept.lap_done;
+
+    IF budgeted THEN
+      -- The entries of the pages that are behind the hand now count for the lap.
+      SELECT CASE WHEN r.lap_done THEN first_page + swept.pages ELSE r.next_page END INTO end_page
+      FROM sessionsql.cache_reaper AS r
+      WHERE r.singleton;
+      UPDATE sessionsql.cache_space AS b
+      SET lap_bytes = b.lap_bytes + r.bytes
+      FROM (
+        SELECT
+          e.space,
+          sum(sessionsql.entry_bytes(e.value, e.plain_key))::double precision AS bytes
+        FROM sessionsql.cache_entry AS e
+        WHERE e.ctid >= ('(' || first_page || ',0)')::tid
+          AND e.ctid < ('(' || end_page || ',0)')::tid
+          AND e.value IS NOT NULL
+          AND e.expires_at > statement_timestamp()
+        GROUP BY e.space
+      ) AS r
+      WHERE r.space = b.space;
+    END IF;
+
+    EXIT WHEN NOT budgeted
+      OR result.lap_done
+      OR result.pages >= cache_reap.max_pages
+      OR result.reaped >= cache_reap.max_rows
+      OR result.evicted >= cache_reap.max_rows;
+  END LOOP;
+
   IF result.lap_done THEN
     DELETE FROM sessionsql.cache_space AS b
     WHERE b.asked_at < statement_timestamp() - '1 day'::interval;
     UPDATE sessionsql.cache_space AS b
     SET last_lap_bytes = b.lap_bytes,
-        lap_bytes = 0;
+        lap_bytes = 0,
+        lap_evicted_bytes = 0;
   END IF;
   UPDATE sessionsql.cache_reaper AS r
-  SET evicted = result.evicted
+  SET reaped = result.reaped,
+      evicted = result.evicted,
+      pages = result.pages
   WHERE r.singleton;
 
   RETURN NEXT result;

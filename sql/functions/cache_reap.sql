@@ -23,8 +23,7 @@ AS $function$
 DECLARE
   first_page bigint;
   end_page bigint;
-  table_pages CONSTANT bigint :=
-    pg_relation_size('sessionsql.cache_entry'::regclass) / current_setting('block_size')::bigint;
+  table_pages bigint;
   budgeted boolean;
   swept sessionsql.last_reap;
   result sessionsql.last_cache_reap;
@@ -45,14 +44,13 @@ BEGIN
   -- This is first, because the hand's lock counts as a write.
   PERFORM sessionsql.commit_asynchronously(cache_reap.durable);
 
-  SELECT CASE WHEN r.next_page < table_pages THEN r.next_page ELSE 0 END INTO first_page
-  FROM sessionsql.cache_reaper AS r
+  -- Nothing is written beside another reaper.
+  PERFORM FROM sessionsql.cache_reaper AS r
   WHERE r.singleton
   FOR NO KEY UPDATE OF r SKIP LOCKED;
   IF NOT FOUND THEN
     RETURN;
   END IF;
-  end_page := LEAST(first_page + cache_reap.max_pages, table_pages);
 
   INSERT INTO sessionsql.cache_space AS b (space, max_bytes, asked_at)
   SELECT DISTINCT ON (g.space) g.space, g.budget, statement_timestamp()
@@ -62,51 +60,75 @@ BEGIN
   SET max_bytes = EXCLUDED.max_bytes,
       asked_at = EXCLUDED.asked_at;
 
-  budgeted := EXISTS (SELECT FROM sessionsql.cache_space) AND end_page > first_page;
+  budgeted := EXISTS (SELECT FROM sessionsql.cache_space);
 
+  result.reaped := 0;
   result.evicted := 0;
-  IF budgeted THEN
-    SELECT v.evicted, v.next_page INTO result.evicted, end_page
-    FROM sessionsql.evict(first_page, end_page, table_pages, cache_reap.max_rows) AS v;
-  END IF;
-
-  swept := sessionsql.sweep(
-    'sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper',
-    cache_reap.max_rows, GREATEST(end_page - first_page, 1)::integer
-  );
-  result.reaped := swept.reaped;
-  result.pages := swept.pages;
-  result.lap_done := swept.lap_done;
-
-  IF budgeted THEN
-    -- The entries of the pages that are behind the hand now count for the lap.
-    SELECT CASE WHEN r.lap_done THEN first_page + r.pages ELSE r.next_page END INTO end_page
+  result.pages := 0;
+  LOOP
+    table_pages :=
+      pg_relation_size('sessionsql.cache_entry'::regclass) / current_setting('block_size')::bigint;
+    SELECT CASE WHEN r.next_page < table_pages THEN r.next_page ELSE 0 END INTO first_page
     FROM sessionsql.cache_reaper AS r
     WHERE r.singleton;
-    UPDATE sessionsql.cache_space AS b
-    SET lap_bytes = b.lap_bytes + r.bytes
-    FROM (
-      SELECT
-        e.space,
-        sum(sessionsql.entry_bytes(e.value, e.plain_key))::double precision AS bytes
-      FROM sessionsql.cache_entry AS e
-      WHERE e.ctid >= ('(' || first_page || ',0)')::tid
-        AND e.ctid < ('(' || end_page || ',0)')::tid
-        AND e.value IS NOT NULL
-        AND e.expires_at > statement_timestamp()
-      GROUP BY e.space
-    ) AS r
-    WHERE r.space = b.space;
-  END IF;
+    end_page := LEAST(first_page + cache_reap.max_pages - result.pages, table_pages);
+
+    -- evict reads all of its range before it takes max_rows of it, so it gets as much as it can take.
+    IF budgeted AND end_page > first_page THEN
+      SELECT result.evicted + v.evicted, v.next_page INTO result.evicted, end_page
+      FROM sessionsql.evict(
+        first_page, LEAST(end_page, first_page + 512), (cache_reap.max_rows - result.evicted)::integer
+      ) AS v;
+    END IF;
+
+    swept := sessionsql.sweep(
+      'sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper',
+      (cache_reap.max_rows - result.reaped)::integer, GREATEST(end_page - first_page, 1)::integer
+    );
+    result.reaped := result.reaped + swept.reaped;
+    result.pages := result.pages + swept.pages;
+    result.lap_done := swept.lap_done;
+
+    IF budgeted THEN
+      -- The entries of the pages that are behind the hand now count for the lap.
+      SELECT CASE WHEN r.lap_done THEN first_page + swept.pages ELSE r.next_page END INTO end_page
+      FROM sessionsql.cache_reaper AS r
+      WHERE r.singleton;
+      UPDATE sessionsql.cache_space AS b
+      SET lap_bytes = b.lap_bytes + r.bytes
+      FROM (
+        SELECT
+          e.space,
+          sum(sessionsql.entry_bytes(e.value, e.plain_key))::double precision AS bytes
+        FROM sessionsql.cache_entry AS e
+        WHERE e.ctid >= ('(' || first_page || ',0)')::tid
+          AND e.ctid < ('(' || end_page || ',0)')::tid
+          AND e.value IS NOT NULL
+          AND e.expires_at > statement_timestamp()
+        GROUP BY e.space
+      ) AS r
+      WHERE r.space = b.space;
+    END IF;
+
+    EXIT WHEN NOT budgeted
+      OR result.lap_done
+      OR result.pages >= cache_reap.max_pages
+      OR result.reaped >= cache_reap.max_rows
+      OR result.evicted >= cache_reap.max_rows;
+  END LOOP;
+
   IF result.lap_done THEN
     DELETE FROM sessionsql.cache_space AS b
     WHERE b.asked_at < statement_timestamp() - '1 day'::interval;
     UPDATE sessionsql.cache_space AS b
     SET last_lap_bytes = b.lap_bytes,
-        lap_bytes = 0;
+        lap_bytes = 0,
+        lap_evicted_bytes = 0;
   END IF;
   UPDATE sessionsql.cache_reaper AS r
-  SET evicted = result.evicted
+  SET reaped = result.reaped,
+      evicted = result.evicted,
+      pages = result.pages
   WHERE r.singleton;
 
   RETURN NEXT result;

@@ -1,18 +1,16 @@
 -- cache_reap takes this step for spaces over their budget, before it deletes what is expired. It holds the
 -- hand's lock.
 --
--- The bytes of a space are those that the hand has left in this lap, those of the range, and an estimate of
--- the rest: what the last lap left beyond these, but no more than the rest of the table would hold if all
--- pages were alike. If they are over the budget, the same share of the range goes: the entries of the range
--- that were written longest ago, be it by a set or a touch. So this samples, as Redis does: an older entry
--- may stand elsewhere.
+-- The bytes of a space are what the last lap left or, once it is more, what the hand has met in this lap, the
+-- evicted and those of the range included. So each range loses the same share, and a lap takes what is over
+-- the budget. In the range these are the entries that were written longest ago, be it by a set or a touch. So
+-- this samples, as Redis does: an older entry may stand elsewhere.
 --
 -- Promises: never evicts a tombstone or an entry that was written in the meantime, and never waits for a row.
 -- If more than max_rows would go, the range ends earlier. The result is the first page behind it.
 CREATE OR REPLACE FUNCTION sessionsql.evict(
   first_page bigint,
   end_page bigint,
-  table_pages bigint,
   max_rows integer,
   OUT evicted bigint,
   OUT next_page bigint
@@ -44,12 +42,9 @@ BEGIN
     SELECT
       b.space,
       r.entries,
-      1 - b.max_bytes / (
-        b.lap_bytes + r.bytes
-          + LEAST(
-            GREATEST(b.last_lap_bytes - b.lap_bytes - r.bytes, 0),
-            b.last_lap_bytes * (evict.table_pages - evict.end_page) / evict.table_pages
-          )
+      1 - b.max_bytes / GREATEST(
+        b.last_lap_bytes,
+        b.lap_bytes + b.lap_evicted_bytes + r.bytes
       ) AS share
     FROM sessionsql.cache_space AS b
     JOIN (
@@ -106,14 +101,22 @@ BEGIN
     FROM oldest AS o
     JOIN sessionsql.cache_entry AS e ON e.key = o.key AND e.xmin = o.written_by
     FOR UPDATE OF e SKIP LOCKED
+  ), deleted AS (
+    DELETE FROM sessionsql.cache_entry AS e
+    USING locked AS l
+    WHERE e.key = l.key
+      AND e.value IS NOT NULL
+    RETURNING e.space, sessionsql.entry_bytes(e.value, e.plain_key) AS bytes
+  ), counted AS (
+    UPDATE sessionsql.cache_space AS b
+    SET lap_evicted_bytes = b.lap_evicted_bytes + d.bytes
+    FROM (SELECT d.space, sum(d.bytes) AS bytes FROM deleted AS d GROUP BY d.space) AS d
+    WHERE d.space = b.space
   )
-  DELETE FROM sessionsql.cache_entry AS e
-  USING locked AS l
-  WHERE e.key = l.key
-    AND e.value IS NOT NULL;
-  GET DIAGNOSTICS evicted = ROW_COUNT;
+  SELECT count(*) INTO evicted
+  FROM deleted AS d;
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.evict(bigint, bigint, bigint, integer) IS
+COMMENT ON FUNCTION sessionsql.evict(bigint, bigint, integer) IS
   'Evicts old entries of spaces over budget from a range of pages; returns counts and the range''s end.';

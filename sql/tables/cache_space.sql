@@ -5,6 +5,7 @@ CREATE TABLE sessionsql.cache_space (
   max_bytes bigint NOT NULL,
   asked_at timestamptz NOT NULL,
   lap_bytes double precision NOT NULL DEFAULT 0,
+  lap_evicted_bytes double precision NOT NULL DEFAULT 0,
   last_lap_bytes double precision NOT NULL DEFAULT 0
 ) WITH (
   -- As in sessionsql.reaper, each call rewrites the rows.
@@ -21,4 +22,6 @@ COMMENT ON COLUMN sessionsql.cache_space.asked_at IS
   'When a call of cache_reap last named the budget, which lapses after a day.';
 COMMENT ON COLUMN sessionsql.cache_space.lap_bytes IS
   'Bytes that the hand has met and left in the lap under way.';
+COMMENT ON COLUMN sessionsql.cache_space.lap_evicted_bytes IS
+  'Bytes that were evicted in the lap under way.';
 COMMENT ON COLUMN sessionsql.cache_space.last_lap_bytes IS 'Bytes that the hand left in the last whole lap.';
