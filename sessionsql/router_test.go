@@ -338,6 +338,19 @@ func TestClientsWithOnlySQLUseARouter(t *testing.T) {
 		}
 	}
 	pool.MustExec("CALL sessionsql.reap_all()")
+	pool.MustExec("SELECT * FROM sessionsql.cache_reap(spaces => '{}', budgets => '{}')")
+	_, err := pool.Exec("SELECT * FROM sessionsql.cache_reap(spaces => '{1}', budgets => '{NULL}')")
+	if sqlState(err) != "22023" {
+		t.Errorf("a budget that is null: %v", err)
+	}
+	pool.MustExec("SELECT * FROM sessionsql.cache_reap(spaces => '{1,2}', budgets => '{1,4000}')")
+	for _, shard := range r.shards {
+		budgets := get[string](t, shard.primary,
+			"SELECT array_agg(b.max_bytes ORDER BY b.space)::text FROM sessionsql.cache_space AS b")
+		if budgets != "{1,1000}" {
+			t.Errorf("a shard has the budgets %s", budgets)
+		}
+	}
 }
 
 // Whatever a router cannot do, it refuses by name.

@@ -617,10 +617,11 @@ BEGIN
       cache_reap.max_pages,
       cache_reap.durable,
       cache_reap.spaces,
-      (
-        SELECT array_agg(GREATEST(b.budget / shards, LEAST(b.budget, 1)) ORDER BY b.position)
+      CASE WHEN cache_reap.budgets IS NOT NULL THEN ARRAY(
+        SELECT CASE WHEN b.budget > 0 THEN GREATEST(b.budget / shards, 1) ELSE b.budget END
         FROM unnest(cache_reap.budgets) WITH ORDINALITY AS b (budget, position)
-      )
+        ORDER BY b.position
+      ) END
     ) AS r
     HAVING count(*) > 0;
 END
