@@ -54,7 +54,7 @@ BEGIN
     CASE
       WHEN shard.shard IS NULL THEN 'false'
       WHEN mask = 0 THEN 'true'
-      ELSE format('sessionsql.shard_of(is_home.id) & %s = %s', mask, shard.shard)
+      ELSE format('is_home.id & %s = %s', mask, shard.shard)
     END,
     CASE
       WHEN shard.shard IS NULL THEN 'false'
