@@ -19,6 +19,7 @@ SELECT
   s.migrated < 3 AS before_3,
   s.migrated < 4 AS before_4,
   s.migrated < 5 AS before_5,
+  s.migrated < 7 AS before_7,
   s.roles AS roles
 FROM (
   SELECT
@@ -57,6 +58,11 @@ FROM (
 \ir tables/timeline.sql
 \ir views/node.sql
 \endif
+\if :sessionsql_before_7
+\ir tables/change.sql
+\ir views/change_feed.sql
+\ir views/near_session.sql
+\endif
 \ir functions/max_timeout.sql
 \ir functions/max_subject_bytes.sql
 \ir functions/max_label_bytes.sql
@@ -77,6 +83,7 @@ FROM (
 \ir functions/open_session.sql
 \ir functions/lookup.sql
 \ir functions/lookup_batch.sql
+\ir functions/lookup_near.sql
 \ir functions/touch_batch.sql
 \ir functions/update_payload.sql
 \ir functions/update_payload_batch.sql
@@ -86,6 +93,11 @@ FROM (
 \ir functions/revoke_subject.sql
 \ir functions/list_subject.sql
 \ir functions/note_timeline.sql
+\ir functions/log_truncate.sql
+\ir functions/change_life.sql
+\ir functions/begin_change_epoch.sql
+\ir functions/changes.sql
+\ir functions/purge_changes.sql
 \ir functions/reap.sql
 \ir functions/reap_all.sql
 \ir functions/token_id.sql
@@ -113,6 +125,9 @@ FROM (
 \endif
 \if :sessionsql_before_5
 \ir migrations/005_leftovers.sql
+\endif
+\if :sessionsql_before_7
+\ir migrations/007_change.sql
 \endif
 \endif
 \ir end.sql

@@ -26,9 +26,9 @@
 -- sessionsql_monitor, sessionsql_owner.
 --
 -- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
--- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup and lookup_batch
--- become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
--- functions/.
+-- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch and
+-- lookup_near become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only
+-- in functions/.
 
 -- This takes the lock of an installation and saves the settings that the end of this file restores.
 DO $roles$
@@ -133,6 +133,7 @@ ALTER FUNCTION sessionsql.insert SECURITY DEFINER;
 ALTER FUNCTION sessionsql.insert_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.lookup_near SECURITY DEFINER;
 ALTER FUNCTION sessionsql.touch_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload_batch SECURITY DEFINER;
@@ -145,6 +146,7 @@ ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
+ALTER FUNCTION sessionsql.changes SECURITY DEFINER;
 
 -- Before 18, lookups become PL/pgSQL, for the reason at the head of this file.
 DO $roles$
@@ -166,7 +168,9 @@ BEGIN
         FROM '^BEGIN ATOMIC[^A-Z]+(SELECT[^;]*;)[^A-Z]*END$'
       ) AS statement
     FROM pg_proc AS p
-    WHERE p.oid IN ('sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc)
+    WHERE p.oid IN (
+        'sessionsql.lookup'::regproc, 'sessionsql.lookup_batch'::regproc, 'sessionsql.lookup_near'::regproc
+      )
       AND p.prosqlbody IS NOT NULL
   LOOP
     IF f.statement IS NULL THEN
@@ -202,8 +206,8 @@ GRANT SELECT ON TABLE sessionsql.node
 -- These functions need a secret's hash or a token. Most that take a token run with the caller's privileges,
 -- so the caller needs token_id, token_hash and the functions by hash as well.
 GRANT EXECUTE ON FUNCTION
-  sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id,
-  sessionsql.token_hash, sessionsql.list_sessions
+  sessionsql.lookup, sessionsql.lookup_batch, sessionsql.lookup_near, sessionsql.find_session,
+  sessionsql.token_id, sessionsql.token_hash, sessionsql.list_sessions
   TO sessionsql_app, sessionsql_reader;
 GRANT EXECUTE ON FUNCTION
   sessionsql.insert, sessionsql.insert_batch, sessionsql.update_payload, sessionsql.update_payload_batch,
@@ -217,6 +221,9 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.new_secret, sessionsql.token_from, sessionsql.use_session, sessionsql.save_session,
   sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
+
+-- changes shows ids without hashes, and an id opens nothing. A program that only reads keeps sessions too.
+GRANT EXECUTE ON FUNCTION sessionsql.changes TO sessionsql_app, sessionsql_reader;
 
 -- touch_batch takes ids without hashes, but a touch shows nothing and opens nothing.
 GRANT EXECUTE ON FUNCTION sessionsql.touch_batch TO sessionsql_app;

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 )
 
 // Payload is the text that an application keeps in a session. Every verb of package fmt prints only its size.
@@ -39,6 +40,30 @@ type IDs []int64
 func (ids IDs) Value() (driver.Value, error) {
 	element := func(b []byte, i int) []byte { return strconv.AppendInt(b, ids[i], 10) }
 	return array(len(ids), 12, element), nil
+}
+
+func (ids *IDs) Scan(src any) error {
+	var text string
+	switch v := src.(type) {
+	case string:
+		text = v
+	case []byte:
+		text = string(v)
+	default:
+		return fmt.Errorf("pgtext: cannot scan %T into ids", src)
+	}
+	*ids = nil
+	for element := range strings.SplitSeq(strings.Trim(text, "{}"), ",") {
+		if element == "" {
+			break
+		}
+		id, err := strconv.ParseInt(element, 10, 64)
+		if err != nil {
+			return fmt.Errorf("pgtext: ids: %w", err)
+		}
+		*ids = append(*ids, id)
+	}
+	return nil
 }
 
 // Hashes is a bytea[] of SHA-256 hashes.

@@ -45,6 +45,8 @@ BEGIN
     RETURN;
   END IF;
 
+  PERFORM sessionsql.purge_changes();
+
   table_pages := pg_relation_size('sessionsql.session'::regclass) / current_setting('block_size')::bigint;
   IF first_page >= table_pages THEN
     first_page := 0;
