@@ -1700,7 +1700,7 @@ BEGIN
   WHERE d.expires_at > clock_timestamp();
 
   IF ids IS NOT NULL THEN
-    INSERT INTO sessionsql.change (ids) VALUES (revoke_subject.ids);
+    INSERT INTO sessionsql.change (ids) VALUES (ids);
   END IF;
 
   RETURN revoked;
@@ -2517,9 +2517,9 @@ EXECUTE $file$
 -- sessionsql_monitor, sessionsql_owner.
 --
 -- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
--- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so the three lookups
--- become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only in
--- functions/.
+-- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch and
+-- lookup_near become PL/pgSQL there. The statement inside is copied from the catalog, so it is written only
+-- in functions/.
 
 -- This takes the lock of an installation and saves the settings that the end of this file restores.
 DO $roles$
