@@ -12,7 +12,7 @@ import (
 )
 
 const lookupNear = `-- name: LookupNear :many
-SELECT l.id, l.payload, l.version, l.subject, l.expires_in, l.is_current
+SELECT l.id, l.payload, l.version, l.subject, l.expires_in, l.is_current, l.in_recovery
 FROM sessionsql.lookup_near(
   $1::sessionsql.id_list,
   $2::sessionsql.hash_list
@@ -40,6 +40,7 @@ func (q *Queries) LookupNear(ctx context.Context, db DBTX, arg LookupNearParams)
 			&i.Subject,
 			&i.ExpiresIn,
 			&i.IsCurrent,
+			&i.InRecovery,
 		); err != nil {
 			return nil, err
 		}

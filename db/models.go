@@ -87,6 +87,8 @@ type NearSession struct {
 	ExpiresIn float64
 	// False: the previous secret opened the session, which works only until its grace ends.
 	IsCurrent bool
+	// True: a standby answered, which may lag.
+	InRecovery bool
 }
 
 // A new session: its id, beside the hash that it was inserted with.

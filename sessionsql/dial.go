@@ -26,7 +26,7 @@ const (
 	maxConnections = 16
 
 	// upkeepConnections gives each loop a connection, so that no loop waits for the connections of callers.
-	upkeepConnections = 3
+	upkeepConnections = 4
 )
 
 // A connection that should lead to the primary ends with one of these errors when it leads to another server.

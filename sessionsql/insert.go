@@ -54,7 +54,7 @@ type newSession struct {
 func (s *Store) Insert(ctx context.Context, payload string, options *InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (int64, error) {
 		if session.maxSessions.Valid {
-			defer s.recent.markSubject(session.subject.String) // because it may have ended others
+			defer s.noteSubjectWrite(session.subject.String) // because it may have ended others
 			return s.insertOne(ctx, session)
 		}
 		return s.inserts.Do(ctx, session)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -16,42 +17,69 @@ import (
 // sends arrays as text and scans value by value.
 func (s *Store) lookupRows(
 	ctx context.Context, on Tx, params db.LookupBatchParams,
-) (rows []db.LiveSession, err error) {
+) (rows []db.NearSession, err error) {
 	if conn, ok := on.(*sql.Conn); ok {
 		var sent bool
 		if rows, sent, err = s.lookupNative(ctx, conn, params); sent || err != nil {
 			return rows, err
 		}
 	}
-	return s.queries.LookupBatch(ctx, on, params)
+	if s.near.on() {
+		return s.queries.LookupNear(ctx, on, db.LookupNearParams(params))
+	}
+	found, err := s.queries.LookupBatch(ctx, on, params)
+	return allNotKept(found), err
+}
+
+// notKept makes a row of the wider type from one that does not say whether the near cache may keep it.
+func notKept(row db.LiveSession) db.NearSession {
+	return db.NearSession{
+		ID: row.ID, Payload: row.Payload, Version: row.Version, Subject: row.Subject, ExpiresIn: row.ExpiresIn,
+	}
+}
+
+func allNotKept(found []db.LiveSession) []db.NearSession {
+	rows := make([]db.NearSession, len(found))
+	for i := range found {
+		rows[i] = notKept(found[i])
+	}
+	return rows
 }
 
 // lookupNative sends a batch if the connection is one of pgx.
 func (s *Store) lookupNative(
 	ctx context.Context, conn *sql.Conn, params db.LookupBatchParams,
-) (rows []db.LiveSession, sent bool, err error) {
+) (rows []db.NearSession, sent bool, err error) {
 	err = conn.Raw(func(c any) error {
-		var pgx *stdlib.Conn
-		if pgx, sent = c.(*stdlib.Conn); !sent {
+		var std *stdlib.Conn
+		if std, sent = c.(*stdlib.Conn); !sent {
 			return nil
 		}
 		hashes := make([][]byte, len(params.SecretHashes))
 		for i := range hashes {
 			hashes[i] = params.SecretHashes[i][:]
 		}
-		batch := native.LookupBatchParams{IDs: params.IDs, SecretHashes: hashes}
-		found, err := s.native.LookupBatch(ctx, pgx.Conn(), batch)
-		if err != nil {
-			if pgconn.SafeToRetry(err) {
-				return driver.ErrBadConn // as pgx's driver for database/sql does
-			}
-			return err
+		if rows, err = s.sendNative(ctx, std.Conn(), params.IDs, hashes); pgconn.SafeToRetry(err) {
+			return driver.ErrBadConn // as pgx's driver for database/sql does
 		}
-		rows = make([]db.LiveSession, len(found))
-		for i := range found {
-			rows[i] = db.LiveSession(found[i])
-		}
-		return nil
+		return err
 	})
 	return rows, sent, err
+}
+
+func (s *Store) sendNative(
+	ctx context.Context, conn *pgx.Conn, ids []int64, hashes [][]byte,
+) (rows []db.NearSession, err error) {
+	if s.near.on() {
+		found, err := s.native.LookupNear(ctx, conn, native.LookupNearParams{IDs: ids, SecretHashes: hashes})
+		for i := range found {
+			rows = append(rows, db.NearSession(found[i]))
+		}
+		return rows, err
+	}
+	found, err := s.native.LookupBatch(ctx, conn, native.LookupBatchParams{IDs: ids, SecretHashes: hashes})
+	for i := range found {
+		rows = append(rows, notKept(db.LiveSession(found[i])))
+	}
+	return rows, err
 }

@@ -24,6 +24,9 @@ func (s *Store) startLoops() {
 		s.loops.Go(func() { s.reapLoop(interruptible) })
 	}
 	s.loops.Go(func() { s.probeLoop(interruptible, s.probePrimary) })
+	if len(s.replicas) > 0 || s.options.NearCache.MaxBytes > 0 {
+		s.loops.Go(func() { s.changesLoop(interruptible) })
+	}
 	for i := range s.replicas {
 		s.loops.Go(func() {
 			s.probeLoop(interruptible, func(ctx context.Context) { s.probeReplica(ctx, i) })

@@ -18,7 +18,7 @@ type node struct {
 	db         DB
 	replica    bool
 	statements statements // under way
-	lookups    *coalesce.Group[key, db.LiveSession]
+	lookups    *coalesce.Group[key, db.NearSession]
 	state      atomic.Pointer[nodeState]
 	log        *logbook
 	condition  condition // guarded by the logbook
@@ -59,8 +59,8 @@ func (s *Store) newNode(i int, pool DB) *node {
 		n.statements.limit = min(readBudget, s.options.Timeout)
 	}
 	n.state.Store(&nodeState{err: errNotProbedYet, since: time.Now()})
-	n.lookups = coalesce.New(coalesce.Config[key, db.LiveSession]{
-		One:  func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
+	n.lookups = coalesce.New(coalesce.Config[key, db.NearSession]{
+		One:  func(ctx context.Context, k key) (db.NearSession, error) { return s.lookupOne(ctx, n, k) },
 		Many: func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
 		Context: func(values context.Context) (context.Context, func()) {
 			return s.detached(values, 2*n.statements.limit)

@@ -44,6 +44,9 @@ func (r *recentWrites) markSubject(subject string) {
 	r.add(func(g *generation) { g.subjects[subject] = struct{}{} })
 }
 
+// markAll remembers that any session may have been written.
+func (r *recentWrites) markAll() { r.add(func(g *generation) { g.all = true }) }
+
 func (r *recentWrites) add(note func(*generation)) {
 	if r.off {
 		return

@@ -36,7 +36,7 @@ func (s *Store) revoke(
 		revoked, err = send(ctx, on)
 		return err
 	})
-	s.recent.mark(ended)
+	s.noteWrite(ended)
 	switch {
 	case err != nil:
 		return s.countError(op, err)

@@ -40,6 +40,7 @@ type Store struct {
 	updates *coalesce.Group[payloadWrite, int32]
 	touches touchBuffer
 	recent  recentWrites
+	near    nearCache
 	cluster clusterView
 	stats   counters
 	log     logbook
@@ -68,6 +69,7 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 	s.background, s.abort = background, func() { abort(ErrClosed) }
 	s.touches.init(o.MaxPendingTouches)
 	s.recent.off = len(replicas) == 0
+	s.near.init(o.NearCache)
 	s.primary = s.newNode(0, primary)
 	s.upkeep = s.newNode(0, upkeep)
 	s.upkeep.statements.limit = backgroundTimeout

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // A touchBuffer holds each session once whose touch waits for a flush. It holds ids without hashes, because a
@@ -12,6 +13,7 @@ type touchBuffer struct {
 	flushing chan struct{} // holds an element while a flush is under way
 	wake     chan struct{} // holds an element when urgent is not empty
 	max      int
+	flushes  atomic.Uint64 // counts the flushes from 1, so that a near entry is added once before each
 
 	mu        sync.Mutex
 	pending   map[int64]struct{}
@@ -34,6 +36,7 @@ func (b *touchBuffer) init(maxPending int) {
 	b.urgent = map[int64]struct{}{}
 	b.wasUrgent = map[int64]struct{}{}
 	b.chunk = maxChunk
+	b.flushes.Store(1)
 }
 
 // add adds ids, and returns how many found no room.
@@ -85,6 +88,7 @@ func (b *touchBuffer) take() map[int64]struct{} {
 	clear(b.wasUrgent)
 	b.pending = map[int64]struct{}{}
 	b.sending = len(ids)
+	b.flushes.Add(1)
 	return ids
 }
 

@@ -3,7 +3,7 @@
 --
 --     sessionsql.installed    the version of the installed bundle; empty if there is none
 --     sessionsql.wanted       the version of this bundle
---     sessionsql.migrated     the number of the last migration that ran; 0 if there is none
+--     sessionsql.migrated     the numbers of the migrations that ran, as an array
 --     sessionsql.schema       whether the schema exists
 --     sessionsql.roles        whether roles.sql has run here
 --     sessionsql.settings     the settings that end.sql restores
@@ -14,7 +14,7 @@ DECLARE
   -- scripts/generate.sh copies the version from functions/version.sql.
   wanted CONSTANT pg_catalog.text := '0.2.0';
   installed pg_catalog.text := '';
-  migrated pg_catalog.text := '0';
+  migrated pg_catalog.text := '{}';
   owner pg_catalog.text;
   trusted pg_catalog.bool;
 BEGIN
@@ -76,7 +76,7 @@ BEGIN
       HINT = 'The files of the newer extension must be on the server first: make install.';
   END IF;
   IF to_regclass('sessionsql.migration') IS NOT NULL THEN
-    SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
+    SELECT array_agg(m.id)::text INTO migrated FROM sessionsql.migration AS m;
     IF migrated IS NULL THEN
       RAISE invalid_schema_definition USING
         MESSAGE = 'sessionsql: the schema sessionsql lacks rows of its own: nothing was changed',

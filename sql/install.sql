@@ -14,18 +14,18 @@ SELECT
   s.installed = '' AS fresh,
   NOT s.schema AS bare,
   s.installed <> s.wanted AS due,
-  s.migrated < 1 AS before_1,
-  s.migrated < 2 AS before_2,
-  s.migrated < 3 AS before_3,
-  s.migrated < 4 AS before_4,
-  s.migrated < 5 AS before_5,
-  s.migrated < 7 AS before_7,
+  1 <> ALL (s.migrated) AS before_1,
+  2 <> ALL (s.migrated) AS before_2,
+  3 <> ALL (s.migrated) AS before_3,
+  4 <> ALL (s.migrated) AS before_4,
+  5 <> ALL (s.migrated) AS before_5,
+  7 <> ALL (s.migrated) AS before_7,
   s.roles AS roles
 FROM (
   SELECT
     current_setting('sessionsql.installed') AS installed,
     current_setting('sessionsql.wanted') AS wanted,
-    current_setting('sessionsql.migrated')::integer AS migrated,
+    current_setting('sessionsql.migrated')::integer[] AS migrated,
     current_setting('sessionsql.schema')::boolean AS schema,
     current_setting('sessionsql.roles')::boolean AS roles
 ) AS s
@@ -49,6 +49,15 @@ FROM (
 \ir tables/migration.sql
 \ir migrations/001_label.sql
 \endif
+\if :sessionsql_before_7
+\ir tables/change.sql
+\ir views/change_feed.sql
+\ir views/near_session.sql
+\endif
+\ir functions/log_truncate.sql
+\if :sessionsql_before_7
+\ir migrations/007_change.sql
+\endif
 \if :sessionsql_before_2
 \ir migrations/002_listed.sql
 \ir views/listed_session.sql
@@ -57,11 +66,6 @@ FROM (
 \ir views/health.sql
 \ir tables/timeline.sql
 \ir views/node.sql
-\endif
-\if :sessionsql_before_7
-\ir tables/change.sql
-\ir views/change_feed.sql
-\ir views/near_session.sql
 \endif
 \ir functions/max_timeout.sql
 \ir functions/max_subject_bytes.sql
@@ -93,7 +97,6 @@ FROM (
 \ir functions/revoke_subject.sql
 \ir functions/list_subject.sql
 \ir functions/note_timeline.sql
-\ir functions/log_truncate.sql
 \ir functions/change_life.sql
 \ir functions/begin_change_epoch.sql
 \ir functions/changes.sql
@@ -125,9 +128,6 @@ FROM (
 \endif
 \if :sessionsql_before_5
 \ir migrations/005_leftovers.sql
-\endif
-\if :sessionsql_before_7
-\ir migrations/007_change.sql
 \endif
 \endif
 \ir end.sql

@@ -10,7 +10,7 @@ import (
 )
 
 const LookupNear = `-- name: LookupNear :many
-SELECT l.id, l.payload, l.version, l.subject, l.expires_in, l.is_current
+SELECT l.id, l.payload, l.version, l.subject, l.expires_in, l.is_current, l.in_recovery
 FROM sessionsql.lookup_near($1::bigint[], $2::pg_catalog.bytea[]) AS l
 `
 
@@ -36,6 +36,7 @@ func (q *Queries) LookupNear(ctx context.Context, db DBTX, arg LookupNearParams)
 			&i.Subject,
 			&i.ExpiresIn,
 			&i.IsCurrent,
+			&i.InRecovery,
 		); err != nil {
 			return nil, err
 		}

@@ -38,4 +38,6 @@ type NearSession struct {
 	ExpiresIn float64
 	// False: the previous secret opened the session, which works only until its grace ends.
 	IsCurrent bool
+	// True: a standby answered, which may lag.
+	InRecovery bool
 }

@@ -115,17 +115,6 @@ func (m *Map[K, V]) Clear() {
 	}
 }
 
-// Bytes returns the bytes that the values and their entries occupy.
-func (m *Map[K, V]) Bytes() (bytes int64) {
-	for i := range m.shards {
-		s := &m.shards[i]
-		s.mu.Lock()
-		bytes += s.bytes
-		s.mu.Unlock()
-	}
-	return bytes
-}
-
 func (m *Map[K, V]) shard(key K) *shard[K, V] {
 	return &m.shards[maphash.Comparable(m.seed, key)%uint64(len(m.shards))]
 }

@@ -22,7 +22,7 @@ EXECUTE $file$
 --
 --     sessionsql.installed    the version of the installed bundle; empty if there is none
 --     sessionsql.wanted       the version of this bundle
---     sessionsql.migrated     the number of the last migration that ran; 0 if there is none
+--     sessionsql.migrated     the numbers of the migrations that ran, as an array
 --     sessionsql.schema       whether the schema exists
 --     sessionsql.roles        whether roles.sql has run here
 --     sessionsql.settings     the settings that end.sql restores
@@ -33,7 +33,7 @@ DECLARE
   -- scripts/generate.sh copies the version from functions/version.sql.
   wanted CONSTANT pg_catalog.text := '0.2.0';
   installed pg_catalog.text := '';
-  migrated pg_catalog.text := '0';
+  migrated pg_catalog.text := '{}';
   owner pg_catalog.text;
   trusted pg_catalog.bool;
 BEGIN
@@ -95,7 +95,7 @@ BEGIN
       HINT = 'The files of the newer extension must be on the server first: make install.';
   END IF;
   IF to_regclass('sessionsql.migration') IS NOT NULL THEN
-    SELECT max(m.id)::text INTO migrated FROM sessionsql.migration AS m;
+    SELECT array_agg(m.id)::text INTO migrated FROM sessionsql.migration AS m;
     IF migrated IS NULL THEN
       RAISE invalid_schema_definition USING
         MESSAGE = 'sessionsql: the schema sessionsql lacks rows of its own: nothing was changed',
@@ -135,18 +135,18 @@ SELECT
   s.installed = '' AS fresh,
   NOT s.schema AS bare,
   s.installed <> s.wanted AS due,
-  s.migrated < 1 AS before_1,
-  s.migrated < 2 AS before_2,
-  s.migrated < 3 AS before_3,
-  s.migrated < 4 AS before_4,
-  s.migrated < 5 AS before_5,
-  s.migrated < 7 AS before_7,
+  1 <> ALL (s.migrated) AS before_1,
+  2 <> ALL (s.migrated) AS before_2,
+  3 <> ALL (s.migrated) AS before_3,
+  4 <> ALL (s.migrated) AS before_4,
+  5 <> ALL (s.migrated) AS before_5,
+  7 <> ALL (s.migrated) AS before_7,
   s.roles AS roles
 FROM (
   SELECT
     current_setting('sessionsql.installed') AS installed,
     current_setting('sessionsql.wanted') AS wanted,
-    current_setting('sessionsql.migrated')::integer AS migrated,
+    current_setting('sessionsql.migrated')::integer[] AS migrated,
     current_setting('sessionsql.schema')::boolean AS schema,
     current_setting('sessionsql.roles')::boolean AS roles
 ) AS s
@@ -405,6 +405,125 @@ COMMENT ON COLUMN sessionsql.session.label IS
 INSERT INTO sessionsql.migration (id, name) VALUES (1, 'label');
 $file$;
 END IF;
+IF state.before_7 THEN
+EXECUTE $file$
+-- Programs that keep sessions in memory read here which sessions others have ended or written; see
+-- functions/changes.sql. The transaction that changes a session adds a row, so the row is visible exactly
+-- when the change is.
+--
+-- Both tables are UNLOGGED. They cost no WAL, and they are empty after a crash and on a promoted standby,
+-- where ids of transactions are handed out again. So rows and epoch never outlive the numbers in them.
+CREATE UNLOGGED TABLE sessionsql.change (
+  xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  ids bigint[]
+) WITH (
+  -- Each row is deleted within minutes, so vacuum starts as early as on the session table.
+  autovacuum_vacuum_threshold = 2000,
+  autovacuum_vacuum_scale_factor = 0.01,
+  autovacuum_vacuum_cost_delay = 2,
+  -- Truncation needs an ACCESS EXCLUSIVE lock, behind which logouts would wait.
+  vacuum_truncate = off
+);
+
+COMMENT ON TABLE sessionsql.change IS 'Sessions that were ended or written in the last minutes.';
+COMMENT ON COLUMN sessionsql.change.xid IS 'Transaction that changed the sessions.';
+COMMENT ON COLUMN sessionsql.change.ids IS 'Ids of the changed sessions; null stands for all.';
+
+-- A reader asks for the transactions since its last snapshot. Without an index each reader would scan all
+-- rows several times a second.
+CREATE INDEX change_xid ON sessionsql.change (xid);
+
+CREATE UNLOGGED TABLE sessionsql.change_epoch (
+  singleton boolean PRIMARY KEY DEFAULT true,
+  epoch uuid NOT NULL DEFAULT gen_random_uuid(),
+  life text NOT NULL,
+  purged_before xid8 NOT NULL,
+  next_purge xid8 NOT NULL,
+  next_purge_noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (
+  -- The row is rewritten once in two minutes, so any setting does; see tables/reaper.sql.
+  fillfactor = 10,
+  vacuum_truncate = off
+);
+
+COMMENT ON TABLE sessionsql.change_epoch IS 'Epoch of sessionsql.change; one row, or none after a crash.';
+COMMENT ON COLUMN sessionsql.change_epoch.singleton IS 'True: the key of the only row.';
+COMMENT ON COLUMN sessionsql.change_epoch.epoch IS 'Random name of the epoch.';
+COMMENT ON COLUMN sessionsql.change_epoch.life IS 'Result of sessionsql.change_life() in this epoch.';
+COMMENT ON COLUMN sessionsql.change_epoch.purged_before IS
+  'Rows of earlier transactions may have been deleted.';
+COMMENT ON COLUMN sessionsql.change_epoch.next_purge IS 'Rows of earlier transactions are deleted next.';
+COMMENT ON COLUMN sessionsql.change_epoch.next_purge_noted_at IS 'When next_purge was noted.';
+$file$;
+EXECUTE $file$
+-- This is the row type of changes.
+CREATE OR REPLACE VIEW sessionsql.change_feed AS
+SELECT
+  e.epoch::text AS epoch,
+  pg_current_snapshot()::text AS snapshot,
+  false AS everything,
+  ARRAY[]::bigint[]::sessionsql.id_list AS ids
+FROM sessionsql.change_epoch AS e;
+
+COMMENT ON VIEW sessionsql.change_feed IS 'Sessions that were ended or written since a snapshot.';
+COMMENT ON COLUMN sessionsql.change_feed.epoch IS 'Name of the epoch, in which no change is lost.';
+COMMENT ON COLUMN sessionsql.change_feed.snapshot IS 'Snapshot to give to the next call of changes.';
+COMMENT ON COLUMN sessionsql.change_feed.everything IS 'True: any session may have changed.';
+COMMENT ON COLUMN sessionsql.change_feed.ids IS 'Ids of the changed sessions, some perhaps repeated.';
+$file$;
+EXECUTE $file$
+-- This is the row type of lookup_near.
+CREATE OR REPLACE VIEW sessionsql.near_session AS
+SELECT
+  s.id,
+  s.payload,
+  s.version,
+  s.subject,
+  date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
+  true AS is_current,
+  pg_is_in_recovery() AS in_recovery
+FROM sessionsql.session AS s
+WHERE s.expires_at > statement_timestamp();
+
+COMMENT ON VIEW sessionsql.near_session IS 'A live session, and whether its current secret opened it.';
+COMMENT ON COLUMN sessionsql.near_session.id IS 'Row number; never a credential.';
+COMMENT ON COLUMN sessionsql.near_session.payload IS 'What the application keeps.';
+COMMENT ON COLUMN sessionsql.near_session.version IS 'Counts payload writes, from 1.';
+COMMENT ON COLUMN sessionsql.near_session.subject IS 'Whose session this is; null for an anonymous one.';
+COMMENT ON COLUMN sessionsql.near_session.expires_in IS 'Seconds left, by the server''s clock.';
+COMMENT ON COLUMN sessionsql.near_session.is_current IS
+  'False: the previous secret opened the session, which works only until its grace ends.';
+COMMENT ON COLUMN sessionsql.near_session.in_recovery IS 'True: a standby answered, which may lag.';
+$file$;
+END IF;
+EXECUTE $file$
+-- This is the trigger that logs a TRUNCATE of the session table as a change of all sessions. It runs as its
+-- owner, because a role that may truncate the table may not write the log.
+CREATE OR REPLACE FUNCTION sessionsql.log_truncate()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  INSERT INTO sessionsql.change (ids) VALUES (NULL);
+  RETURN NULL;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.log_truncate() IS 'Trigger: logs a TRUNCATE as a change of all sessions.';
+$file$;
+IF state.before_7 THEN
+EXECUTE $file$
+-- TRUNCATE ends every session, and no function sees it. The trigger's lock stops the writes to the table, so
+-- this migration runs in the first step of an upgrade, as migration 1 does.
+CREATE TRIGGER log_truncate
+  AFTER TRUNCATE ON sessionsql.session
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION sessionsql.log_truncate();
+
+INSERT INTO sessionsql.migration (id, name) VALUES (7, 'change');
+$file$;
+END IF;
 IF state.before_2 THEN
 EXECUTE $file$
 -- list_subject now returns the label as well, in rows of views/listed_session.sql. CREATE OR REPLACE cannot
@@ -565,95 +684,6 @@ COMMENT ON COLUMN sessionsql.node.system_identifier IS
 COMMENT ON COLUMN sessionsql.node.started_at IS
   'Start of the server, in seconds since 1970; differs between any two servers.';
 COMMENT ON COLUMN sessionsql.node.clock IS 'The server''s clock, in seconds since 1970.';
-$file$;
-END IF;
-IF state.before_7 THEN
-EXECUTE $file$
--- Programs that keep sessions in memory read here which sessions others have ended or written; see
--- functions/changes.sql. The transaction that changes a session adds a row, so the row is visible exactly
--- when the change is.
---
--- Both tables are UNLOGGED. They cost no WAL, and they are empty after a crash and on a promoted standby,
--- where ids of transactions are handed out again. So rows and epoch never outlive the numbers in them.
-CREATE UNLOGGED TABLE sessionsql.change (
-  xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-  ids bigint[]
-) WITH (
-  -- Each row is deleted within minutes, so vacuum starts as early as on the session table.
-  autovacuum_vacuum_threshold = 2000,
-  autovacuum_vacuum_scale_factor = 0.01,
-  autovacuum_vacuum_cost_delay = 2,
-  -- Truncation needs an ACCESS EXCLUSIVE lock, behind which logouts would wait.
-  vacuum_truncate = off
-);
-
-COMMENT ON TABLE sessionsql.change IS 'Sessions that were ended or written in the last minutes.';
-COMMENT ON COLUMN sessionsql.change.xid IS 'Transaction that changed the sessions.';
-COMMENT ON COLUMN sessionsql.change.ids IS 'Ids of the changed sessions; null stands for all.';
-
--- A reader asks for the transactions since its last snapshot. Without an index each reader would scan all
--- rows several times a second.
-CREATE INDEX change_xid ON sessionsql.change (xid);
-
-CREATE UNLOGGED TABLE sessionsql.change_epoch (
-  singleton boolean PRIMARY KEY DEFAULT true,
-  epoch uuid NOT NULL DEFAULT gen_random_uuid(),
-  life text NOT NULL,
-  purged_before xid8 NOT NULL,
-  next_purge xid8 NOT NULL,
-  next_purge_noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
-) WITH (
-  -- The row is rewritten once in two minutes, so any setting does; see tables/reaper.sql.
-  fillfactor = 10,
-  vacuum_truncate = off
-);
-
-COMMENT ON TABLE sessionsql.change_epoch IS 'Epoch of sessionsql.change; one row, or none after a crash.';
-COMMENT ON COLUMN sessionsql.change_epoch.singleton IS 'True: the key of the only row.';
-COMMENT ON COLUMN sessionsql.change_epoch.epoch IS 'Random name of the epoch.';
-COMMENT ON COLUMN sessionsql.change_epoch.life IS 'Result of sessionsql.change_life() in this epoch.';
-COMMENT ON COLUMN sessionsql.change_epoch.purged_before IS
-  'Rows of earlier transactions may have been deleted.';
-COMMENT ON COLUMN sessionsql.change_epoch.next_purge IS 'Rows of earlier transactions are deleted next.';
-COMMENT ON COLUMN sessionsql.change_epoch.next_purge_noted_at IS 'When next_purge was noted.';
-$file$;
-EXECUTE $file$
--- This is the row type of changes.
-CREATE OR REPLACE VIEW sessionsql.change_feed AS
-SELECT
-  e.epoch::text AS epoch,
-  pg_current_snapshot()::text AS snapshot,
-  false AS everything,
-  ARRAY[]::bigint[]::sessionsql.id_list AS ids
-FROM sessionsql.change_epoch AS e;
-
-COMMENT ON VIEW sessionsql.change_feed IS 'Sessions that were ended or written since a snapshot.';
-COMMENT ON COLUMN sessionsql.change_feed.epoch IS 'Name of the epoch, in which no change is lost.';
-COMMENT ON COLUMN sessionsql.change_feed.snapshot IS 'Snapshot to give to the next call of changes.';
-COMMENT ON COLUMN sessionsql.change_feed.everything IS 'True: any session may have changed.';
-COMMENT ON COLUMN sessionsql.change_feed.ids IS 'Ids of the changed sessions, some perhaps repeated.';
-$file$;
-EXECUTE $file$
--- This is the row type of lookup_near.
-CREATE OR REPLACE VIEW sessionsql.near_session AS
-SELECT
-  s.id,
-  s.payload,
-  s.version,
-  s.subject,
-  date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
-  true AS is_current
-FROM sessionsql.session AS s
-WHERE s.expires_at > statement_timestamp();
-
-COMMENT ON VIEW sessionsql.near_session IS 'A live session, and whether its current secret opened it.';
-COMMENT ON COLUMN sessionsql.near_session.id IS 'Row number; never a credential.';
-COMMENT ON COLUMN sessionsql.near_session.payload IS 'What the application keeps.';
-COMMENT ON COLUMN sessionsql.near_session.version IS 'Counts payload writes, from 1.';
-COMMENT ON COLUMN sessionsql.near_session.subject IS 'Whose session this is; null for an anonymous one.';
-COMMENT ON COLUMN sessionsql.near_session.expires_in IS 'Seconds left, by the server''s clock.';
-COMMENT ON COLUMN sessionsql.near_session.is_current IS
-  'False: the previous secret opened the session, which works only until its grace ends.';
 $file$;
 END IF;
 EXECUTE $file$
@@ -1245,8 +1275,9 @@ COMMENT ON FUNCTION sessionsql.lookup_batch(bigint[], bytea[]) IS
 $file$;
 EXECUTE $file$
 -- This is lookup_batch for a program that keeps the answers. It must not keep what a previous secret opened,
--- because nothing tells it when the grace ends. The column is in a function of its own, because a changed
--- result of lookup_batch would break the prepared statements of programs that run.
+-- because nothing tells it when the grace ends, nor what a standby answered in the place of the primary. The
+-- columns are in a function of its own, because a changed result of lookup_batch would break the prepared
+-- statements of programs that run.
 CREATE OR REPLACE FUNCTION sessionsql.lookup_near(ids bigint[], secret_hashes bytea[])
 RETURNS SETOF sessionsql.near_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 64
@@ -1257,7 +1288,8 @@ BEGIN ATOMIC
     o.version,
     o.subject,
     o.expires_in,
-    o.is_current
+    o.is_current,
+    pg_is_in_recovery() AS in_recovery
   FROM unnest((SELECT lookup_near.ids), (SELECT lookup_near.secret_hashes)) AS k (id, secret_hash)
   CROSS JOIN LATERAL (
     SELECT
@@ -1276,7 +1308,7 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.lookup_near(bigint[], bytea[]) IS
-  'Returns the live sessions that these ids and secret hashes open, and whether as current secrets.';
+  'Returns the live sessions that these ids and secret hashes open, and whether they may be kept.';
 $file$;
 EXECUTE $file$
 -- Promises: never shortens an expiry, never passes a deadline, never resurrects a session, writes no row that
@@ -1748,22 +1780,6 @@ COMMENT ON FUNCTION sessionsql.note_timeline() IS
   'Notes the timeline of this primary, for its replicas to show.';
 $file$;
 EXECUTE $file$
--- This is the trigger that logs a TRUNCATE of the session table as a change of all sessions. It runs as its
--- owner, because a role that may truncate the table may not write the log.
-CREATE OR REPLACE FUNCTION sessionsql.log_truncate()
-RETURNS trigger
-LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 100
-SET search_path = pg_catalog, pg_temp
-AS $function$
-BEGIN
-  INSERT INTO sessionsql.change (ids) VALUES (NULL);
-  RETURN NULL;
-END
-$function$;
-
-COMMENT ON FUNCTION sessionsql.log_truncate() IS 'Trigger: logs a TRUNCATE as a change of all sessions.';
-$file$;
-EXECUTE $file$
 -- An epoch must end when the tables of the change log are others than the ones it began with, although a row
 -- says otherwise. A restored dump brings the row back into new files. A restored copy of the data folder
 -- brings the files back, under a server that was started anew. CREATE DATABASE with a TEMPLATE copies both
@@ -1838,6 +1854,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 -- The log has no statistics, and a scan of all of it would take longer than a look at its end.
 SET enable_seqscan = off
+-- Compiling the query would take longer than the query.
+SET jit = off
 AS $function$
 BEGIN
   RETURN QUERY
@@ -1859,7 +1877,8 @@ BEGIN
       OR COALESCE(pg_snapshot_xmin(changes.last) < e.purged_before, false),
     ARRAY(SELECT u.id FROM missed AS m CROSS JOIN unnest(m.ids) AS u (id))::sessionsql.id_list
   FROM sessionsql.change_epoch AS e
-  WHERE e.life = sessionsql.change_life();
+  WHERE e.singleton
+    AND e.life = sessionsql.change_life();
 
   IF NOT FOUND THEN
     PERFORM sessionsql.begin_change_epoch();
@@ -1880,7 +1899,9 @@ CREATE OR REPLACE FUNCTION sessionsql.purge_changes()
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
 SET search_path = pg_catalog, pg_temp
+-- See changes.
 SET enable_seqscan = off
+SET jit = off
 AS $function$
 DECLARE
   horizon xid8;
@@ -1891,12 +1912,14 @@ BEGIN
   SET purged_before = e.next_purge,
       next_purge = pg_snapshot_xmin(pg_current_snapshot()),
       next_purge_noted_at = clock_timestamp()
-  WHERE e.next_purge_noted_at NOT BETWEEN clock_timestamp() - interval '2 minutes' AND clock_timestamp()
+  WHERE e.singleton
+    AND e.next_purge_noted_at NOT BETWEEN clock_timestamp() - interval '2 minutes' AND clock_timestamp()
     AND e.life = sessionsql.change_life();
 
   SELECT e.purged_before INTO horizon
   FROM sessionsql.change_epoch AS e
-  WHERE e.life = sessionsql.change_life();
+  WHERE e.singleton
+    AND e.life = sessionsql.change_life();
 
   DELETE FROM sessionsql.change AS c
   WHERE c.ctid = ANY (
@@ -2769,18 +2792,6 @@ DROP FUNCTION IF EXISTS
   sessionsql.is_insertable(bytea, text, double precision, double precision, text, integer);
 
 INSERT INTO sessionsql.migration (id, name) VALUES (5, 'leftovers');
-$file$;
-END IF;
-IF state.before_7 THEN
-EXECUTE $file$
--- TRUNCATE ends every session, and no function sees it. The trigger's lock lets lookups go on, but no write,
--- so this migration runs at the end of the installation.
-CREATE TRIGGER log_truncate
-  AFTER TRUNCATE ON sessionsql.session
-  FOR EACH STATEMENT
-  EXECUTE FUNCTION sessionsql.log_truncate();
-
-INSERT INTO sessionsql.migration (id, name) VALUES (7, 'change');
 $file$;
 END IF;
 END IF;

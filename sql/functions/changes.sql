@@ -18,6 +18,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 -- The log has no statistics, and a scan of all of it would take longer than a look at its end.
 SET enable_seqscan = off
+-- Compiling the query would take longer than the query.
+SET jit = off
 AS $function$
 BEGIN
   RETURN QUERY
@@ -39,7 +41,8 @@ BEGIN
       OR COALESCE(pg_snapshot_xmin(changes.last) < e.purged_before, false),
     ARRAY(SELECT u.id FROM missed AS m CROSS JOIN unnest(m.ids) AS u (id))::sessionsql.id_list
   FROM sessionsql.change_epoch AS e
-  WHERE e.life = sessionsql.change_life();
+  WHERE e.singleton
+    AND e.life = sessionsql.change_life();
 
   IF NOT FOUND THEN
     PERFORM sessionsql.begin_change_epoch();

@@ -1,6 +1,7 @@
 -- This is lookup_batch for a program that keeps the answers. It must not keep what a previous secret opened,
--- because nothing tells it when the grace ends. The column is in a function of its own, because a changed
--- result of lookup_batch would break the prepared statements of programs that run.
+-- because nothing tells it when the grace ends, nor what a standby answered in the place of the primary. The
+-- columns are in a function of its own, because a changed result of lookup_batch would break the prepared
+-- statements of programs that run.
 CREATE OR REPLACE FUNCTION sessionsql.lookup_near(ids bigint[], secret_hashes bytea[])
 RETURNS SETOF sessionsql.near_session
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 64
@@ -11,7 +12,8 @@ BEGIN ATOMIC
     o.version,
     o.subject,
     o.expires_in,
-    o.is_current
+    o.is_current,
+    pg_is_in_recovery() AS in_recovery
   FROM unnest((SELECT lookup_near.ids), (SELECT lookup_near.secret_hashes)) AS k (id, secret_hash)
   CROSS JOIN LATERAL (
     SELECT
@@ -30,4 +32,4 @@ BEGIN ATOMIC
 END;
 
 COMMENT ON FUNCTION sessionsql.lookup_near(bigint[], bytea[]) IS
-  'Returns the live sessions that these ids and secret hashes open, and whether as current secrets.';
+  'Returns the live sessions that these ids and secret hashes open, and whether they may be kept.';

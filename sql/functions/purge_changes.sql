@@ -7,7 +7,9 @@ CREATE OR REPLACE FUNCTION sessionsql.purge_changes()
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
 SET search_path = pg_catalog, pg_temp
+-- See changes.
 SET enable_seqscan = off
+SET jit = off
 AS $function$
 DECLARE
   horizon xid8;
@@ -18,12 +20,14 @@ BEGIN
   SET purged_before = e.next_purge,
       next_purge = pg_snapshot_xmin(pg_current_snapshot()),
       next_purge_noted_at = clock_timestamp()
-  WHERE e.next_purge_noted_at NOT BETWEEN clock_timestamp() - interval '2 minutes' AND clock_timestamp()
+  WHERE e.singleton
+    AND e.next_purge_noted_at NOT BETWEEN clock_timestamp() - interval '2 minutes' AND clock_timestamp()
     AND e.life = sessionsql.change_life();
 
   SELECT e.purged_before INTO horizon
   FROM sessionsql.change_epoch AS e
-  WHERE e.life = sessionsql.change_life();
+  WHERE e.singleton
+    AND e.life = sessionsql.change_life();
 
   DELETE FROM sessionsql.change AS c
   WHERE c.ctid = ANY (

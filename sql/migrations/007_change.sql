@@ -1,5 +1,5 @@
--- TRUNCATE ends every session, and no function sees it. The trigger's lock lets lookups go on, but no write,
--- so this migration runs at the end of the installation.
+-- TRUNCATE ends every session, and no function sees it. The trigger's lock stops the writes to the table, so
+-- this migration runs in the first step of an upgrade, as migration 1 does.
 CREATE TRIGGER log_truncate
   AFTER TRUNCATE ON sessionsql.session
   FOR EACH STATEMENT

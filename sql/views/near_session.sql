@@ -6,7 +6,8 @@ SELECT
   s.version,
   s.subject,
   date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
-  true AS is_current
+  true AS is_current,
+  pg_is_in_recovery() AS in_recovery
 FROM sessionsql.session AS s
 WHERE s.expires_at > statement_timestamp();
 
@@ -18,3 +19,4 @@ COMMENT ON COLUMN sessionsql.near_session.subject IS 'Whose session this is; nul
 COMMENT ON COLUMN sessionsql.near_session.expires_in IS 'Seconds left, by the server''s clock.';
 COMMENT ON COLUMN sessionsql.near_session.is_current IS
   'False: the previous secret opened the session, which works only until its grace ends.';
+COMMENT ON COLUMN sessionsql.near_session.in_recovery IS 'True: a standby answered, which may lag.';
