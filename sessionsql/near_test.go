@@ -220,9 +220,22 @@ func TestALogoutIsSeenWithinTheBound(t *testing.T) {
 		}},
 		{"packets held back", func(*boundCheck) { f.primaryProxy.Freeze(); wait(5); f.primaryProxy.Pass() }},
 		{"slow network", func(*boundCheck) {
-			f.primaryProxy.Slow(1<<20, staleness/4)
-			wait(15)
+			f.primaryProxy.Slow(64, staleness/20)
+			wait(10)
 			f.primaryProxy.Pass()
+		}},
+		{"late answers to polls", func(*boundCheck) { // the snapshot is old when its answer comes
+			f.primary.MustExec(fmt.Sprintf(`
+				ALTER FUNCTION sessionsql.changes RENAME TO prompt_changes;
+				CREATE FUNCTION sessionsql.changes(last pg_snapshot) RETURNS SETOF sessionsql.change_feed
+				LANGUAGE plpgsql AS 'BEGIN
+				  RETURN QUERY SELECT * FROM sessionsql.prompt_changes(last);
+				  PERFORM pg_sleep(%v);
+				END'`, (staleness * 3 / 4).Seconds()))
+			wait(15)
+			f.primary.MustExec(`
+				DROP FUNCTION sessionsql.changes;
+				ALTER FUNCTION sessionsql.prompt_changes RENAME TO changes`)
 		}},
 		{"connections reset", func(*boundCheck) {
 			for range 5 {
@@ -278,24 +291,38 @@ func TestALogoutIsSeenWithinTheBound(t *testing.T) {
 	}
 }
 
-// TestAChangeThatACrashLostIsNotMissed ends a session while its Store is cut off, and then lets the server
-// crash, which empties the log.
-func TestAChangeThatACrashLostIsNotMissed(t *testing.T) {
+// TestAChangeAfterALossyCrashIsNotMissed lets a crash lose asynchronous commits, so that numbers of
+// transactions are handed out again. The logout then has a number that the Store's last snapshot includes.
+func TestAChangeAfterALossyCrashIsNotMissed(t *testing.T) {
+	const next = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 	f := newFaulty(t, 0)
 	admin := f.Store(t, nil)
 	store := f.nearStore(t, 200*time.Millisecond)
 	ended, live := mustInsert(t, admin, "p", nil), mustInsert(t, admin, "p", nil)
 	flush(t, f.primary)
 	hit(t, store, ended)
+	must(t, f.Cluster.Primary.Signal("walwriter", syscall.SIGSTOP))
+	for range 200 {
+		mustInsert(t, admin, "lost", nil)
+	}
+	lost := get[int64](t, f.primary, next)
+	now := get[time.Time](t, f.primary, "SELECT clock_timestamp()")
+	eventually(t, "the Store has polled", func() bool {
+		return get[bool](t, f.primary, `SELECT EXISTS (SELECT FROM pg_stat_activity AS a
+			WHERE a.query LIKE '-- name: Changes%' AND a.state = 'idle' AND a.query_start > $1)`, now)
+	})
+	hit(t, store, ended)
 	f.primaryProxy.Freeze()
-	must(t, admin.Revoke(t.Context(), ended))
 	must(t, f.Cluster.Primary.Kill())
 	must(t, f.Cluster.Primary.Start(t.Context()))
-	// Another program begins the next epoch, and its transactions have the numbers of those that were lost.
-	eventually(t, "another epoch has begun", func() bool {
+	eventually(t, "another program begins an epoch", func() bool {
 		_, err := f.primary.Exec("SELECT sessionsql.changes(NULL)")
 		return err == nil && get[int](t, f.primary, "SELECT count(*) FROM sessionsql.change_epoch") == 1
 	})
+	eventually(t, "the session is ended", func() bool { return admin.Revoke(t.Context(), ended) == nil })
+	if again := get[int64](t, f.primary, next); again >= lost {
+		t.Fatalf("the next transaction is %d, which is not below %d, so this test proves nothing", again, lost)
+	}
 	f.primaryProxy.Refuse() // the connections that hang
 	f.primaryProxy.Pass()
 	eventually(t, "the Store answers again", func() bool {
@@ -304,7 +331,7 @@ func TestAChangeThatACrashLostIsNotMissed(t *testing.T) {
 	})
 	hit(t, store, live)
 	if _, err := store.Lookup(t.Context(), ended); err != sessionsql.ErrNoSession {
-		t.Errorf("a session that was ended before the crash: %v", err)
+		t.Errorf("a session that was ended after the crash: %v", err)
 	}
 }
 
@@ -321,15 +348,16 @@ func TestALogoutElsewhereIsSeenAlthoughAReplicaLags(t *testing.T) {
 			for i := range tokens {
 				tokens[i] = mustInsert(t, admin, "p", nil)
 			}
-			d.CatchUp(t)
-			reads := store.Stats().ReplicaReads
 			eventually(t, "the replica is read from", func() bool {
-				for _, token := range tokens {
-					mustLookup(t, store, token)
-				}
-				time.Sleep(10 * time.Millisecond) // entries that wait for a lease are fetched no more
-				return maxBytes > 0 && store.Stats().NearHits > 0 || store.Stats().ReplicaReads > reads
+				fresh := mustInsert(t, admin, "p", nil)
+				d.CatchUp(t)
+				reads := store.Stats().ReplicaReads
+				mustLookup(t, store, fresh)
+				return store.Stats().ReplicaReads > reads
 			})
+			for _, token := range tokens {
+				mustLookup(t, store, token)
+			}
 			d.replica.MustExec("SELECT pg_wal_replay_pause()")
 			defer d.replica.MustExec("SELECT pg_wal_replay_resume()")
 			for i, token := range tokens {
@@ -353,7 +381,7 @@ func TestALogoutElsewhereIsSeenAlthoughAReplicaLags(t *testing.T) {
 				}
 				time.Sleep(10 * time.Millisecond) // several polls and probes pass
 			}
-			if liveOn(t, d.replica) != len(tokens) || !store.Stats().Replicas[0].Usable {
+			if liveOn(t, d.replica) < len(tokens) || !store.Stats().Replicas[0].Usable {
 				t.Error("the replica has replayed the logouts or was left out, so this test proves nothing")
 			}
 		})
