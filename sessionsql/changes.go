@@ -20,8 +20,8 @@ const (
 
 // A changeReader is where the loop stands in the log of changes.
 type changeReader struct {
-	epoch string // empty if there is none
-	last  sql.NullString
+	epoch string         // empty before the first poll that succeeds
+	last  sql.NullString // the last snapshot; null outside of an epoch
 }
 
 // changesLoop polls until the Store is closed. An outage is logged by the probes.
@@ -63,13 +63,16 @@ func (s *Store) pollChanges(ctx context.Context, reader *changeReader) error {
 	})
 	switch {
 	case errors.Is(err, sql.ErrNoRows): // the epoch has ended, and the next poll finds another
-		*reader = changeReader{}
+		reader.last = sql.NullString{}
 		s.near.dropAll()
 		return nil
 	case err != nil:
 		return err
-	case feed.Everything || feed.Epoch != reader.epoch:
-		s.recent.markAll()
+	case feed.Everything || feed.Epoch != reader.epoch || !reader.last.Valid:
+		// A Store that has just been opened without a near cache reads from replicas at once.
+		if s.near.entries != nil || reader.epoch != "" {
+			s.recent.markAll()
+		}
 		s.near.dropAll()
 	default:
 		keys := make([]key, len(feed.IDs))

@@ -1,17 +1,23 @@
 package sessionsql_test
 
 import (
+	"bufio"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jmoiron/sqlx"
 
 	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/internal/testkit"
@@ -534,4 +540,103 @@ func TestAnOlderBundleHasNoNearCache(t *testing.T) {
 		t.Errorf("%d answers from memory", hits)
 	}
 	must(t, store.Revoke(t.Context(), token))
+}
+
+// A misled pool leads to a standby while misled is true.
+type misledPool struct {
+	*sqlx.DB
+	standby *sqlx.DB
+	misled  atomic.Bool
+}
+
+func (p *misledPool) Conn(ctx context.Context) (*sql.Conn, error) {
+	if p.misled.Load() {
+		return p.standby.DB.Conn(ctx)
+	}
+	return p.DB.DB.Conn(ctx)
+}
+
+func TestAStandbyInThePlaceOfThePrimaryFillsNothing(t *testing.T) {
+	d := newDatabase(t)
+	admin := d.Store(t, nil)
+	pool := &misledPool{DB: d.primary, standby: d.replica}
+	store := sessiontest.OpenStoreOver(t, pool, nearOptions(10*time.Second))
+	token := mustInsert(t, admin, "old", nil)
+	d.CatchUp(t)
+	d.replica.MustExec("SELECT pg_wal_replay_pause()")
+	defer d.replica.MustExec("SELECT pg_wal_replay_resume()")
+	mustUpdate(t, admin, token, "new", 1)
+	hit(t, store, token)
+
+	pool.misled.Store(true)
+	if sess, err := store.LookupAtLeast(t.Context(), token, 3); err != nil || sess.Payload != "old" {
+		t.Errorf("the standby answers %q, %v, so this test proves nothing", sess.Payload, err)
+	}
+	pool.misled.Store(false)
+	if sess := hit(t, store, token); sess.Payload != "new" {
+		t.Errorf("memory answers %q", sess.Payload)
+	}
+}
+
+// init turns the test program into the one that TestAProgramThatWasStoppedAsksAServer stops. It prints a line
+// for each lookup: when it began, whether it found the session, and the number of answers from memory.
+func init() {
+	dsn, token, child := strings.Cut(os.Getenv("SESSIONSQL_NEAR_CHILD"), " ")
+	if !child {
+		return
+	}
+	ctx := context.Background()
+	store, err := sessionsql.Open(ctx, dsn, nil, nearOptions(childStaleness))
+	for ; err == nil; time.Sleep(time.Millisecond) {
+		begun := time.Now().UnixNano()
+		_, failed := store.Lookup(ctx, sessionsql.Token(token))
+		if _, err = fmt.Println(begun, failed == nil, store.Stats().NearHits); errors.Is(failed, sessionsql.ErrNoSession) {
+			break
+		}
+	}
+	os.Exit(0)
+}
+
+const childStaleness = 300 * time.Millisecond
+
+func TestAProgramThatWasStoppedAsksAServer(t *testing.T) {
+	d := newDatabase(t)
+	admin := d.Store(t, nil)
+	token := mustInsert(t, admin, "p", nil)
+	self, err := os.Executable()
+	must(t, err)
+	program := exec.CommandContext(t.Context(), self)
+	program.Env = append(os.Environ(), "SESSIONSQL_NEAR_CHILD="+d.PrimaryDSN()+" "+string(token))
+	out, err := program.StdoutPipe()
+	must(t, err)
+	must(t, program.Start())
+	lines := bufio.NewScanner(out)
+	next := func() (begun int64, found bool, hits int64) {
+		if !lines.Scan() {
+			t.Fatal("the program has ended")
+		}
+		_, err := fmt.Sscan(lines.Text(), &begun, &found, &hits)
+		must(t, err)
+		return begun, found, hits
+	}
+	for hits := int64(0); hits < 10; {
+		_, _, hits = next()
+	}
+	must(t, program.Process.Signal(syscall.SIGSTOP))
+	must(t, admin.Revoke(t.Context(), token))
+	acked := time.Now()
+	time.Sleep(2 * childStaleness)
+	must(t, program.Process.Signal(syscall.SIGCONT))
+	for {
+		begun, found, _ := next()
+		if !found {
+			break
+		}
+		if late := time.Unix(0, begun).Sub(acked); late > childStaleness {
+			t.Errorf("a lookup found a session that began %v after its revoke had returned", late)
+			break
+		}
+	}
+	_ = program.Process.Kill()
+	_ = program.Wait()
 }
