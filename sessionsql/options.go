@@ -50,7 +50,7 @@ type Options struct {
 	// times in MaxReplicaLag if that is more often. Defaults to 5 seconds.
 	MaxReplicaLag time.Duration
 
-	// NearCache keeps sessions in memory. Defaults to none.
+	// NearCache keeps sessions in memory, so that lookups need no server. Defaults to none.
 	NearCache NearCache
 
 	// Logger receives a line when a server stops answering or background work fails, and another when it
