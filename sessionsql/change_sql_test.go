@@ -238,7 +238,8 @@ func TestACrashAndAPromotionEndTheEpoch(t *testing.T) {
 	}
 	restart(cluster.Primary.Kill)
 	f.endsEpoch(t, d.primary, "crash of the server")
-	must(t, cluster.Primary.Signal("walwriter", syscall.SIGKILL)) // the postmaster lives, and its start is the same
+	// The postmaster lives on, and its start is the same.
+	must(t, cluster.Primary.Signal("walwriter", syscall.SIGKILL))
 	eventually(t, "the server recovers", func() bool {
 		var epochs int
 		return d.primary.Get(&epochs, "SELECT count(*) FROM sessionsql.change_epoch") == nil && epochs == 0
@@ -304,7 +305,8 @@ func TestARestoreEndsTheEpoch(t *testing.T) {
 
 	must(t, d.primary.Close())
 	admin := open(t, shared.Primary.DSN("postgres"))
-	admin.MustExec("SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a WHERE a.datname = $1", d.Name)
+	admin.MustExec("SELECT pg_terminate_backend(a.pid) FROM pg_stat_activity AS a WHERE a.datname = $1",
+		d.Name)
 	eventually(t, "nobody uses the database", func() bool {
 		_, err := admin.Exec("CREATE DATABASE " + d.Name + "copy TEMPLATE " + d.Name)
 		return err == nil
@@ -316,7 +318,8 @@ func TestARestoreEndsTheEpoch(t *testing.T) {
 // later makes the log believe that more than two minutes have passed since the last purge.
 func (d *database) later(t testing.TB) {
 	t.Helper()
-	d.primary.MustExec("UPDATE sessionsql.change_epoch SET next_purge_noted_at = now() - interval '121 seconds'")
+	d.primary.MustExec(`
+		UPDATE sessionsql.change_epoch SET next_purge_noted_at = now() - interval '121 seconds'`)
 	d.primary.MustExec("SELECT sessionsql.reap()")
 }
 

@@ -127,7 +127,7 @@ func (s *Store) lookupRow(ctx context.Context, k key, version int32) (db.NearSes
 	}
 	row, err := s.primary.lookups.Do(ctx, k)
 	if row.InRecovery {
-		row.IsCurrent = false // the pool leads to a standby, whose row may be older than a write that is known
+		row.IsCurrent = false // because the pool leads to a standby, which may lack a write that is known
 	}
 	return row, err
 }

@@ -28,22 +28,22 @@ func (s *Store) lookupRows(
 		return s.queries.LookupNear(ctx, on, db.LookupNearParams(params))
 	}
 	found, err := s.queries.LookupBatch(ctx, on, params)
-	return allNotKept(found), err
+	rows = make([]db.NearSession, len(found))
+	for i := range found {
+		rows[i] = notKept(found[i])
+	}
+	return rows, err
 }
 
 // notKept makes a row of the wider type from one that does not say whether the near cache may keep it.
 func notKept(row db.LiveSession) db.NearSession {
 	return db.NearSession{
-		ID: row.ID, Payload: row.Payload, Version: row.Version, Subject: row.Subject, ExpiresIn: row.ExpiresIn,
+		ID:        row.ID,
+		Payload:   row.Payload,
+		Version:   row.Version,
+		Subject:   row.Subject,
+		ExpiresIn: row.ExpiresIn,
 	}
-}
-
-func allNotKept(found []db.LiveSession) []db.NearSession {
-	rows := make([]db.NearSession, len(found))
-	for i := range found {
-		rows[i] = notKept(found[i])
-	}
-	return rows
 }
 
 // lookupNative sends a batch if the connection is one of pgx.
@@ -72,14 +72,16 @@ func (s *Store) sendNative(
 ) (rows []db.NearSession, err error) {
 	if s.near.on() {
 		found, err := s.native.LookupNear(ctx, conn, native.LookupNearParams{IDs: ids, SecretHashes: hashes})
+		rows = make([]db.NearSession, len(found))
 		for i := range found {
-			rows = append(rows, db.NearSession(found[i]))
+			rows[i] = db.NearSession(found[i])
 		}
 		return rows, err
 	}
 	found, err := s.native.LookupBatch(ctx, conn, native.LookupBatchParams{IDs: ids, SecretHashes: hashes})
+	rows = make([]db.NearSession, len(found))
 	for i := range found {
-		rows = append(rows, notKept(db.LiveSession(found[i])))
+		rows[i] = notKept(db.LiveSession(found[i]))
 	}
 	return rows, err
 }

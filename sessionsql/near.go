@@ -32,7 +32,8 @@ const minStaleness = 20 * time.Millisecond
 const maxNearAge = 30 * time.Second
 
 // A nearCache holds sessions that lookups have found. It answers only while it has a lease, which a poll of
-// the changes renews; see Store.pollChanges. It keeps no token, and nothing about tokens that open no session.
+// the changes renews; see Store.pollChanges. It keeps no token, and nothing about a token that opens no
+// session.
 type nearCache struct {
 	entries   *near.Map[int64, *nearEntry] // by id; nil without a near cache
 	staleness time.Duration
@@ -189,8 +190,8 @@ func (c *nearCache) endedBySubject(e *nearEntry) bool {
 	return found && e.fetched.monotonic <= at.monotonic
 }
 
-// renew renews the lease after the changes of a poll were dropped. Among them are the sessions that were ended
-// by subject before the poll began, so these marks go, after the lease.
+// renew renews the lease after the changes of a poll were dropped. Among them are the sessions that were
+// ended by subject before the poll began, so these marks go, after the lease.
 func (c *nearCache) renew(begun instant) {
 	c.polled.Store(&begun)
 	c.mu.Lock()

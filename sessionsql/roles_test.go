@@ -174,7 +174,8 @@ func TestAppRoleDoesAllThatAStoreDoes(t *testing.T) {
 var granted = map[string][]string{
 	"sessionsql_app": {
 		"changes", "end_listed_session", "end_session", "find_session", "insert", "insert_batch",
-		"list_sessions", "lookup", "lookup_batch", "lookup_near", "new_secret", "new_session", "new_session", "new_session", "node",
+		"list_sessions", "lookup", "lookup_batch", "lookup_near",
+		"new_secret", "new_session", "new_session", "new_session", "node",
 		"note_timeline", "reap", "reap_all", "renew_session", "renew_session", "renew_session", "revoke",
 		"revoke_listed", "revoke_subject", "rotate", "save_session", "token_from", "token_hash", "token_id",
 		"touch_batch", "update_payload", "update_payload_batch", "use_session", "version",

@@ -23,8 +23,8 @@ func Describe(ctx context.Context, pool interface {
 		  p.proacl::text, obj_description(p.oid, 'pg_proc'))
 		FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace
 		UNION ALL
-		SELECT concat_ws(' ', 'relation', c.relname, c.relkind, c.relpersistence, pg_get_userbyid(c.relowner), c.relacl::text,
-		  c.reloptions::text, obj_description(c.oid, 'pg_class'),
+		SELECT concat_ws(' ', 'relation', c.relname, c.relkind, c.relpersistence,
+		  pg_get_userbyid(c.relowner), c.relacl::text, c.reloptions::text, obj_description(c.oid, 'pg_class'),
 		  CASE c.relkind WHEN 'v' THEN pg_get_viewdef(c.oid) WHEN 'i' THEN pg_get_indexdef(c.oid) END)
 		FROM pg_class AS c WHERE c.relnamespace = 'sessionsql'::regnamespace
 		UNION ALL

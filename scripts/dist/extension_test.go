@@ -140,7 +140,8 @@ func TestExtensionHoldsWhatAnInstallationHolds(t *testing.T) {
 	var empty []string
 	for _, table := range lines(t, d, `
 		SELECT c.oid::regclass::text FROM pg_class AS c
-		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'S') AND c.relpersistence = 'p'`) {
+		WHERE c.relnamespace = 'sessionsql'::regnamespace AND c.relkind IN ('r', 'S')
+		  AND c.relpersistence = 'p'`) {
 		if strings.HasSuffix(table, "_seq") || testkit.Get[int](t, d, "SELECT count(*) FROM "+table) == 0 {
 			empty = append(empty, table)
 		}
