@@ -233,17 +233,18 @@ func TestALogoutIsSeenWithinTheBound(t *testing.T) {
 			f.primaryProxy.Pass()
 		}},
 		{"late answers to polls", func(*boundCheck) { // the snapshot is old when its answer comes
+			prompt := get[string](t, f.primary, "SELECT pg_get_functiondef('sessionsql.changes'::regproc)")
+			f.primary.MustExec(strings.NewReplacer("sessionsql.changes(", "public.prompt_changes(", "changes.last", "last").
+				Replace(prompt))
+			// Prepared statements hold on to the function, so its body is replaced.
 			f.primary.MustExec(fmt.Sprintf(`
-				ALTER FUNCTION sessionsql.changes RENAME TO prompt_changes;
-				CREATE FUNCTION sessionsql.changes(last pg_snapshot) RETURNS SETOF sessionsql.change_feed
-				LANGUAGE plpgsql AS 'BEGIN
-				  RETURN QUERY SELECT * FROM sessionsql.prompt_changes(last);
+				CREATE OR REPLACE FUNCTION sessionsql.changes(last pg_snapshot)
+				RETURNS SETOF sessionsql.change_feed LANGUAGE plpgsql AS $$ BEGIN
+				  RETURN QUERY SELECT * FROM public.prompt_changes(changes.last);
 				  PERFORM pg_sleep(%v);
-				END'`, (staleness * 3 / 4).Seconds()))
+				END $$`, (staleness * 3 / 4).Seconds()))
 			wait(15)
-			f.primary.MustExec(`
-				DROP FUNCTION sessionsql.changes;
-				ALTER FUNCTION sessionsql.prompt_changes RENAME TO changes`)
+			f.primary.MustExec(prompt)
 		}},
 		{"connections reset", func(*boundCheck) {
 			for range 5 {
