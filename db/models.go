@@ -33,6 +33,18 @@ type CacheReapResult struct {
 	LapDone bool
 }
 
+// Sessions that were ended or written since a snapshot.
+type ChangeFeed struct {
+	// Name of the epoch, in which no change is lost.
+	Epoch string
+	// Snapshot to give to the next call of changes.
+	Snapshot string
+	// True: any session may have changed.
+	Everything bool
+	// Ids of the changed sessions, some perhaps repeated.
+	IDs pgtext.IDs
+}
+
 // A live session of a subject, without secrets and payload.
 type ListedSession struct {
 	// Row number; never a credential.
@@ -57,6 +69,24 @@ type LiveSession struct {
 	Subject sql.NullString
 	// Seconds left, by the server's clock.
 	ExpiresIn float64
+}
+
+// A live session, and whether its current secret opened it.
+type NearSession struct {
+	// Row number; never a credential.
+	ID int64
+	// What the application keeps.
+	Payload pgtext.Payload
+	// Counts payload writes, from 1.
+	Version int32
+	// Whose session this is; null for an anonymous one.
+	Subject sql.NullString
+	// Seconds left, by the server's clock.
+	ExpiresIn float64
+	// False: the previous secret opened the session, which works only until its grace ends.
+	IsCurrent bool
+	// True: a standby answered, which may lag.
+	InRecovery bool
 }
 
 // A new session: its id, beside the hash that it was inserted with.

@@ -21,7 +21,7 @@ type node struct {
 	db         DB
 	replica    bool
 	statements statements // under way
-	lookups    *coalesce.Group[key, db.LiveSession]
+	lookups    *coalesce.Group[key, db.NearSession]
 	gets       *coalesce.Group[entryKey, db.CacheEntry]
 	state      atomic.Pointer[nodeState]
 	log        *logbook
@@ -73,8 +73,8 @@ func (s *Store) newNode(i int, pool DB) *node {
 	onNode := func(values context.Context) (context.Context, func()) {
 		return s.detached(values, 2*n.statements.limit)
 	}
-	n.lookups = coalesce.New(coalesce.Config[key, db.LiveSession]{
-		One:     func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
+	n.lookups = coalesce.New(coalesce.Config[key, db.NearSession]{
+		One:     func(ctx context.Context, k key) (db.NearSession, error) { return s.lookupOne(ctx, n, k) },
 		Many:    func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
 		Context: onNode,
 		Left:    func(ctx context.Context) error { return contextError(ctx, "lookup") },

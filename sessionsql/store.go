@@ -44,6 +44,7 @@ type Store struct {
 	updates  *coalesce.Group[payloadWrite, int32]
 	touches  touchBuffer[int64]
 	recent   recentWrites
+	near     nearCache
 	cluster  clusterView
 	silences silences
 	stats    counters
@@ -95,6 +96,7 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 	s.entryTouches = touchBuffer[entryTouch]{send: s.sendEntryTouches, part: entryTouch.part}
 	s.entryTouches.init(s)
 	s.recent.off = len(replicas) == 0
+	s.near.init(o.NearCache)
 	s.primary = s.newNode(0, primary)
 	s.upkeep = s.newNode(0, upkeep)
 	s.upkeep.statements.limit = backgroundTimeout

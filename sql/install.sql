@@ -20,6 +20,7 @@ SELECT
   4 <> ALL (s.migrated) AS before_4,
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
+  7 <> ALL (s.migrated) AS before_7,
   s.roles AS roles
 FROM (
   SELECT
@@ -48,6 +49,15 @@ FROM (
 \if :sessionsql_before_1
 \ir tables/migration.sql
 \ir migrations/001_label.sql
+\endif
+\if :sessionsql_before_7
+\ir tables/change.sql
+\ir views/change_feed.sql
+\ir views/near_session.sql
+\endif
+\ir functions/log_truncate.sql
+\if :sessionsql_before_7
+\ir migrations/007_change.sql
 \endif
 \if :sessionsql_before_2
 \ir migrations/002_listed.sql
@@ -88,6 +98,7 @@ FROM (
 \ir functions/open_session.sql
 \ir functions/lookup.sql
 \ir functions/lookup_batch.sql
+\ir functions/lookup_near.sql
 \ir functions/touch_batch.sql
 \ir functions/update_payload.sql
 \ir functions/update_payload_batch.sql
@@ -97,6 +108,10 @@ FROM (
 \ir functions/revoke_subject.sql
 \ir functions/list_subject.sql
 \ir functions/note_timeline.sql
+\ir functions/change_life.sql
+\ir functions/begin_change_epoch.sql
+\ir functions/changes.sql
+\ir functions/purge_changes.sql
 \ir functions/sweep.sql
 \ir functions/reap.sql
 \ir functions/reap_all.sql

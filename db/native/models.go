@@ -34,3 +34,21 @@ type LiveSession struct {
 	// Seconds left, by the server's clock.
 	ExpiresIn float64
 }
+
+// A live session, and whether its current secret opened it.
+type NearSession struct {
+	// Row number; never a credential.
+	ID int64
+	// What the application keeps.
+	Payload pgtext.Payload
+	// Counts payload writes, from 1.
+	Version int32
+	// Whose session this is; null for an anonymous one.
+	Subject sql.NullString
+	// Seconds left, by the server's clock.
+	ExpiresIn float64
+	// False: the previous secret opened the session, which works only until its grace ends.
+	IsCurrent bool
+	// True: a standby answered, which may lag.
+	InRecovery bool
+}

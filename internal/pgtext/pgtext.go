@@ -42,6 +42,30 @@ func (ids IDs) Value() (driver.Value, error) {
 	return array(len(ids), 12, element), nil
 }
 
+func (ids *IDs) Scan(src any) error {
+	var text string
+	switch v := src.(type) {
+	case string:
+		text = v
+	case []byte:
+		text = string(v)
+	default:
+		return fmt.Errorf("pgtext: cannot scan %T into ids", src)
+	}
+	*ids = nil
+	for element := range strings.SplitSeq(strings.Trim(text, "{}"), ",") {
+		if element == "" {
+			break
+		}
+		id, err := strconv.ParseInt(element, 10, 64)
+		if err != nil {
+			return fmt.Errorf("pgtext: ids: %w", err)
+		}
+		*ids = append(*ids, id)
+	}
+	return nil
+}
+
 // Hashes is a bytea[] of SHA-256 hashes.
 type Hashes [][32]byte
 

@@ -141,6 +141,7 @@ SELECT
   4 <> ALL (s.migrated) AS before_4,
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
+  7 <> ALL (s.migrated) AS before_7,
   s.roles AS roles
 FROM (
   SELECT
@@ -403,6 +404,125 @@ COMMENT ON COLUMN sessionsql.session.label IS
   'Name by which a user tells their sessions apart ("Firefox on Linux"); null if none was given.';
 
 INSERT INTO sessionsql.migration (id, name) VALUES (1, 'label');
+$file$;
+END IF;
+IF state.before_7 THEN
+EXECUTE $file$
+-- Programs that keep sessions in memory read here which sessions others have ended or written; see
+-- functions/changes.sql. The transaction that changes a session adds a row, so the row is visible exactly
+-- when the change is.
+--
+-- Both tables are UNLOGGED. They cost no WAL, and they are empty after a crash and on a promoted standby,
+-- where ids of transactions are handed out again. So rows and epoch never outlive the numbers in them.
+CREATE UNLOGGED TABLE sessionsql.change (
+  xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  ids bigint[]
+) WITH (
+  -- Each row is deleted within minutes, so vacuum starts as early as on the session table.
+  autovacuum_vacuum_threshold = 2000,
+  autovacuum_vacuum_scale_factor = 0.01,
+  autovacuum_vacuum_cost_delay = 2,
+  -- Truncation needs an ACCESS EXCLUSIVE lock, behind which logouts would wait.
+  vacuum_truncate = off
+);
+
+COMMENT ON TABLE sessionsql.change IS 'Sessions that were ended or written in the last minutes.';
+COMMENT ON COLUMN sessionsql.change.xid IS 'Transaction that changed the sessions.';
+COMMENT ON COLUMN sessionsql.change.ids IS 'Ids of the changed sessions; null stands for all.';
+
+-- A reader asks for the transactions since its last snapshot. Without an index each reader would scan all
+-- rows several times a second.
+CREATE INDEX change_xid ON sessionsql.change (xid);
+
+CREATE UNLOGGED TABLE sessionsql.change_epoch (
+  singleton boolean PRIMARY KEY DEFAULT true,
+  epoch uuid NOT NULL DEFAULT gen_random_uuid(),
+  life text NOT NULL,
+  purged_before xid8 NOT NULL,
+  next_purge xid8 NOT NULL,
+  next_purge_noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (
+  -- The row is rewritten once in two minutes, so any setting does; see tables/reaper.sql.
+  fillfactor = 10,
+  vacuum_truncate = off
+);
+
+COMMENT ON TABLE sessionsql.change_epoch IS 'Epoch of sessionsql.change; one row, or none after a crash.';
+COMMENT ON COLUMN sessionsql.change_epoch.singleton IS 'True: the key of the only row.';
+COMMENT ON COLUMN sessionsql.change_epoch.epoch IS 'Random name of the epoch.';
+COMMENT ON COLUMN sessionsql.change_epoch.life IS 'Result of sessionsql.change_life() in this epoch.';
+COMMENT ON COLUMN sessionsql.change_epoch.purged_before IS
+  'Rows of earlier transactions may have been deleted.';
+COMMENT ON COLUMN sessionsql.change_epoch.next_purge IS 'Rows of earlier transactions are deleted next.';
+COMMENT ON COLUMN sessionsql.change_epoch.next_purge_noted_at IS 'When next_purge was noted.';
+$file$;
+EXECUTE $file$
+-- This is the row type of changes.
+CREATE OR REPLACE VIEW sessionsql.change_feed AS
+SELECT
+  e.epoch::text AS epoch,
+  pg_current_snapshot()::text AS snapshot,
+  false AS everything,
+  ARRAY[]::bigint[]::sessionsql.id_list AS ids
+FROM sessionsql.change_epoch AS e;
+
+COMMENT ON VIEW sessionsql.change_feed IS 'Sessions that were ended or written since a snapshot.';
+COMMENT ON COLUMN sessionsql.change_feed.epoch IS 'Name of the epoch, in which no change is lost.';
+COMMENT ON COLUMN sessionsql.change_feed.snapshot IS 'Snapshot to give to the next call of changes.';
+COMMENT ON COLUMN sessionsql.change_feed.everything IS 'True: any session may have changed.';
+COMMENT ON COLUMN sessionsql.change_feed.ids IS 'Ids of the changed sessions, some perhaps repeated.';
+$file$;
+EXECUTE $file$
+-- This is the row type of lookup_near.
+CREATE OR REPLACE VIEW sessionsql.near_session AS
+SELECT
+  s.id,
+  s.payload,
+  s.version,
+  s.subject,
+  date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
+  true AS is_current,
+  pg_is_in_recovery() AS in_recovery
+FROM sessionsql.session AS s
+WHERE s.expires_at > statement_timestamp();
+
+COMMENT ON VIEW sessionsql.near_session IS 'A live session, and whether its current secret opened it.';
+COMMENT ON COLUMN sessionsql.near_session.id IS 'Row number; never a credential.';
+COMMENT ON COLUMN sessionsql.near_session.payload IS 'What the application keeps.';
+COMMENT ON COLUMN sessionsql.near_session.version IS 'Counts payload writes, from 1.';
+COMMENT ON COLUMN sessionsql.near_session.subject IS 'Whose session this is; null for an anonymous one.';
+COMMENT ON COLUMN sessionsql.near_session.expires_in IS 'Seconds left, by the server''s clock.';
+COMMENT ON COLUMN sessionsql.near_session.is_current IS
+  'False: the previous secret opened the session, which works only until its grace ends.';
+COMMENT ON COLUMN sessionsql.near_session.in_recovery IS 'True: a standby answered, which may lag.';
+$file$;
+END IF;
+EXECUTE $file$
+-- This is the trigger that logs a TRUNCATE of the session table as a change of all sessions. It runs as its
+-- owner, because a role that may truncate the table may not write the log.
+CREATE OR REPLACE FUNCTION sessionsql.log_truncate()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  INSERT INTO sessionsql.change (ids) VALUES (NULL);
+  RETURN NULL;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.log_truncate() IS 'Trigger: logs a TRUNCATE as a change of all sessions.';
+$file$;
+IF state.before_7 THEN
+EXECUTE $file$
+-- TRUNCATE ends every session, and no function sees it. The trigger's lock stops the writes to the table, so
+-- this migration runs in the first step of an upgrade, as migration 1 does.
+CREATE TRIGGER log_truncate
+  AFTER TRUNCATE ON sessionsql.session
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION sessionsql.log_truncate();
+
+INSERT INTO sessionsql.migration (id, name) VALUES (7, 'change');
 $file$;
 END IF;
 IF state.before_2 THEN
@@ -1136,6 +1256,7 @@ BEGIN
 
   GET DIAGNOSTICS ended = ROW_COUNT;
   IF ended > 0 THEN
+    INSERT INTO sessionsql.change (ids) VALUES (end_excess.ids);
     PERFORM sessionsql.commit_synchronously();
   END IF;
   RETURN ended;
@@ -1395,6 +1516,43 @@ COMMENT ON FUNCTION sessionsql.lookup_batch(bigint[], bytea[]) IS
   'Returns the live sessions that these ids and secret hashes open, in any order.';
 $file$;
 EXECUTE $file$
+-- This is lookup_batch for a program that keeps the answers. It must not keep what a previous secret opened,
+-- because nothing tells it when the grace ends, nor what a standby answered in the place of the primary. The
+-- columns are in a function of its own, because a changed result of lookup_batch would break the prepared
+-- statements of programs that run.
+CREATE OR REPLACE FUNCTION sessionsql.lookup_near(ids bigint[], secret_hashes bytea[])
+RETURNS SETOF sessionsql.near_session
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 64
+BEGIN ATOMIC
+  SELECT
+    o.id,
+    o.payload,
+    o.version,
+    o.subject,
+    o.expires_in,
+    o.is_current,
+    pg_is_in_recovery() AS in_recovery
+  FROM unnest((SELECT lookup_near.ids), (SELECT lookup_near.secret_hashes)) AS k (id, secret_hash)
+  CROSS JOIN LATERAL (
+    SELECT
+      s.id,
+      s.payload,
+      s.version,
+      s.subject,
+      date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
+      s.secret_hash = k.secret_hash AS is_current
+    FROM sessionsql.session AS s
+    WHERE s.id = k.id
+      AND sessionsql.opens(k.secret_hash, s.secret_hash, s.previous_hash, s.previous_until)
+      AND s.expires_at > statement_timestamp()
+    OFFSET 0
+  ) AS o;
+END;
+
+COMMENT ON FUNCTION sessionsql.lookup_near(bigint[], bytea[]) IS
+  'Returns the live sessions that these ids and secret hashes open, and whether they may be kept.';
+$file$;
+EXECUTE $file$
 -- Promises: never shortens an expiry, never passes a deadline, never resurrects a session, writes no row that
 -- has more than its idle timeout left, and never waits for a row, so it cannot deadlock under any plan. It
 -- skips a locked row, because the holder of the lock extends the expiry itself (a touch, a payload write, a
@@ -1497,6 +1655,7 @@ BEGIN
       version = s.version + 1,
       expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
   WHERE s.id = update_payload.id;
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[update_payload.id]);
   RETURN locked.version + 1;
 END
 $function$;
@@ -1566,19 +1725,29 @@ BEGIN
       AND (w.expected_version IS NULL OR s.version = w.expected_version)
     ORDER BY s.id
     FOR NO KEY UPDATE OF s SKIP LOCKED
+  ), written AS (
+    UPDATE sessionsql.session AS s
+    SET payload = m.payload,
+        version = s.version + 1,
+        expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
+    FROM mine AS m
+    WHERE s.id = m.id
+      AND sessionsql.opens_at(
+        m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
+      )
+      AND s.expires_at > clock_timestamp()
+      AND (m.expected_version IS NULL OR s.version = m.expected_version)
+    RETURNING s.id, s.version
+  ), logged AS (
+    INSERT INTO sessionsql.change (ids)
+    SELECT array_agg(w.id)
+    FROM written AS w
+    HAVING count(*) > 0
   )
-  UPDATE sessionsql.session AS s
-  SET payload = m.payload,
-      version = s.version + 1,
-      expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
-  FROM mine AS m
-  WHERE s.id = m.id
-    AND sessionsql.opens_at(
-      m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
-    )
-    AND s.expires_at > clock_timestamp()
-    AND (m.expected_version IS NULL OR s.version = m.expected_version)
-  RETURNING s.id, s.version;
+  SELECT
+    w.id,
+    w.version
+  FROM written AS w;
 END
 $function$;
 
@@ -1657,6 +1826,7 @@ BEGIN
       subject = COALESCE(rotate.subject, s.subject),
       expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
   WHERE s.id = rotate.id;
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[rotate.id]);
 
   IF excess IS NOT NULL THEN
     PERFORM sessionsql.end_excess(excess);
@@ -1705,6 +1875,7 @@ BEGIN
 
   DELETE FROM sessionsql.session AS s
   WHERE s.id = revoke.id;
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke.id]);
   RETURN locked.expires_at > clock_timestamp();
 END
 $function$;
@@ -1751,6 +1922,9 @@ BEGIN
     AND s.expires_at > clock_timestamp()
   RETURNING l.expires_at INTO expiry;
 
+  IF FOUND THEN
+    INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke_listed.listed_id]);
+  END IF;
   RETURN (expiry > clock_timestamp()) IS TRUE;
 END
 $function$;
@@ -1799,6 +1973,10 @@ BEGIN
   FROM deleted AS d
   WHERE d.expires_at > clock_timestamp();
 
+  IF ids IS NOT NULL THEN
+    INSERT INTO sessionsql.change (ids) VALUES (ids);
+  END IF;
+
   RETURN revoked;
 END
 $function$;
@@ -1842,6 +2020,164 @@ END;
 
 COMMENT ON FUNCTION sessionsql.note_timeline() IS
   'Notes the timeline of this primary, for its replicas to show.';
+$file$;
+EXECUTE $file$
+-- An epoch must end when the tables of the change log are others than the ones it began with, although a row
+-- says otherwise. A restored dump brings the row back into new files. A restored copy of the data folder
+-- brings the files back, under a server that was started anew. CREATE DATABASE with a TEMPLATE copies both
+-- into another database.
+CREATE OR REPLACE FUNCTION sessionsql.change_life()
+RETURNS text
+LANGUAGE sql STABLE PARALLEL RESTRICTED CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT concat_ws(
+    '/',
+    date_part('epoch', pg_postmaster_start_time()),
+    (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()),
+    pg_relation_filenode('sessionsql.change'::regclass),
+    pg_relation_filenode('sessionsql.change_epoch'::regclass)
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.change_life() IS
+  'Returns a text that differs after a restart, a restore or a TRUNCATE of the change log.';
+$file$;
+EXECUTE $file$
+-- A reader drops all it keeps when the epoch changes, so it needs no row that was committed before, and a new
+-- epoch starts with an empty log.
+--
+-- A prepared transaction survives a crash, but its row in the log does not. So no epoch begins while there is
+-- one. Concurrent calls wait for each other, and one epoch remains.
+CREATE OR REPLACE FUNCTION sessionsql.begin_change_epoch()
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  present CONSTANT text := sessionsql.change_life();
+  horizon CONSTANT xid8 := pg_snapshot_xmin(pg_current_snapshot());
+BEGIN
+  IF EXISTS (SELECT FROM pg_prepared_xacts AS p WHERE p.database = current_database()) THEN
+    RETURN;
+  END IF;
+
+  DELETE FROM sessionsql.change_epoch AS e
+  WHERE e.life <> present;
+  INSERT INTO sessionsql.change_epoch AS e (life, purged_before, next_purge)
+  VALUES (present, horizon, horizon)
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    DELETE FROM sessionsql.change;
+  END IF;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.begin_change_epoch() IS
+  'Begins an epoch of the change log, unless one is under way.';
+$file$;
+EXECUTE $file$
+-- A program that keeps sessions in memory calls this several times a second on the primary, and forgets the
+-- sessions that it returns. It gives the snapshot of its last call, and null at first.
+--
+-- Promises: each change is returned exactly once, to the first call that begins after its commit. One
+-- statement reads the rows and the snapshot, so the rows that it does not see are those of the transactions
+-- that the next call finds outside of this snapshot. Numbers of transactions or of a sequence would lose
+-- changes, because transactions commit in another order.
+--
+-- If the epoch is another than that of the last call, changes may be lost, and the caller forgets all
+-- sessions. No row means that the caller forgets all and that no epoch is under way; this call has then begun
+-- one, if it could.
+--
+-- Call it outside of a transaction that writes, because a snapshot does not tell whether it includes the
+-- transaction that took it.
+CREATE OR REPLACE FUNCTION sessionsql.changes(last pg_snapshot)
+RETURNS SETOF sessionsql.change_feed
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 1
+SET search_path = pg_catalog, pg_temp
+-- The log has no statistics, and a scan of all of it would take longer than a look at its end.
+SET enable_seqscan = off
+-- Compiling the query would take longer than the query.
+SET jit = off
+AS $function$
+BEGIN
+  RETURN QUERY
+  WITH missed AS MATERIALIZED (
+    -- Together these are the transactions that pg_visible_in_snapshot(c.xid, last) denies. A transaction that
+    -- stays open for long thus makes no call read the changes since its begin.
+    SELECT c.ids
+    FROM sessionsql.change AS c
+    WHERE c.xid >= pg_snapshot_xmax(changes.last)
+    UNION ALL
+    SELECT c.ids
+    FROM sessionsql.change AS c
+    WHERE c.xid = ANY (ARRAY(SELECT pg_snapshot_xip(changes.last)))
+  )
+  SELECT
+    e.epoch::text,
+    pg_current_snapshot()::text,
+    EXISTS (SELECT FROM missed AS m WHERE m.ids IS NULL)
+      OR COALESCE(pg_snapshot_xmin(changes.last) < e.purged_before, false),
+    ARRAY(SELECT u.id FROM missed AS m CROSS JOIN unnest(m.ids) AS u (id))::sessionsql.id_list
+  FROM sessionsql.change_epoch AS e
+  WHERE e.singleton
+    AND e.life = sessionsql.change_life();
+
+  IF NOT FOUND THEN
+    PERFORM sessionsql.begin_change_epoch();
+  END IF;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.changes(pg_snapshot) IS
+  'Returns the sessions changed since a snapshot, and the snapshot for the next call; or no row.';
+$file$;
+EXECUTE $file$
+-- reap calls this, so that one call runs at a time. A row stays for two minutes at least, because a reader
+-- that comes later than that has to forget all sessions: the rows of transactions that its snapshot does not
+-- include may be gone. A transaction that is open holds back the purge of all later ones.
+--
+-- A call deletes 100,000 rows at most, so that it takes a fraction of a second.
+CREATE OR REPLACE FUNCTION sessionsql.purge_changes()
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
+SET search_path = pg_catalog, pg_temp
+-- See changes.
+SET enable_seqscan = off
+SET jit = off
+AS $function$
+DECLARE
+  horizon xid8;
+BEGIN
+  PERFORM sessionsql.begin_change_epoch();
+
+  UPDATE sessionsql.change_epoch AS e
+  SET purged_before = e.next_purge,
+      next_purge = pg_snapshot_xmin(pg_current_snapshot()),
+      next_purge_noted_at = clock_timestamp()
+  WHERE e.singleton
+    AND e.next_purge_noted_at NOT BETWEEN clock_timestamp() - interval '2 minutes' AND clock_timestamp()
+    AND e.life = sessionsql.change_life();
+
+  SELECT e.purged_before INTO horizon
+  FROM sessionsql.change_epoch AS e
+  WHERE e.singleton
+    AND e.life = sessionsql.change_life();
+
+  DELETE FROM sessionsql.change AS c
+  WHERE c.ctid = ANY (
+    ARRAY(
+      SELECT o.ctid
+      FROM sessionsql.change AS o
+      WHERE o.xid < horizon
+      ORDER BY o.xid
+      LIMIT 100000
+    )
+  );
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.purge_changes() IS
+  'Deletes rows of the change log that every reader of the last two minutes has seen.';
 $file$;
 EXECUTE $file$
 -- This is the clock hand of reap and cache_reap, which state its promises. It takes the names of a table, of
@@ -1984,6 +2320,7 @@ BEGIN
     'sessionsql.session', 'id', 'sessionsql.reaper', reap.max_rows, reap.max_pages
   );
   IF result IS NOT NULL THEN
+    PERFORM sessionsql.purge_changes();
     RETURN NEXT result;
   END IF;
 END
@@ -3672,9 +4009,9 @@ EXECUTE $file$
 -- sessionsql_monitor, sessionsql_owner.
 --
 -- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
--- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch and
--- cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so it is written
--- only in functions/.
+-- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch,
+-- lookup_near and cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so
+-- it is written only in functions/.
 
 -- This takes the lock of an installation and saves the settings that the end of this file restores.
 DO $roles$
@@ -3779,6 +4116,7 @@ ALTER FUNCTION sessionsql.insert SECURITY DEFINER;
 ALTER FUNCTION sessionsql.insert_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.lookup_near SECURITY DEFINER;
 ALTER FUNCTION sessionsql.touch_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload_batch SECURITY DEFINER;
@@ -3791,6 +4129,7 @@ ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
+ALTER FUNCTION sessionsql.changes SECURITY DEFINER;
 ALTER FUNCTION sessionsql.cache_get_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.cache_set_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.cache_touch_batch SECURITY DEFINER;
@@ -3827,6 +4166,7 @@ BEGIN
     WHERE p.oid IN (
         'sessionsql.lookup'::regproc,
         'sessionsql.lookup_batch'::regproc,
+        'sessionsql.lookup_near'::regproc,
         'sessionsql.cache_get_batch'::regproc
       )
       AND p.prosqlbody IS NOT NULL
@@ -3864,8 +4204,8 @@ GRANT SELECT ON TABLE sessionsql.node
 -- These functions need a secret's hash or a token. Most that take a token run with the caller's privileges,
 -- so the caller needs token_id, token_hash and the functions by hash as well.
 GRANT EXECUTE ON FUNCTION
-  sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id,
-  sessionsql.token_hash, sessionsql.list_sessions
+  sessionsql.lookup, sessionsql.lookup_batch, sessionsql.lookup_near, sessionsql.find_session,
+  sessionsql.token_id, sessionsql.token_hash, sessionsql.list_sessions
   TO sessionsql_app, sessionsql_reader;
 GRANT EXECUTE ON FUNCTION
   sessionsql.insert, sessionsql.insert_batch, sessionsql.update_payload, sessionsql.update_payload_batch,
@@ -3879,6 +4219,9 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.new_secret, sessionsql.token_from, sessionsql.use_session, sessionsql.save_session,
   sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
+
+-- changes shows ids without hashes, and an id opens nothing. A program that only reads keeps sessions too.
+GRANT EXECUTE ON FUNCTION sessionsql.changes TO sessionsql_app, sessionsql_reader;
 
 -- Functions by text run with the caller's privileges, so the caller needs the functions by key as well.
 GRANT EXECUTE ON FUNCTION

@@ -34,6 +34,7 @@ BEGIN
 
   DELETE FROM sessionsql.session AS s
   WHERE s.id = revoke.id;
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke.id]);
   RETURN locked.expires_at > clock_timestamp();
 END
 $function$;

@@ -69,6 +69,7 @@ BEGIN
       subject = COALESCE(rotate.subject, s.subject),
       expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
   WHERE s.id = rotate.id;
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[rotate.id]);
 
   IF excess IS NOT NULL THEN
     PERFORM sessionsql.end_excess(excess);

@@ -59,19 +59,29 @@ BEGIN
       AND (w.expected_version IS NULL OR s.version = w.expected_version)
     ORDER BY s.id
     FOR NO KEY UPDATE OF s SKIP LOCKED
+  ), written AS (
+    UPDATE sessionsql.session AS s
+    SET payload = m.payload,
+        version = s.version + 1,
+        expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
+    FROM mine AS m
+    WHERE s.id = m.id
+      AND sessionsql.opens_at(
+        m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
+      )
+      AND s.expires_at > clock_timestamp()
+      AND (m.expected_version IS NULL OR s.version = m.expected_version)
+    RETURNING s.id, s.version
+  ), logged AS (
+    INSERT INTO sessionsql.change (ids)
+    SELECT array_agg(w.id)
+    FROM written AS w
+    HAVING count(*) > 0
   )
-  UPDATE sessionsql.session AS s
-  SET payload = m.payload,
-      version = s.version + 1,
-      expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
-  FROM mine AS m
-  WHERE s.id = m.id
-    AND sessionsql.opens_at(
-      m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
-    )
-    AND s.expires_at > clock_timestamp()
-    AND (m.expected_version IS NULL OR s.version = m.expected_version)
-  RETURNING s.id, s.version;
+  SELECT
+    w.id,
+    w.version
+  FROM written AS w;
 END
 $function$;
 
