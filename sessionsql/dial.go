@@ -85,8 +85,8 @@ func (s *Store) acceptPrimary(ctx context.Context, conn *pgconn.PgConn) error {
 
 // refuseReplaced asks a server for its timeline.
 func (s *Store) refuseReplaced(ctx context.Context, conn *pgconn.PgConn) error {
-	server, ok, err := serverOf(ctx, conn)
-	if ok && s.cluster.replaced(server.SystemIdentifier, server.Timeline) {
+	answering, ok, err := serverOf(ctx, conn)
+	if ok && s.cluster.replaced(answering.identifier, answering.timeline) {
 		return errOldPrimary
 	}
 	return err

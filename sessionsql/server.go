@@ -25,27 +25,34 @@ const (
 	errRestarted   = wrongServer("the server has restarted since it was probed")
 )
 
+// A server is what a connection tells of the one that it leads to.
+type server struct {
+	identifier int64
+	timeline   int32
+	startedAt  float64 // in seconds since 1970
+}
+
 // serverOf asks which server a connection leads to. Where no bundle answers, ok is false: it is missing or
 // being installed, and the statement that needs it reports that.
-func serverOf(ctx context.Context, conn *pgconn.PgConn) (server native.ServerRow, ok bool, err error) {
+func serverOf(ctx context.Context, conn *pgconn.PgConn) (answering server, ok bool, err error) {
 	answer := conn.ExecParams(ctx, native.Server, nil, nil, nil, nil).Read()
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(answer.Err, &refused), answer.Err == nil && len(answer.Rows) != 1:
-		return server, false, nil
+		return answering, false, nil
 	case answer.Err != nil:
-		return server, false, answer.Err
+		return answering, false, answer.Err
 	}
 	row := answer.Rows[0]
 	timeline, err := strconv.ParseInt(string(row[1]), 10, 32)
-	server.Timeline = int32(timeline)
+	answering.timeline = int32(timeline)
 	if err == nil {
-		server.SystemIdentifier, err = strconv.ParseInt(string(row[0]), 10, 64)
+		answering.identifier, err = strconv.ParseInt(string(row[0]), 10, 64)
 	}
 	if err == nil {
-		server.StartedAt, err = strconv.ParseFloat(string(row[2]), 64)
+		answering.startedAt, err = strconv.ParseFloat(string(row[2]), 64)
 	}
-	return server, err == nil, err
+	return answering, err == nil, err
 }
 
 // startedKey is the key of a connection's own data. The value is the start of the server that it leads to.
@@ -56,7 +63,7 @@ const startedKey = "sessionsql.started"
 func (n *node) confirmReplica(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) error {
 	started, asked := pg.CustomData()[startedKey].(float64)
 	if !asked {
-		server, ok, err := serverOf(context.WithoutCancel(ctx), pg)
+		answering, ok, err := serverOf(context.WithoutCancel(ctx), pg)
 		if err != nil {
 			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool does not keep it
 			return err
@@ -64,7 +71,7 @@ func (n *node) confirmReplica(ctx context.Context, conn *sql.Conn, pg *pgconn.Pg
 		if !ok {
 			return nil
 		}
-		started = server.StartedAt
+		started = answering.startedAt
 		pg.CustomData()[startedKey] = started
 	}
 	probed := n.probed.Load()
