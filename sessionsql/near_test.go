@@ -562,6 +562,33 @@ func (p *misledPool) Conn(ctx context.Context) (*sql.Conn, error) {
 	return p.DB.DB.Conn(ctx)
 }
 
+// The old primary's log of changes goes on without the logouts that the new primary has acknowledged.
+func TestAPrimaryThatThawsAfterAPromotionRenewsNoLease(t *testing.T) {
+	const staleness = time.Second
+	f := newFaulty(t, 1)
+	store := f.open(t, nearOptions(staleness))
+	token := f.tokens(t, 1)[0]
+	hit(t, store, token)
+	f.silent(t, store)
+	must(t, f.Cluster.Replicas[0].Promote(t.Context()))
+	leader := sessiontest.OpenStore(t, f.Cluster.Replicas[0].DSN(f.Name), nil, quiet())
+	must(t, leader.Revoke(t.Context(), token))
+	acked := time.Now()
+	f.primaryProxy.Pass()
+	refused := false
+	for begun := acked; !refused || begun.Sub(acked) < 3*staleness; begun = time.Now() {
+		late := begun.Sub(acked)
+		if _, err := store.Lookup(t.Context(), token); err == nil && late > staleness {
+			t.Fatalf("a lookup found a session that began %v after its revoke had returned", late)
+		}
+		if late > time.Minute {
+			t.Fatal("no answer of the old primary was refused")
+		}
+		why := store.Stats().Primary.Err
+		refused = refused || why != nil && strings.Contains(why.Error(), "another server has been promoted")
+	}
+}
+
 func TestAStandbyInThePlaceOfThePrimaryFillsNothing(t *testing.T) {
 	d := newDatabase(t)
 	admin := d.Store(t, nil)

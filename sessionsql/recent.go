@@ -54,7 +54,7 @@ func (r *recentWrites) markEntries(keys ...entryKey) {
 	})
 }
 
-// markAll remembers that any session may have been written.
+// markAll remembers that any row may have been written.
 func (r *recentWrites) markAll() { r.add(func(g *generation) { g.all = true }) }
 
 func (r *recentWrites) add(note func(*generation)) {
