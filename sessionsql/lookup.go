@@ -115,8 +115,10 @@ func sessionOf(row *db.NearSession) Session {
 // lookupRow asks a replica first. It asks the primary when the replica gave no answer, or an answer that may
 // be older than a write that this Store knows of, or than the version.
 func (s *Store) lookupRow(ctx context.Context, k key, version int32) (db.NearSession, error) {
-	if n := s.chooseServer(k); n.replica {
+	written := s.others.has(k)
+	if n := s.chooseServer(k, written); n.replica {
 		row, err := n.lookups.Do(ctx, k)
+		row.IsCurrent = row.IsCurrent && !written // because no further poll would drop the row
 		switch {
 		case err == nil && row.Version >= version &&
 			!(row.Subject.Valid && s.recent.hasSubject(row.Subject.String)):
@@ -133,9 +135,10 @@ func (s *Store) lookupRow(ctx context.Context, k key, version int32) (db.NearSes
 }
 
 // chooseServer returns the server for a lookup. The usable replicas take turns. The primary serves when there
-// is none, and when this Store has written the session so lately that a replica may hold the older row.
-func (s *Store) chooseServer(k key) *node {
-	if len(s.replicas) == 0 || s.recent.has(k) {
+// is none, and when the session was written so lately that a replica may hold the older row. While the
+// primary is away, replicas go on serving what other programs have written.
+func (s *Store) chooseServer(k key, writtenByOthers bool) *node {
+	if len(s.replicas) == 0 || s.recent.has(k) || writtenByOthers && s.pollsWork() {
 		return s.primary
 	}
 	turn := s.turns.Add(1)

@@ -40,6 +40,7 @@ type Store struct {
 	updates *coalesce.Group[payloadWrite, int32]
 	touches touchBuffer
 	recent  recentWrites
+	others  recentWrites // those by other programs, as the polls tell
 	near    nearCache
 	cluster clusterView
 	stats   counters
@@ -68,7 +69,7 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 	background, abort := context.WithCancelCause(context.Background())
 	s.background, s.abort = background, func() { abort(ErrClosed) }
 	s.touches.init(o.MaxPendingTouches)
-	s.recent.off = len(replicas) == 0
+	s.recent.off, s.others.off = len(replicas) == 0, len(replicas) == 0
 	s.near.init(o.NearCache)
 	s.primary = s.newNode(0, primary)
 	s.upkeep = s.newNode(0, upkeep)
