@@ -51,7 +51,8 @@ func (s *Store) changesLoop(ctx context.Context) {
 
 // pollChanges asks the primary for the sessions that were ended or written since the last poll. It marks each
 // as recently written, so that no later lookup reads an older row from a replica, and then drops it from the
-// near cache. The lease counts from the begin of the poll, because a change after that may be missing.
+// near cache: a lookup that begins after the drop finds the mark. The lease counts from the begin of the
+// poll, because a change after that may be missing.
 func (s *Store) pollChanges(ctx context.Context, reader *changeReader) error {
 	begun := now()
 	ctx, cancel := context.WithTimeout(ctx, s.options.NearCache.MaxStaleness)
@@ -71,7 +72,7 @@ func (s *Store) pollChanges(ctx context.Context, reader *changeReader) error {
 	case feed.Everything || feed.Epoch != reader.epoch || !reader.last.Valid:
 		// A Store that has just been opened without a near cache reads from replicas at once.
 		if s.near.entries != nil || reader.epoch != "" {
-			s.recent.markAll()
+			s.others.markAll()
 		}
 		s.near.dropAll()
 	default:
@@ -79,15 +80,23 @@ func (s *Store) pollChanges(ctx context.Context, reader *changeReader) error {
 		for i, id := range feed.IDs {
 			keys[i].id = id
 		}
-		s.noteWrite(keys...)
+		s.others.mark(keys...)
+		s.near.drop(keys...)
 	}
 	*reader = changeReader{feed.Epoch, sql.NullString{String: feed.Snapshot, Valid: true}}
 	s.near.renew(begun)
 	return nil
 }
 
+// pollsWork reports whether the last poll is so recent that the near cache has a lease. If not, the primary is
+// probably away.
+func (s *Store) pollsWork() bool {
+	polled := s.near.polled.Load()
+	return polled != nil && now().since(*polled) < s.near.staleness
+}
+
 // noteWrite is called after the server may have ended or written sessions, and before the caller learns of
-// it. The mark comes first: a lookup that begins after the drop finds it, and so reads no older row.
+// it. The mark comes first, as in pollChanges.
 func (s *Store) noteWrite(keys ...key) {
 	s.recent.mark(keys...)
 	s.near.drop(keys...)

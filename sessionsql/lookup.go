@@ -113,10 +113,13 @@ func sessionOf(row *db.NearSession) Session {
 }
 
 // lookupRow asks a replica first. It asks the primary when the replica gave no answer, or an answer that may
-// be older than a write that this Store knows of, or than the version.
+// be older than a write that this Store knows of, or than the version. While the primary is away, replicas go
+// on serving what other programs have written.
 func (s *Store) lookupRow(ctx context.Context, k key, version int32) (db.NearSession, error) {
-	if n := s.chooseServer(s.recent.has(k)); n.replica {
+	written := s.others.has(k)
+	if n := s.chooseServer(s.recent.has(k) || written && s.pollsWork()); n.replica {
 		row, err := n.lookups.Do(ctx, k)
+		row.IsCurrent = row.IsCurrent && !written // because no further poll would drop the row
 		switch {
 		case err == nil && row.Version >= version &&
 			!(row.Subject.Valid && s.recent.hasSubject(row.Subject.String)):
@@ -133,7 +136,7 @@ func (s *Store) lookupRow(ctx context.Context, k key, version int32) (db.NearSes
 }
 
 // chooseServer returns the server for a read. The usable replicas take turns. The primary serves when there
-// is none, and when this Store has written the row so lately that a replica may hold the older one.
+// is none, and when the row was written so lately that a replica may hold the older one.
 func (s *Store) chooseServer(lately bool) *node {
 	if len(s.replicas) == 0 || lately {
 		return s.primary

@@ -400,6 +400,35 @@ func TestALogoutElsewhereIsSeenAlthoughAReplicaLags(t *testing.T) {
 	}
 }
 
+// While the primary is away, replicas serve sessions that other programs wrote lately. What they answer is not
+// kept, because the next poll does not name those sessions again.
+func TestReplicasServeWhatOthersWroteWhileThePrimaryIsAway(t *testing.T) {
+	f := newFaulty(t, 1)
+	options := nearOptions(300 * time.Millisecond)
+	options.MaxReplicaLag = time.Hour
+	options.Timeout = time.Second
+	admin, store := sessiontest.OpenStore(t, f.PrimaryDSN(), nil, nil), f.open(t, options)
+	token, other := mustInsert(t, admin, "old", nil), mustInsert(t, admin, "other", nil)
+	f.CatchUp(t)
+	hit(t, store, token)
+	replica := open(t, f.ReplicaDSNs()[0])
+	replica.MustExec("SELECT pg_wal_replay_pause()")
+	mustUpdate(t, admin, token, "new", 1)
+	eventually(t, "the write is seen", func() bool { return mustLookup(t, store, token).Payload == "new" })
+
+	f.primaryProxy.Refuse()
+	eventually(t, "the replica serves", func() bool {
+		sess, err := store.Lookup(t.Context(), token)
+		return err == nil && sess.Payload == "old"
+	})
+	f.primaryProxy.Pass()
+	hit(t, store, other)
+	if sess := mustLookup(t, store, token); sess.Payload != "new" {
+		t.Errorf("after the outage, memory answers %q", sess.Payload)
+	}
+	replica.MustExec("SELECT pg_wal_replay_resume()")
+}
+
 func TestThePreviousSecretIsNeverAnsweredFromMemory(t *testing.T) {
 	d := newDatabase(t)
 	store := sessiontest.OpenStore(t, d.PrimaryDSN(), nil, nearOptions(200*time.Millisecond))

@@ -18,7 +18,8 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 -- The log has no statistics, and a scan of all of it would take longer than a look at its end.
 SET enable_seqscan = off
--- Compiling the query would take longer than the query.
+-- Planning or compiling the query anew would take longer than the query.
+SET plan_cache_mode = force_generic_plan
 SET jit = off
 AS $function$
 BEGIN
