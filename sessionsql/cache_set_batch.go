@@ -160,8 +160,8 @@ func (s *Store) setEntries(ctx context.Context, writes []entryWrite) (ended []pg
 	return ended, err
 }
 
-// setParams returns the parameters of a batch and its keys. The arrays that few caches use are null when no write
-// of the batch needs them, because each costs time on the server.
+// setParams returns the parameters of a batch and its keys. The arrays that few caches use are null when no
+// write of the batch needs them, because each costs time on the server.
 func setParams(writes []entryWrite) (params db.CacheSetBatchParams, keys []entryKey) {
 	keep, slack := false, false
 	for _, w := range writes {
@@ -184,7 +184,9 @@ func setParams(writes []entryWrite) (params db.CacheSetBatchParams, keys []entry
 }
 
 // setRows sends a batch. On a connection of pgx it bypasses database/sql, as lookupRows does.
-func (s *Store) setRows(ctx context.Context, on Tx, params db.CacheSetBatchParams) (ended []pgtext.Key, err error) {
+func (s *Store) setRows(
+	ctx context.Context, on Tx, params db.CacheSetBatchParams,
+) (ended []pgtext.Key, err error) {
 	sent, err := onPgx(on, func(conn *pgx.Conn) error {
 		keys := make([]pgtype.UUID, len(params.Keys))
 		for i, key := range params.Keys {

@@ -126,7 +126,12 @@ type Value []byte
 
 func (v Value) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted(len(v))) }
 
-func (v Value) Value() (driver.Value, error) { return []byte(v), nil }
+func (v Value) Value() (driver.Value, error) {
+	if v == nil {
+		return nil, nil
+	}
+	return []byte(v), nil
+}
 
 // Values is a bytea[] with nulls. Every verb of package fmt prints only its length. A nil Values is null.
 type Values [][]byte

@@ -12,8 +12,9 @@ import (
 	"github.com/alexedwards/scs/v2"
 )
 
-// scsStore uses a store for alexedwards/scs: ours, or one of its own two for PostgreSQL, which share the table
-// of its README. Lookups and inserts call the bare store, and page views the manager with an idle timeout.
+// scsStore uses a store for alexedwards/scs: ours, or one of its own two for PostgreSQL, which share the
+// table in its README. Lookups and inserts call the bare store, and page views the manager with an idle
+// timeout.
 type scsStore struct {
 	label   string
 	db      *database

@@ -256,7 +256,10 @@ func TestExtensionWithoutASchemaInItsControlFile(t *testing.T) {
 		if testkit.Get[bool](t, d, "SELECT is_called FROM public.trapped") {
 			t.Error("an operator of the schema public ran")
 		}
-		compare(t, "dumped", lines(t, d, dumped), []string{"sessionsql.session", "sessionsql.session_id_seq"})
+		compare(t, "dumped", lines(t, d, dumped), []string{
+			"sessionsql.cache_entry", "sessionsql.cache_space",
+			"sessionsql.session", "sessionsql.session_id_seq",
+		})
 		d.opens(t, d.newToken(t, "payload"), "payload")
 		d.dropsAll(t)
 	}

@@ -2989,8 +2989,8 @@ BEGIN
     RAISE invalid_parameter_value USING
       MESSAGE = 'sessionsql.cache_set_batch: the arrays must not be null and must have one length';
   END IF;
-  -- This test costs little, because a comparison takes a whole array; a null element makes it null. The checks
-  -- within know which element is bad.
+  -- This test costs little, because a comparison takes a whole array; a null element makes it null. Only the
+  -- checks within know which element is bad.
   IF (
     '00000000-0000-0000-0000-000000000000' <= ALL (cache_set_batch.keys)
     AND -2147483648 <= ALL (cache_set_batch.spaces)
