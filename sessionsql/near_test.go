@@ -400,7 +400,7 @@ func TestALogoutElsewhereIsSeenAlthoughAReplicaLags(t *testing.T) {
 	}
 }
 
-// While the primary is away, replicas serve sessions that other programs wrote lately. What they answer is not
+// While the primary is away, replicas serve sessions that other programs wrote lately. Their answers are not
 // kept, because the next poll does not name those sessions again.
 func TestReplicasServeWhatOthersWroteWhileThePrimaryIsAway(t *testing.T) {
 	f := newFaulty(t, 1)
