@@ -48,6 +48,6 @@ fi
 # -count=1 bypasses the cache because a cached result says nothing about the servers of this machine.
 failed=0
 for file in go.mod adapters/*/go.mod internal/*/go.mod; do
-	go -C "$(dirname "$file")" test -race -count=1 -timeout 20m "$@" ./... || failed=1
+	go -C "$(dirname "$file")" test -race -count=1 -timeout 40m "$@" ./... || failed=1
 done
 exit "$failed"
