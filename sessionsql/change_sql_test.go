@@ -89,8 +89,11 @@ func TestTheLogHoldsEveryEndAndEveryWriteAndNothingElse(t *testing.T) {
 		{"revoke_subject('bob')", nil},
 		{"insert(sha256('ann'), 'p', subject => 'ann', max_sessions => 1)", ids[4:5]},
 		{"insert(sha256('bob'), 'p', subject => 'bob', max_sessions => 1)", nil},
-		{fmt.Sprintf("rotate(%d, %s, sha256('new'), subject => 'bob', max_sessions => 2)", ids[8], hash(8)),
-			ids[8:9]},
+		{
+			fmt.Sprintf("rotate(%d, %s, sha256('new'), subject => 'bob', max_sessions => 2)", ids[8],
+				hash(8)),
+			ids[8:9],
+		},
 		{fmt.Sprintf("touch_batch('{%d}')", ids[9]), nil},
 		{fmt.Sprintf("lookup(%d, %s)", ids[9], hash(9)), nil},
 		{"reap()", nil},

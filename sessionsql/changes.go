@@ -88,8 +88,8 @@ func (s *Store) pollChanges(ctx context.Context, reader *changeReader) error {
 	return nil
 }
 
-// pollsWork reports whether the last poll is so recent that the near cache has a lease. If not, the primary is
-// probably away.
+// pollsWork reports whether the last poll is so recent that the near cache has a lease. If not, the primary
+// is probably away.
 func (s *Store) pollsWork() bool {
 	polled := s.near.polled.Load()
 	return polled != nil && now().since(*polled) < s.near.staleness

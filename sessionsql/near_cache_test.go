@@ -59,8 +59,11 @@ func TestANearEntryEndsByItsAge(t *testing.T) {
 	}{
 		{"just before 30 seconds", 3600, both(29999 * time.Millisecond), true},
 		{"after 30 seconds", 3600, both(30 * time.Second), false},
-		{"after 30 seconds, of which the machine was suspended for 29", 3600,
-			instant{time.Second, 30 * time.Second}, false},
+		{
+			"after 30 seconds, of which the machine was suspended for 29", 3600,
+			instant{time.Second, 30 * time.Second},
+			false,
+		},
 		{"before its last moments", 70, both(9999 * time.Millisecond), true},
 		{"in its last moments", 70, both(10 * time.Second), false},
 		{"in its last moments from the start", 60, both(0), false},

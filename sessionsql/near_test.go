@@ -234,8 +234,9 @@ func TestALogoutIsSeenWithinTheBound(t *testing.T) {
 		}},
 		{"late answers to polls", func(*boundCheck) { // the snapshot is old when its answer comes
 			prompt := get[string](t, f.primary, "SELECT pg_get_functiondef('sessionsql.changes'::regproc)")
-			f.primary.MustExec(strings.NewReplacer("sessionsql.changes(", "public.prompt_changes(", "changes.last", "last").
-				Replace(prompt))
+			renamed := strings.NewReplacer(
+				"sessionsql.changes(", "public.prompt_changes(", "changes.last", "last")
+			f.primary.MustExec(renamed.Replace(prompt))
 			// Prepared statements hold on to the function, so its body is replaced.
 			f.primary.MustExec(fmt.Sprintf(`
 				CREATE OR REPLACE FUNCTION sessionsql.changes(last pg_snapshot)
@@ -398,8 +399,8 @@ func TestALogoutElsewhereIsSeenAlthoughAReplicaLags(t *testing.T) {
 	}
 }
 
-// While the primary is away, replicas serve sessions that other programs wrote lately. What they answer is not
-// kept, because the next poll does not name those sessions again.
+// While the primary is away, replicas serve sessions that other programs wrote lately. What they answer is
+// not kept, because the next poll does not name those sessions again.
 func TestReplicasServeWhatOthersWroteWhileThePrimaryIsAway(t *testing.T) {
 	f := newFaulty(t, 1)
 	options := nearOptions(300 * time.Millisecond)
