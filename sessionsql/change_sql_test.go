@@ -90,7 +90,8 @@ func TestTheLogHoldsEveryEndAndEveryWriteAndNothingElse(t *testing.T) {
 		{"insert(sha256('ann'), 'p', subject => 'ann', max_sessions => 1)", ids[4:5]},
 		{"insert(sha256('bob'), 'p', subject => 'bob', max_sessions => 1)", nil},
 		{
-			fmt.Sprintf("rotate(%d, %s, sha256('n'), subject => 'bob', max_sessions => 2)", ids[8], hash(8)),
+			fmt.Sprintf("rotate(%d, %s, sha256('new'), subject => 'bob', max_sessions => 2)", ids[8],
+				hash(8)),
 			ids[8:9],
 		},
 		{fmt.Sprintf("touch_batch('{%d}')", ids[9]), nil},

@@ -234,10 +234,9 @@ func TestALogoutIsSeenWithinTheBound(t *testing.T) {
 		}},
 		{"late answers to polls", func(*boundCheck) { // the snapshot is old when its answer comes
 			prompt := get[string](t, f.primary, "SELECT pg_get_functiondef('sessionsql.changes'::regproc)")
-			names := strings.NewReplacer(
-				"sessionsql.changes(", "public.prompt_changes(", "changes.last", "last",
-			)
-			f.primary.MustExec(names.Replace(prompt))
+			renamed := strings.NewReplacer(
+				"sessionsql.changes(", "public.prompt_changes(", "changes.last", "last")
+			f.primary.MustExec(renamed.Replace(prompt))
 			// Prepared statements hold on to the function, so its body is replaced.
 			f.primary.MustExec(fmt.Sprintf(`
 				CREATE OR REPLACE FUNCTION sessionsql.changes(last pg_snapshot)
