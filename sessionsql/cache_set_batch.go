@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 
 	"github.com/sessionsql/postgres/db"
-	"github.com/sessionsql/postgres/db/native"
 	"github.com/sessionsql/postgres/internal/coalesce"
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
@@ -192,14 +191,8 @@ func (s *Store) setRows(
 		for i, key := range params.Keys {
 			keys[i] = pgtype.UUID{Bytes: key, Valid: true}
 		}
-		rows, err := s.native.CacheSetBatch(ctx, conn, native.CacheSetBatchParams{
-			Keys:         keys,
-			Spaces:       params.Spaces,
-			EntryValues:  params.EntryValues,
-			TTLSeconds:   float8s(params.TTLSeconds),
-			PlainKeys:    params.PlainKeys,
-			SlackSeconds: float8s(params.SlackSeconds),
-		})
+		rows, err := s.native.CacheSetBatch(ctx, conn, keys, params.Spaces, params.EntryValues,
+			float8s(params.TTLSeconds), params.PlainKeys, float8s(params.SlackSeconds))
 		for _, key := range rows {
 			ended = append(ended, key.Bytes)
 		}

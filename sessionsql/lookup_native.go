@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"github.com/sessionsql/postgres/db"
-	"github.com/sessionsql/postgres/db/native"
 )
 
 // lookupRows sends a batch. On a connection of pgx it bypasses database/sql, which costs CPU time because it
@@ -75,14 +74,14 @@ func (s *Store) sendNative(
 	ctx context.Context, conn *pgx.Conn, ids []int64, hashes [][]byte,
 ) (rows []db.NearSession, err error) {
 	if s.near.on() {
-		found, err := s.native.LookupNear(ctx, conn, native.LookupNearParams{IDs: ids, SecretHashes: hashes})
+		found, err := s.native.LookupNear(ctx, conn, ids, hashes)
 		rows = make([]db.NearSession, len(found))
 		for i := range found {
 			rows[i] = db.NearSession(found[i])
 		}
 		return rows, err
 	}
-	found, err := s.native.LookupBatch(ctx, conn, native.LookupBatchParams{IDs: ids, SecretHashes: hashes})
+	found, err := s.native.LookupBatch(ctx, conn, ids, hashes)
 	rows = make([]db.NearSession, len(found))
 	for i := range found {
 		rows[i] = notKept(db.LiveSession(found[i]))

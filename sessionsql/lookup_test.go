@@ -63,8 +63,7 @@ func TestLookupBatchOfAnyLengthHasOnePlan(t *testing.T) {
 					hashes = append(hashes, params.SecretHashes[i][:])
 				}
 				must(t, conn.Raw(func(c any) error {
-					sent := native.LookupBatchParams{IDs: ids, SecretHashes: hashes}
-					again, err := native.New().LookupBatch(t.Context(), c.(*stdlib.Conn).Conn(), sent)
+					again, err := native.New().LookupBatch(t.Context(), c.(*stdlib.Conn).Conn(), ids, hashes)
 					if len(again) != len(rows) {
 						t.Errorf("pgx found %d of %d", len(again), len(rows))
 					}

@@ -562,11 +562,8 @@ var exported = map[string][]any{
 	},
 	"../db/native": {
 		native.Queries{},
-		native.CacheSetBatchParams{},
 		native.LiveSession{},
 		native.CacheEntry{},
-		native.LookupBatchParams{},
-		native.LookupNearParams{},
 		native.NearSession{},
 		native.ServerRow{},
 	},

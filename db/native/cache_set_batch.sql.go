@@ -22,24 +22,15 @@ SELECT sessionsql.cache_set_batch(
 ) AS refused
 `
 
-type CacheSetBatchParams struct {
-	Keys         []pgtype.UUID
-	Spaces       []int32
-	EntryValues  [][]byte
-	TTLSeconds   []pgtype.Float8
-	PlainKeys    [][]byte
-	SlackSeconds []pgtype.Float8
-}
-
 // CacheSetBatch is the call of the same name in package db; see LookupBatch.
-func (q *Queries) CacheSetBatch(ctx context.Context, db DBTX, arg CacheSetBatchParams) ([]pgtype.UUID, error) {
+func (q *Queries) CacheSetBatch(ctx context.Context, db DBTX, keys []pgtype.UUID, spaces []int32, entryValues [][]byte, tTLSeconds []pgtype.Float8, plainKeys [][]byte, slackSeconds []pgtype.Float8) ([]pgtype.UUID, error) {
 	rows, err := db.Query(ctx, CacheSetBatch,
-		arg.Keys,
-		arg.Spaces,
-		arg.EntryValues,
-		arg.TTLSeconds,
-		arg.PlainKeys,
-		arg.SlackSeconds,
+		keys,
+		spaces,
+		entryValues,
+		tTLSeconds,
+		plainKeys,
+		slackSeconds,
 	)
 	if err != nil {
 		return nil, err

@@ -14,16 +14,11 @@ SELECT l.id, l.payload, l.version, l.subject, l.expires_in
 FROM sessionsql.lookup_batch($1::bigint[], $2::pg_catalog.bytea[]) AS l
 `
 
-type LookupBatchParams struct {
-	IDs          []int64
-	SecretHashes [][]byte
-}
-
 // LookupBatch is the call of the same name in package db, for pgx without database/sql. pgx sends arrays in
 // binary form only as arrays, so the parameters here are not the domains that tell sqlc their Go types there.
 // Types are qualified, because any search_path may be set.
-func (q *Queries) LookupBatch(ctx context.Context, db DBTX, arg LookupBatchParams) ([]LiveSession, error) {
-	rows, err := db.Query(ctx, LookupBatch, arg.IDs, arg.SecretHashes)
+func (q *Queries) LookupBatch(ctx context.Context, db DBTX, iDs []int64, secretHashes [][]byte) ([]LiveSession, error) {
+	rows, err := db.Query(ctx, LookupBatch, iDs, secretHashes)
 	if err != nil {
 		return nil, err
 	}

@@ -14,14 +14,9 @@ SELECT l.id, l.payload, l.version, l.subject, l.expires_in, l.is_current, l.in_r
 FROM sessionsql.lookup_near($1::bigint[], $2::pg_catalog.bytea[]) AS l
 `
 
-type LookupNearParams struct {
-	IDs          []int64
-	SecretHashes [][]byte
-}
-
 // LookupNear is the call of the same name in package db, for pgx without database/sql; see LookupBatch.
-func (q *Queries) LookupNear(ctx context.Context, db DBTX, arg LookupNearParams) ([]NearSession, error) {
-	rows, err := db.Query(ctx, LookupNear, arg.IDs, arg.SecretHashes)
+func (q *Queries) LookupNear(ctx context.Context, db DBTX, iDs []int64, secretHashes [][]byte) ([]NearSession, error) {
+	rows, err := db.Query(ctx, LookupNear, iDs, secretHashes)
 	if err != nil {
 		return nil, err
 	}
