@@ -620,6 +620,9 @@ func TestAPrimaryThatThawsAfterAPromotionRenewsNoLease(t *testing.T) {
 	f.primaryProxy.Pass()
 	for _, token := range tokens { // each once, because a lookup without a lease drops its entry
 		begun := time.Now()
+		if begun.Sub(acked) > 3*staleness {
+			break
+		}
 		if _, err := store.Peek(t.Context(), token); err == nil && begun.Sub(acked) > staleness {
 			t.Fatalf("a lookup found a session that began %v after its revoke had returned", begun.Sub(acked))
 		}
