@@ -94,7 +94,11 @@ remember() {
 start_engine() {
   # The longest socket below the folder must fit into the kernel's 107 bytes.
   ((${#state} <= 60)) || die "the path of TMPDIR is too long for unix sockets: $state"
-  [[ ! -e $state ]] || die "$state belongs to an engine that does not answer: run engine.sh down first"
+  if [[ -e $state ]]; then
+    [[ ! $(processes dockerd) ]] || die "the engine in $state does not answer: run engine.sh down first"
+    say "removing $state, which an engine that was killed has left behind"
+    down
+  fi
   mkdir -m 711 "$state"
   started=1
   remember

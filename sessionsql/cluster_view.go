@@ -38,6 +38,15 @@ func (c *clusterView) promoted() bool {
 	return c.primarySeen && max(c.primary.node.Timeline, c.successor.node.Timeline) > 1
 }
 
+// promotes reports whether a server is a newer primary than all that were probed. It is then the successor
+// that a probe of the replicas would find.
+func (c *clusterView) promotes(s server) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.primarySeen && s.identifier == c.primary.node.SystemIdentifier &&
+		s.timeline > max(c.primary.node.Timeline, c.successor.node.Timeline)
+}
+
 // replaced reports whether a primary of a higher timeline has replaced one of this cluster and timeline.
 func (c *clusterView) replaced(identifier int64, timeline int32) bool {
 	c.mu.Lock()

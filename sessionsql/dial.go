@@ -80,11 +80,6 @@ func (s *Store) acceptPrimary(ctx context.Context, conn *pgconn.PgConn) error {
 	if !s.cluster.promoted() {
 		return nil
 	}
-	return s.refuseReplaced(ctx, conn)
-}
-
-// refuseReplaced asks a server for its timeline.
-func (s *Store) refuseReplaced(ctx context.Context, conn *pgconn.PgConn) error {
 	answering, ok, err := serverOf(ctx, conn)
 	if ok && s.cluster.replaced(answering.identifier, answering.timeline) {
 		return errOldPrimary

@@ -41,8 +41,11 @@ func (n *node) dropIdleNow(ctx context.Context, selected func(context.Context, *
 	}
 	for _, conn := range idle {
 		if selected(ctx, conn) {
-			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // so that Close does not keep it
+			discard(conn)
 		}
 		_ = conn.Close()
 	}
 }
+
+// discard makes the pool close a connection when it is returned, in place of keeping it.
+func discard(conn *sql.Conn) { _ = conn.Raw(func(any) error { return driver.ErrBadConn }) }

@@ -68,6 +68,9 @@ func (s *Store) Insert(ctx context.Context, payload string, options *InsertOptio
 func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options *InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (int64, error) {
 		id, err := s.sendInsert(ctx, tx, session, true)
+		if err == nil {
+			err = s.confirmTx(ctx, tx)
+		}
 		return id, databaseError(ctx, "insert", s.primary, err)
 	})
 }

@@ -403,21 +403,40 @@ func TestAPrimaryThatThawsRightAfterAPromotionAcknowledgesNothing(t *testing.T) 
 			f := newFaulty(t, 1)
 			second := f.replicaProxy[0]
 			var store *sessionsql.Store
+			own := open(t, f.through(t, f.primaryProxy))
 			if opens == "Open" {
 				store = f.openEither(t, second.Addr(), f.through(t, second))
 			} else {
-				own, replica := open(t, f.through(t, f.primaryProxy)), open(t, f.through(t, second))
+				replica := open(t, f.through(t, second))
 				var err error
 				store, err = sessionsql.OpenDB(own, []sessionsql.DB{replica}, nil)
 				must(t, err)
 				t.Cleanup(func() { closeStore(t, store) })
 			}
+			insertTx := func() (sessionsql.Token, error) {
+				tx, err := own.BeginTx(t.Context(), nil)
+				if err != nil {
+					return "", sessionsql.ErrUnavailable
+				}
+				defer func() { _ = tx.Rollback() }()
+				token, err := store.InsertTx(t.Context(), tx, "p", nil)
+				if err == nil && tx.Commit() != nil {
+					err = sessionsql.ErrUnavailable
+				}
+				return token, err
+			}
 			insert := func(callers int) (made []sessionsql.Token) {
 				var wait sync.WaitGroup
 				var mu sync.Mutex
-				for range callers {
+				for i := range callers {
 					wait.Go(func() {
-						token, err := store.Insert(t.Context(), "p", nil)
+						var token sessionsql.Token
+						var err error
+						if i%4 == 0 {
+							token, err = insertTx()
+						} else {
+							token, err = store.Insert(t.Context(), "p", nil)
+						}
 						if err != nil {
 							if !errors.Is(err, sessionsql.ErrUnavailable) {
 								t.Errorf("Insert: %v", err)

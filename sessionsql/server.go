@@ -3,7 +3,6 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"math"
 	"strconv"
@@ -65,7 +64,7 @@ func (n *node) confirmReplica(ctx context.Context, conn *sql.Conn, pg *pgconn.Pg
 	if !asked {
 		answering, ok, err := serverOf(context.WithoutCancel(ctx), pg)
 		if err != nil {
-			_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool does not keep it
+			discard(conn)
 			return err
 		}
 		if !ok {

@@ -163,6 +163,14 @@ var groups = []group{
 		"SELECT sessionsql.evict_subject('subject 4', 2, $id4)",
 		"SELECT sessionsql.evict_subject('subject 3', 1)",
 	}},
+	{"sets", []string{
+		"SELECT sessionsql.cache_set('space', 'new 1', 'it''s', '20 minutes')",
+		"SELECT sessionsql.cache_set('space', 'key 1', '1', '20 minutes', '1 minute', true)",
+		`SELECT sessionsql.cache_set('space', 'gone', 'v'),
+			sessionsql.cache_set('space', 'new 2', '', '-1 day')`,
+		`SELECT sessionsql.cache_set_batch(ARRAY[$key2, $key3], ARRAY[$space, $space],
+		   ARRAY['two', 'three']::bytea[], ARRAY[1200, NULL]::float8[], ARRAY['key 2', NULL]::bytea[])`,
+	}},
 	{"batches", []string{
 		`SELECT count(i.id) FROM sessionsql.insert_batch(ARRAY[sha256('new 1'), sha256('new 2')],
 		   ARRAY['made 1', 'made 2'], ARRAY[60, 1800]::float8[], ARRAY[NULL, 3600]::float8[],
@@ -171,12 +179,6 @@ var groups = []group{
 		   '{"it''s, {3}",made}', '{60,60}', ARRAY[NULL, 60]::float8[],
 		   '{NULL,"NULL"}', false, '{"NULL",NULL}') AS i`,
 		`SELECT i.id FROM sessionsql.insert_batch(ARRAY[$hash1], ARRAY[NULL], '{60}', '{60}', '{s}') AS i`,
-		"SELECT sessionsql.cache_set('space', 'new 1', 'it''s', '20 minutes')",
-		"SELECT sessionsql.cache_set('space', 'key 1', '1', '20 minutes', '1 minute', true)",
-		`SELECT sessionsql.cache_set('space', 'gone', 'v'),
-			sessionsql.cache_set('space', 'new 2', '', '-1 day')`,
-		`SELECT sessionsql.cache_set_batch(ARRAY[$key2, $key3], ARRAY[$space, $space],
-		   ARRAY['two', 'three']::bytea[], ARRAY[1200, NULL]::float8[], ARRAY['key 2', NULL]::bytea[])`,
 		`SELECT sessionsql.cache_set_batch('{$uuid4,$uuid5}', '{$space,$space}', '{"a,b",c}', '{1200,1200}',
 		   '{"key 4",NULL}', '{0.5,0}')`,
 	}},
@@ -709,12 +711,17 @@ func TestHealthOfAReplicaSaysNothingThatItCannotKnow(t *testing.T) {
 	d.fill(t, 100, "1 hour")
 	for !reap(t, d.primary, 50, 4096).LapDone {
 	}
+	d.primary.MustExec("SELECT sessionsql.cache_set('space', 'key', 'value', '-1 hour')")
+	d.primary.MustExec("SELECT sessionsql.cache_reap()")
 	d.CatchUp(t)
-	unknown := []string{"dead_tuples", "hot_ratio", "last_autovacuum", "oldest_xmin_age"}
+	unknown := []string{
+		"dead_tuples", "hot_ratio", "last_autovacuum", "oldest_xmin_age",
+		"cache_dead_tuples", "cache_hot_ratio",
+	}
 	for name, pool := range map[string]*sqlx.DB{"primary": d.primary, "replica": d.replica} {
 		row := map[string]any{}
 		must(t, pool.QueryRowx("TABLE sessionsql.health").MapScan(row))
-		if len(row) != 10 {
+		if len(row) != 17 {
 			t.Errorf("%s: %d columns: %v", name, len(row), row)
 		}
 		for column, value := range row {

@@ -3,7 +3,6 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -21,14 +20,16 @@ const maxSilence = 2 * time.Second
 type silences struct {
 	opened time.Time
 	last   atomic.Int64  // when the primary last answered, since opened
-	count  atomic.Uint64 // increases when the answer comes that ends a silence
+	count  atomic.Uint64 // increases at the end of a silence, and when the primary has changed
 
 	mu         sync.Mutex
 	began, end time.Time     // of the last silence
-	looked     chan struct{} // closed when each replica has been probed since
+	doubted    time.Time     // when count last increased
+	looked     chan struct{} // closed when each replica has been probed since; nil before
+	lookEnd    time.Time     // when nobody waits for that any more
 }
 
-// noteAnswer returns how many silences there have been.
+// noteAnswer returns the count of silences, the one that the answer ends included.
 func (s *silences) noteAnswer() uint64 {
 	now := time.Now()
 	since := int64(now.Sub(s.opened))
@@ -36,7 +37,8 @@ func (s *silences) noteAnswer() uint64 {
 		s.mu.Lock()
 		// Another answer may have ended the silence meanwhile.
 		if last := s.last.Load(); since-last > int64(maxSilence) {
-			s.began, s.end, s.looked = s.opened.Add(time.Duration(last)), now, nil
+			s.began, s.end = s.opened.Add(time.Duration(last)), now
+			s.doubted, s.looked = now, nil
 			s.count.Add(1)
 			s.last.Store(since)
 		}
@@ -46,11 +48,11 @@ func (s *silences) noteAnswer() uint64 {
 	return s.count.Load()
 }
 
-// distrust makes confirm ask on every connection again.
+// distrust makes confirm ask every connection again, because the primary has changed.
 func (s *silences) distrust() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.looked = nil
+	s.doubted, s.looked = time.Now(), nil
 	s.count.Add(1)
 }
 
@@ -63,8 +65,15 @@ func (s *silences) hides(standby, promoted time.Time) bool {
 	return promoted.After(s.began) && standby.Before(s.end)
 }
 
+// mayHide reports whether the primary has changed or been silent so lately that an old one may still answer.
+func (s *silences) mayHide() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Since(s.doubted) < primaryMemory
+}
+
 // lookAround probes the replicas once after each silence, since one of them may be the new primary. It waits
-// for them until the read budget ends.
+// for them as long as a probe may take.
 func (s *Store) lookAround(ctx context.Context, silence uint64) {
 	if silence == 0 {
 		return
@@ -73,7 +82,7 @@ func (s *Store) lookAround(ctx context.Context, silence uint64) {
 	q.mu.Lock()
 	if q.looked == nil {
 		looked := make(chan struct{})
-		q.looked = looked
+		q.looked, q.lookEnd = looked, time.Now().Add(probeInterval)
 		go func() {
 			defer close(looked)
 			var wait sync.WaitGroup
@@ -83,9 +92,9 @@ func (s *Store) lookAround(ctx context.Context, silence uint64) {
 			wait.Wait()
 		}()
 	}
-	looked, end := q.looked, q.end
+	looked, end := q.looked, q.lookEnd
 	q.mu.Unlock()
-	timer := time.NewTimer(time.Until(end.Add(readBudget)))
+	timer := time.NewTimer(time.Until(end))
 	defer timer.Stop()
 	select {
 	case <-looked:
@@ -105,15 +114,43 @@ func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) 
 	if silence == 0 || pg.CustomData()[confirmedKey] == silence {
 		return nil
 	}
-	s.lookAround(ctx, silence)
-	err := s.refuseReplaced(context.WithoutCancel(ctx), pg)
+	answering, ok, err := serverOf(context.WithoutCancel(ctx), pg)
+	if ok {
+		err = s.trust(ctx, silence, answering)
+	}
 	if err == nil {
 		pg.CustomData()[confirmedKey] = silence
 		return nil
 	}
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn }) // so that the pool does not keep it
+	discard(conn)
 	if errors.Is(err, errOldPrimary) {
 		return errOldPrimary
 	}
-	return errUnconfirmed // hides whether the driver may send the statement again, which the server has done
+	return errUnconfirmed // hides whether the driver may send again what the server has done
+}
+
+// confirmTx is confirm for a transaction of the application. It asks each of them for a while, because it
+// does not know their connections.
+func (s *Store) confirmTx(ctx context.Context, tx Tx) error {
+	silence := s.silences.noteAnswer()
+	if silence == 0 || !s.silences.mayHide() {
+		return nil
+	}
+	node, err := s.queries.Node(ctx, tx)
+	if err != nil {
+		return err
+	}
+	return s.trust(ctx, silence, server{identifier: node.SystemIdentifier, timeline: node.Timeline})
+}
+
+// trust returns errOldPrimary if another server has replaced this one in the last silence.
+func (s *Store) trust(ctx context.Context, silence uint64, answering server) error {
+	if s.cluster.promotes(answering) {
+		return nil
+	}
+	s.lookAround(ctx, silence)
+	if s.cluster.replaced(answering.identifier, answering.timeline) {
+		return errOldPrimary
+	}
+	return ctx.Err() // it may have ended before the replicas were asked
 }

@@ -141,7 +141,7 @@ func TestAReportKeepsWhatItHasNotMeasured(t *testing.T) {
 	if r.Ratios["page_vs_goredis"] != 2 || len(r.Races["page-load"]) != 1 || len(r.Steady) != 1 {
 		t.Errorf("the earlier figures are lost: %+v", r)
 	}
-	want := []string{"adapters: new", "page-load: kept", "kernel was one, not two, for page-load"}
+	want := []string{"adapters: new", "page-load: kept", "page-load: kernel was one, not two"}
 	if !slices.Equal(r.Notes, want) {
 		t.Errorf("the notes are %q, not %q", r.Notes, want)
 	}

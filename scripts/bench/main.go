@@ -36,7 +36,7 @@ func main() {
 func command(ctx context.Context, args []string, out, progress io.Writer) error {
 	var (
 		flags   = flag.NewFlagSet("bench.sh", flag.ContinueOnError)
-		quick   = flags.Bool("quick", false, "less of everything: all scenarios within 50 s")
+		quick   = flags.Bool("quick", false, "less of everything: all scenarios within a minute")
 		smoke   = flags.Bool("smoke", false, "hardly anything of everything: proves that all still runs")
 		asJSON  = flags.Bool("json", false, "print the report as JSON on the last line")
 		rounds  = flags.Int("rounds", 0, "turns of each contestant (default 5; 3 with -quick)")

@@ -195,7 +195,7 @@ func (r *Report) writeFile(path string) error {
 }
 
 // addUnmeasured adds an earlier report's figures of the scenarios that this report has not measured. A note
-// names the differences of machine, versions and settings.
+// for each of them says what was different then.
 func (r *Report) addUnmeasured(earlier *Report) {
 	var all, old []string
 	for _, each := range scenarios {
@@ -229,16 +229,30 @@ func (r *Report) addUnmeasured(earlier *Report) {
 	keep(&r.Payload, earlier.Payload)
 	keep(&r.Stampede, earlier.Stampede)
 	keep(&r.Churn, earlier.Churn)
+	changes := r.changes(earlier)
+	for _, name := range old {
+		if changes != "" {
+			r.Notes = append(r.Notes, name+": "+changes)
+		}
+	}
+}
+
+// changes names the differences of rounds, machine, versions and settings.
+func (r *Report) changes(earlier *Report) string {
+	var all []string
 	for _, pair := range [][2]map[string]string{
-		{earlier.Machine, r.Machine}, {earlier.Versions, r.Versions}, {earlier.Settings, r.Settings},
+		{{"rounds": strconv.Itoa(earlier.Rounds)}, {"rounds": strconv.Itoa(r.Rounds)}},
+		{earlier.Machine, r.Machine},
+		{earlier.Versions, r.Versions},
+		{earlier.Settings, r.Settings},
 	} {
-		for key, value := range pair[0] {
-			if now := pair[1][key]; now != value {
-				r.Notes = append(r.Notes, fmt.Sprintf("%s was %s, not %s, for %s", key, value, now,
-					strings.Join(old, ", ")))
+		for _, key := range slices.Sorted(maps.Keys(pair[0])) {
+			if was, is := pair[0][key], pair[1][key]; was != is {
+				all = append(all, fmt.Sprintf("%s was %s, not %s", key, was, is))
 			}
 		}
 	}
+	return strings.Join(all, "; ")
 }
 
 // keep fills a list that has not been measured.

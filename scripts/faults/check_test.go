@@ -138,19 +138,30 @@ func TestTheModelKnowsEntries(t *testing.T) {
 	deleted := revoked
 	set := func(ms int64, value string) *call { return updated(ms, value, 0) }
 	get := func(ms int64, value string) *call { return read(ms, 0, 1, value, 0) }
+	lost := func(after ...*call) *history {
+		calls := append([]*call{inserted(500), missed(1050, 1)}, after...)
+		for _, c := range calls {
+			c.entry, c.version = true, 0
+		}
+		return crashed(never, never, calls...)
+	}
 	refused := set(60, "s1.2")
 	refused.outcome = noSession
 	for name, test := range map[string]struct {
 		h       *history
 		accepts bool
 	}{
-		"a life":                  {entry(inserted(0), set(20, "s1.2"), get(40, "s1.2"), deleted(60)), true},
-		"it is deleted twice":     {entry(inserted(0), deleted(20), deleted(40), missed(60, 1)), true},
-		"a set after its end":     {entry(inserted(0), deleted(20), refused), true},
-		"a set brings it back":    {entry(inserted(0), deleted(20), set(40, "s1.2")), false},
-		"a get after its end":     {entry(inserted(0), deleted(20), get(4000, "s1.1")), false},
-		"a set that was not done": {entry(inserted(0), set(20, "s1.2"), get(40, "s1.1")), false},
-		"a set refused before":    {entry(inserted(0), refused, deleted(80)), false},
+		"a life": {
+			entry(inserted(0), set(20, "s1.2"), get(40, "s1.2"), deleted(60)), true,
+		},
+		"it is deleted twice":         {entry(inserted(0), deleted(20), deleted(40), missed(60, 1)), true},
+		"a set after its end":         {entry(inserted(0), deleted(20), refused), true},
+		"a set brings it back":        {entry(inserted(0), deleted(20), set(40, "s1.2")), false},
+		"a get after its end":         {entry(inserted(0), deleted(20), get(4000, "s1.1")), false},
+		"a set that was not done":     {entry(inserted(0), set(20, "s1.2"), get(40, "s1.1")), false},
+		"a set refused before":        {entry(inserted(0), refused, deleted(80)), false},
+		"a set after a crash lost it": {lost(set(1100, "s1.2"), get(1200, "s1.2")), true},
+		"a crash brings it back":      {lost(get(1100, "s1.2")), false},
 	} {
 		if found := test.h.check(); (len(found) == 0) != test.accepts {
 			t.Errorf("%s: %v", name, found)

@@ -120,6 +120,15 @@ func (s state) step(c *call) []any {
 	case listed:
 		return s.listed(c)
 	}
+	if c.entry && c.verb == update && c.outcome != noSession && s.phase == absent {
+		// A crash lost the entry, so a Set makes it anew.
+		entry := facts{phase: live, version: 1, payload: c.payload, current: 1, limits: limitsOf(c)}
+		made := s.write(c, entry)
+		if c.outcome == unsure {
+			made = append(made, s)
+		}
+		return made
+	}
 	switch c.outcome {
 	case noSession:
 		return s.when(s.phase != live || !s.mustOpen(c))

@@ -2971,7 +2971,7 @@ AS $function$
 DECLARE
   size CONSTANT integer := cardinality(cache_set_batch.keys);
 BEGIN
-  IF current_setting('array_nulls') = 'off' THEN
+  IF current_setting('array_nulls') = 'off' AND 'NULL'::bytea = ANY (cache_set_batch.plain_keys) THEN
     -- With array_nulls off, a null in the text of an array has become the word NULL, and so a plain key.
     RAISE invalid_parameter_value USING
       MESSAGE = 'sessionsql.cache_set_batch: the setting array_nulls must be on';

@@ -1,11 +1,7 @@
 package fiber_test
 
 import (
-	"context"
-	"fmt"
-	"os"
 	"testing"
-	"time"
 
 	fiberv2 "github.com/gofiber/fiber/v2"
 	"github.com/gofiber/fiber/v3"
@@ -29,17 +25,8 @@ var (
 	databaseURL string // leads to the database of the examples
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	var err error
-	if cluster, err = sessiontest.StartWithBundle(ctx, nil); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = cluster.Close() }()
-	databaseURL = cluster.Primary.DSN("postgres")
-	return m.Run()
+func TestMain(m *testing.M) {
+	sessiontest.Main(m, nil, func(c *pgcluster.Cluster) {
+		cluster, databaseURL = c, c.Primary.DSN("postgres")
+	})
 }

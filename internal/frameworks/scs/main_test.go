@@ -1,15 +1,12 @@
 package scs_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
-	"os"
 	"testing"
-	"time"
 
 	"github.com/alexedwards/scs/v2"
 
@@ -35,19 +32,10 @@ var (
 	databaseURL string // leads to the database of the examples
 )
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) int {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	var err error
-	if cluster, err = sessiontest.StartWithBundle(ctx, nil); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer func() { _ = cluster.Close() }()
-	databaseURL = cluster.Primary.DSN("postgres")
-	return m.Run()
+func TestMain(m *testing.M) {
+	sessiontest.Main(m, nil, func(c *pgcluster.Cluster) {
+		cluster, databaseURL = c, c.Primary.DSN("postgres")
+	})
 }
 
 // A site has pages that set, show and end a session.
