@@ -108,6 +108,7 @@ func (b *boundCheck) run(t *testing.T, n int, fault func()) {
 	seed := seeded(t)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
+	before := b.hits()
 	eventually(t, "there is a session", func() bool { return b.insert(ctx) != nil })
 	var reading, revoking sync.WaitGroup
 	for _, store := range b.stores {
@@ -149,15 +150,19 @@ func (b *boundCheck) run(t *testing.T, n int, fault func()) {
 	}
 	stop()
 	reading.Wait()
-	hits := int64(0)
-	for _, store := range b.stores {
-		hits += store.Stats().NearHits
-	}
+	hits := b.hits() - before
 	t.Logf("%d revokes, %d answers from memory, longest staleness %v of %v", b.revoked.Load(), hits,
 		time.Duration(b.worst.Load()), b.staleness)
 	if hits < int64(n) {
 		t.Errorf("only %d answers from memory, so the test shows little", hits)
 	}
+}
+
+func (b *boundCheck) hits() (hits int64) {
+	for _, store := range b.stores {
+		hits += store.Stats().NearHits
+	}
+	return hits
 }
 
 // revokeOne revokes a new session that all Stores have looked up, or returns nil.
