@@ -205,6 +205,38 @@ func TestAWriteOfANearEntryIsSeenWithinTheBound(t *testing.T) {
 	wait.Wait()
 }
 
+// A replica that does not replay would fill the memory with what another program has overwritten.
+func TestAWriteElsewhereIsSeenAlthoughAReplicaLags(t *testing.T) {
+	d := newDatabase(t)
+	options := nearOptions(200 * time.Millisecond)
+	options.MaxReplicaLag = time.Hour
+	store := d.Store(t, options)
+	cache, admin := store.Cache("near:c", nil), d.Store(t, nil).Cache("near:c", nil)
+	mustSet(t, admin, "k", "old", time.Hour)
+	d.CatchUp(t)
+	eventually(t, "the replica is read from", func() bool {
+		reads := store.Stats().ReplicaReads
+		wantEntry(t, cache, "k", "old")
+		return store.Stats().ReplicaReads > reads
+	})
+	d.pauseReplay(t)
+	mustSet(t, admin, "k", "new", time.Hour)
+	eventually(t, "the write is seen", func() bool {
+		entry, err := cache.Get(t.Context(), "k")
+		return err == nil && string(entry.Value) == "new"
+	})
+	for range 20 {
+		if entry := hitEntry(t, store, cache, "k"); string(entry.Value) != "new" {
+			t.Fatalf("memory answers %q", entry.Value)
+		}
+		time.Sleep(10 * time.Millisecond) // several polls and probes pass
+	}
+	eventually(t, "GetMany sees the write", func() bool {
+		found, err := cache.GetMany(t.Context(), []string{"k"})
+		return err == nil && string(found["k"].Value) == "new"
+	})
+}
+
 func TestAnEntryOfAStandbyInThePlaceOfThePrimaryIsNotKept(t *testing.T) {
 	d := newDatabase(t)
 	admin := d.Store(t, nil).Cache("near:c", nil)
