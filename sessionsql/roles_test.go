@@ -178,18 +178,18 @@ var granted = map[string][]string{
 		"cache_fetch_lease", "cache_fetch_lease_by_key", "cache_get", "cache_get_batch", "cache_increment",
 		"cache_increment_by_key", "cache_key", "cache_key", "cache_lease_key", "cache_len", "cache_list",
 		"cache_reap", "cache_set", "cache_set_batch", "cache_space_id", "cache_swap", "cache_touch",
-		"cache_touch_batch",
-		"end_listed_session", "end_session", "find_session", "insert", "insert_batch", "list_sessions",
-		"lookup", "lookup_batch", "new_secret", "new_session", "new_session", "new_session", "node",
+		"cache_touch_batch", "changes", "end_listed_session", "end_session", "find_session", "insert",
+		"insert_batch", "list_sessions", "lookup", "lookup_batch", "lookup_near",
+		"new_secret", "new_session", "new_session", "new_session", "node",
 		"note_timeline", "reap", "reap_all", "renew_session", "renew_session", "renew_session", "revoke",
 		"revoke_listed", "revoke_subject", "rotate", "save_session", "token_from", "token_hash", "token_id",
 		"touch_batch", "update_payload", "update_payload_batch", "use_session", "version",
 	},
 	"sessionsql_support": {"list_subject", "node", "revoke_subject", "version"},
 	"sessionsql_reader": {
-		"cache_get", "cache_get_batch", "cache_key", "cache_key", "cache_space_id",
-		"find_session", "list_sessions", "lookup", "lookup_batch", "node", "token_hash", "token_id",
-		"version",
+		"cache_get", "cache_get_batch", "cache_key", "cache_key", "cache_space_id", "changes",
+		"find_session", "list_sessions", "lookup", "lookup_batch", "lookup_near", "node", "token_hash",
+		"token_id", "version",
 	},
 	"sessionsql_reaper":  {"cache_reap", "node", "reap", "reap_all", "version"},
 	"sessionsql_monitor": {"health", "last_cache_reap", "last_reap", "node", "version"},
@@ -571,6 +571,7 @@ type capturedCall struct {
 // callTemplates has at least one call of every function, and reaches all of its branches. A row has the
 // function, the statement and a pattern of its answer.
 var callTemplates = [][3]string{
+	{"begin_change_epoch", "SELECT sessionsql.begin_change_epoch()", "^$"},
 	{
 		"cache_add", "SELECT sessionsql.cache_add('00000000-0000-0000-0000-000000000001', 1, 'v', 60)",
 		"^true$",
@@ -627,6 +628,8 @@ var callTemplates = [][3]string{
 			'sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper', 9, 9) AS s`, "^1$",
 	},
 	{"tombstone_lifetime", "SELECT sessionsql.tombstone_lifetime()", "^01:00:00"},
+	{"change_life", "SELECT sessionsql.change_life()", "^[0-9./]+$"},
+	{"changes", "SELECT c.everything FROM sessionsql.changes(NULL) AS c", "^false$"},
 	{"check_insert", "SELECT sessionsql.check_insert($hash, 'p', 60, 60, 's', 1, 'l')", "^$"},
 	{"commit_asynchronously", "SELECT sessionsql.commit_asynchronously(false)", "^off$"},
 	{"commit_synchronously", "SELECT sessionsql.commit_synchronously()", "^$"},
@@ -661,6 +664,7 @@ var callTemplates = [][3]string{
 	{"list_subject", "SELECT l.id FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^$id$"},
 	{"list_subject", "SELECT l.expires_in FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^1199"},
 	{"lock_excess", "SELECT sessionsql.lock_excess('victim', 1, $id)", "^.$next.$"},
+	{"log_truncate", "TRUNCATE sessionsql.session", "^no row$"},
 	{"lookup", "SELECT l.payload FROM sessionsql.lookup($id, $hash) AS l", "^mine$"},
 	{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $hash) AS l", "^1199"},
 	{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $other) AS l", "^no row$"},
@@ -671,6 +675,10 @@ var callTemplates = [][3]string{
 	{
 		"lookup_batch", `SELECT l.expires_in FROM sessionsql.lookup_batch('{$id}', '{"\\x$hex"}') AS l`,
 		"^1199",
+	},
+	{
+		"lookup_near", `SELECT l.is_current FROM sessionsql.lookup_near('{$id}', '{"\\x$hex"}') AS l`,
+		"^true$",
 	},
 	{"max_label_bytes", "SELECT sessionsql.max_label_bytes()", "^256$"},
 	{"max_subject_bytes", "SELECT sessionsql.max_subject_bytes()", "^1024$"},
@@ -689,6 +697,7 @@ var callTemplates = [][3]string{
 	{"opens", "SELECT sessionsql.opens($hash, $other, $hash, 'infinity')", "^true$"},
 	{"opens_at", "SELECT sessionsql.opens_at($hash, $hash, NULL, NULL, '2000-01-01')", "^true$"},
 	{"opens_at", "SELECT sessionsql.opens_at($hash, $other, $hash, 'infinity', '2000-01-01')", "^true$"},
+	{"purge_changes", "SELECT sessionsql.purge_changes()", "^$"},
 	{"reap", "SELECT r.reaped FROM sessionsql.reap() AS r", "^2$"},
 	{"reap", "SELECT r.reaped FROM sessionsql.reap(1, 1) AS r", "^1$"},
 	{"reap_all", "CALL sessionsql.reap_all(1)", "^no row$"},

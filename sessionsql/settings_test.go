@@ -222,6 +222,7 @@ var readingCalls = []string{
 	opened + "find_session('no token') AS o",
 	"SELECT l.id, l.label, l.is_current FROM sessionsql.list_sessions($token3) AS l",
 	"SELECT l.id FROM sessionsql.list_sessions('no token') AS l",
+	opened + "lookup_near(ARRAY[$id1, $id2, $id31], ARRAY[$hash1, $hash1, $hash31]) AS o WHERE o.is_current",
 	opened + "lookup_batch(ARRAY[$id1, $id2, $id31], ARRAY[$hash1, $hash1, $hash31]) AS o",
 	opened + `lookup_batch('{$id2,$id3}', E'{"\\\\x$hex2","\\\\x$hex3"}') AS o ORDER BY o.id`,
 	"SELECT l.id, l.label, l.expires_in BETWEEN 1100 AND 1200 FROM sessionsql.list_subject('subject 3') AS l",
@@ -296,6 +297,10 @@ var endingCalls = []string{
 	"SELECT r.reaped FROM sessionsql.last_reap AS r",
 	"SELECT r.reaped FROM sessionsql.reap(0, 1) AS r",
 	"SELECT sessionsql.note_timeline()",
+	"SELECT sessionsql.begin_change_epoch()",
+	"SELECT c.everything, cardinality(c.ids) FROM sessionsql.changes(NULL) AS c",
+	"SELECT sessionsql.change_life() <> ''",
+	"SELECT sessionsql.purge_changes()",
 	"CALL sessionsql.reap_all()",
 	"CALL sessionsql.reap_all(0)",
 }
@@ -538,7 +543,8 @@ func checkScripts(t *testing.T, d *database, answers []string) {
 	all := strings.Join(answers, "\n")
 	var functions []string
 	must(t, d.primary.Select(&functions, `
-		SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace`))
+		SELECT p.proname FROM pg_proc AS p
+		WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.prorettype <> 'trigger'::regtype`))
 	for _, function := range functions {
 		if !strings.Contains(all, "sessionsql."+function+"(") {
 			t.Errorf("the test does not call %s", function)

@@ -32,7 +32,7 @@ func (s *Store) updateMany(ctx context.Context, calls []*coalesce.Call[payloadWr
 		rows, err = s.queries.UpdatePayloadBatch(ctx, on, params)
 		return err
 	})
-	s.recent.mark(keys...)
+	s.noteWrite(keys...)
 	for i, call := range calls {
 		if first := writers[call.Question.key.id]; err != nil && !refused(err) && first == i {
 			call.Err = err

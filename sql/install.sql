@@ -20,6 +20,8 @@ SELECT
   4 <> ALL (s.migrated) AS before_4,
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
+  7 <> ALL (s.migrated) AS before_7,
+  8 <> ALL (s.migrated) AS before_8,
   s.roles AS roles
 FROM (
   SELECT
@@ -49,6 +51,14 @@ FROM (
 \ir tables/migration.sql
 \ir migrations/001_label.sql
 \endif
+\if :sessionsql_before_7
+\ir tables/change.sql
+\ir views/near_session.sql
+\endif
+\ir functions/log_truncate.sql
+\if :sessionsql_before_7
+\ir migrations/007_change.sql
+\endif
 \if :sessionsql_before_2
 \ir migrations/002_listed.sql
 \ir views/listed_session.sql
@@ -67,6 +77,10 @@ FROM (
 \ir views/cache_lease.sql
 \ir views/last_cache_reap.sql
 \ir views/health.sql
+\endif
+\if :sessionsql_before_8
+\ir views/change_feed.sql
+\ir migrations/008_near_entries.sql
 \endif
 \ir functions/max_timeout.sql
 \ir functions/max_subject_bytes.sql
@@ -88,6 +102,7 @@ FROM (
 \ir functions/open_session.sql
 \ir functions/lookup.sql
 \ir functions/lookup_batch.sql
+\ir functions/lookup_near.sql
 \ir functions/touch_batch.sql
 \ir functions/update_payload.sql
 \ir functions/update_payload_batch.sql
@@ -97,6 +112,10 @@ FROM (
 \ir functions/revoke_subject.sql
 \ir functions/list_subject.sql
 \ir functions/note_timeline.sql
+\ir functions/change_life.sql
+\ir functions/begin_change_epoch.sql
+\ir functions/changes.sql
+\ir functions/purge_changes.sql
 \ir functions/sweep.sql
 \ir functions/reap.sql
 \ir functions/reap_all.sql
@@ -118,6 +137,8 @@ FROM (
 \ir functions/entry_bytes.sql
 \ir functions/cache_expiry.sql
 \ir functions/cache_space_id.sql
+\ir functions/first_near_key.sql
+\ir functions/log_entries.sql
 \ir functions/cache_key.sql
 \ir functions/cache_lease_key.sql
 \ir functions/cache_get_batch.sql

@@ -17,6 +17,7 @@ import (
 
 const (
 	maxReplicaLag = 3 * time.Second
+	maxStaleness  = time.Second // of the near caches; the model allows each lookup the longer of the two
 	grace         = time.Second
 	anyVersion    = sessionsql.AnyVersion
 )
@@ -68,6 +69,7 @@ func openStore(
 	options := &sessionsql.Options{
 		IdleTimeout:   time.Minute,
 		MaxReplicaLag: maxReplicaLag,
+		NearCache:     sessionsql.NearCache{MaxBytes: 1 << 20, MaxStaleness: maxStaleness},
 		FlushInterval: time.Second,
 		ReapInterval:  2 * time.Second,
 		Logger:        logger,

@@ -38,6 +38,10 @@ BEGIN
   FROM deleted AS d
   WHERE d.expires_at > clock_timestamp();
 
+  IF ids IS NOT NULL THEN
+    INSERT INTO sessionsql.change (ids) VALUES (ids);
+  END IF;
+
   RETURN revoked;
 END
 $function$;
