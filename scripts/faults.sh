@@ -90,7 +90,7 @@ build_patched() {
 declare -A near_bugs=(
 	[no-epoch]='kill -9, primary'
 	[number-order]='open transaction'
-	[no-placeholder]='packets of a replica dropped'
+	[no-placeholder]='slow replicas'
 	[late-lease]='late answers to polls'
 	[previous-secret]='load'
 	[no-mark]='replica lags'

@@ -38,8 +38,8 @@ func allNearKinds(open time.Duration) []*nearKind {
 	last := kinds[len(kinds)-1]
 	last.clusters, last.kinds[0].promotes = promotions, true
 	add("packets dropped", short/2, hang, halfOpen(onPrimary), halfOpen(onBoth))
-	// Longer ones would end the lookups under way, whose answers are the late ones.
-	add("packets of a replica dropped", short/2, short-50*time.Millisecond, halfOpen(onReplica))
+	add("packets of a replica dropped", short/2, hang, halfOpen(onReplica))
+	add("slow replicas", hang, 2*hang, slowReplicas)
 	add("open transaction", open, open+short, revokeInTransaction)
 	if clockSteps {
 		add("wall clock steps", short, hang, stepWallClock)
@@ -93,6 +93,18 @@ func hammer(ctx context.Context, g *group, f *fault) error {
 		if failed := <-ended; failed != nil {
 			err = failed
 		}
+	}
+	return err
+}
+
+// slowReplicas lets the replicas' answers arrive later than the changes of their rows.
+func slowReplicas(ctx context.Context, g *group, f *fault) error {
+	for _, proxy := range g.proxies[1:] {
+		proxy.Slow(64, 2*time.Millisecond)
+	}
+	err := sleep(ctx, f.hold)
+	for _, proxy := range g.proxies[1:] {
+		proxy.Pass()
 	}
 	return err
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -19,6 +20,9 @@ const (
 	// nearIdle is longer than any fault. A touch passes over a row that a transaction has locked.
 	nearIdle = time.Hour
 )
+
+// nearPayload takes a slow connection many slices.
+var nearPayload = strings.Repeat("near", 150)
 
 // Logouts end and write sessions without any proxy, while readers look them up. Afterwards the readers' answers
 // are judged.
@@ -43,6 +47,7 @@ type victim struct {
 	token, subject string
 	end            int64 // when the write that ended it had returned; 0 while it lives
 	updates        []written
+	revoked        bool
 	held           bool // a reader has answered it from memory
 }
 
@@ -155,7 +160,7 @@ func (l *logouts) ended(byRevoke bool, sessions ...*victim) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, v := range sessions {
-		v.end = l.g.history.now()
+		v.end, v.revoked = l.g.history.now(), byRevoke
 	}
 	if byRevoke {
 		l.revokes += len(sessions)
@@ -166,7 +171,7 @@ func (l *logouts) insert() {
 	ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
 	defer cancel()
 	subject := fmt.Sprintf("near %d", l.g.history.newID())
-	token, err := l.store.Insert(ctx, "near", &insertOptions{Subject: subject, IdleTimeout: nearIdle})
+	token, err := l.store.Insert(ctx, nearPayload, &insertOptions{Subject: subject, IdleTimeout: nearIdle})
 	if err == nil {
 		l.add(token, subject)
 	}
@@ -195,7 +200,7 @@ func (l *logouts) act(v *victim) {
 func (l *logouts) update(v *victim) {
 	ctx, cancel := context.WithTimeout(context.Background(), callDeadline)
 	defer cancel()
-	if version, err := l.store.Update(ctx, v.token, "near", anyVersion); err == nil {
+	if version, err := l.store.Update(ctx, v.token, nearPayload, anyVersion); err == nil {
 		v.updates = append(v.updates, written{version, l.g.history.now()})
 	}
 	l.give(v)
@@ -276,7 +281,7 @@ func (l *logouts) judge(ctx context.Context, row *nearRow) error {
 		}
 	}
 	for _, v := range l.all {
-		if v.held && v.end > 0 {
+		if v.held && v.revoked {
 			row.held++
 		}
 	}

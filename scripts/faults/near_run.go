@@ -68,11 +68,13 @@ func (k *nearKind) run(ctx context.Context, number, revokes int, o options, row 
 		return err
 	}
 	for i := 0; g.logouts.revoked() < revokes; i++ {
-		if i > 0 && k.kind.promotes {
-			if err := sleep(ctx, short); err != nil {
+		if i > 0 {
+			if err := sleep(ctx, long); err != nil { // because some faults let nobody log out
 				return err
 			}
-			continue
+			if k.kind.promotes {
+				continue
+			}
 		}
 		one := k.kinds[i%len(k.kinds)]
 		if _, err := g.inject(ctx, newFault(rng, i, one)); err != nil {
@@ -117,7 +119,7 @@ func (k *nearKind) start(ctx context.Context, number int, o options) (*group, er
 // A nearRow is a row of the near mode's table.
 type nearRow struct {
 	name                      string
-	faults, revokes, held     int // held sessions were answered from memory before they ended
+	faults, revokes, held     int // held: of sessions that a memory had held
 	lookups, hits, violations int
 	fromMemory, fromAny       time.Duration // the largest staleness
 }
@@ -136,7 +138,7 @@ type nearSummary struct {
 
 func printNear(to io.Writer, o options, rows []*nearRow) (violations int, err error) {
 	table := tabwriter.NewWriter(to, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(table, "fault\ttimes\trevokes\tin memory before\tlookups\tfrom memory\tviolations\t"+
+	fmt.Fprintln(table, "fault\ttimes\trevokes\tof those in memory\tlookups\tfrom memory\tviolations\t"+
 		"stalest from memory\tstalest of all\t")
 	s := nearSummary{Kinds: len(rows), Seed: o.seed, PlantedFound: o.planted}
 	for _, row := range rows {
