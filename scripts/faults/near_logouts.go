@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	liveSessions = 200 // how many sessions the readers find alive
+	liveSessions = 100 // how many sessions the readers find alive
 	writers      = 4
-	writePause   = 12 * time.Millisecond // between two writes of a writer
+	writePause   = 8 * time.Millisecond // between two writes of a writer
 
 	// nearIdle is longer than any fault. A touch passes over a row that a transaction has locked.
 	nearIdle = time.Hour
