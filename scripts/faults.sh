@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# faults.sh [--full | --near [--revokes N]] [--seed N] [--json] [--planted | --no-planted] [--kinds 'NAME;...']
-#   [--times N] [--groups N] [--plan] [--log]
+# faults.sh [--full | --near [--revokes N]] [--seed N] [--json] [--planted | --no-planted]
+#   [--kinds 'NAME;...'] [--times N] [--groups N] [--plan] [--log]
 # injects faults into servers, checks every answer with a model and finds six planted bugs. --near ends 10,000
 # sessions under each fault, while programs with near caches look them up.
 set -euo pipefail

@@ -133,8 +133,8 @@ func stepWallClock(ctx context.Context, g *group, f *fault) error {
 	return p.tell("step 0")
 }
 
-// truncate ends all sessions at once. No write is under way meanwhile, because a session that begins after it
-// would count as ended.
+// truncate ends all sessions at once. No write is under way meanwhile, because a session that begins after
+// it would count as ended.
 func truncate(ctx context.Context, g *group, f *fault) error {
 	l := g.logouts
 	err := func() error {

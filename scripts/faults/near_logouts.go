@@ -24,8 +24,8 @@ const (
 // nearPayload takes a slow connection many slices.
 var nearPayload = strings.Repeat("near", 150)
 
-// Logouts end and write sessions without any proxy, while readers look them up. Afterwards the readers' answers
-// are judged.
+// Logouts end and write sessions without any proxy, while readers look them up. Afterwards the readers'
+// answers are judged.
 type logouts struct {
 	g       *group
 	store   *store
@@ -264,7 +264,8 @@ func (l *logouts) judge(ctx context.Context, row *nearRow) error {
 			late := time.Duration(begun - l.outdated(v, found.version))
 			if late > bound {
 				l.g.report("reader %d: session %d, version %d: a lookup that began %v after its end or its "+
-					"update succeeded (from memory: %v)", i, found.session, found.version, late, found.recalled)
+					"update succeeded (from memory: %v)",
+					i, found.session, found.version, late, found.recalled)
 			}
 			row.fromAny = max(row.fromAny, late)
 			if found.recalled {

@@ -62,8 +62,8 @@ func (p *program) signal(signal syscall.Signal) error { return p.command.Process
 
 func (p *program) kill() error { return errors.Join(p.signal(syscall.SIGKILL), p.command.Wait()) }
 
-// end ends the reader and hands each of its answers to a function, with the begin of the last lookup that gave
-// it.
+// end ends the reader and hands each of its answers to a function, with the begin of the last lookup that
+// gave it.
 func (p *program) end(each func(found answer, begun int64)) (lookups, hits int, err error) {
 	if err := p.input.Close(); err != nil {
 		return 0, 0, errors.Join(err, p.kill())

@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// A reader is the program that the near mode's faults befall: a Store with a near cache that looks sessions up
-// all the time. It runs as a process of its own, because one of the faults stops it and one sets its clock.
+// A reader is the program that the near mode's faults befall: a Store with a near cache that looks sessions
+// up all the time. It runs as a process of its own, because one of the faults stops it and one sets its clock.
 //
 // It reads a line for each session, which is the token. The line "clock" asks for the time since the reader
 // began, and "step N" sets the wall clock N seconds forward from the true time. At the end of its input it
@@ -99,8 +99,8 @@ func (r *reader) obey(from io.Reader, to io.Writer) error {
 	return lines.Err()
 }
 
-// look looks one session up, in memory first. Some of the latest sessions are alive, and the further back they
-// are, the more of them have ended.
+// look looks one session up, in memory first. Some of the latest sessions are alive, and the further back
+// they are, the more of them have ended.
 func (r *reader) look() {
 	r.mu.Lock()
 	if len(r.tokens) == 0 {

@@ -142,8 +142,9 @@ func printNear(to io.Writer, o options, rows []*nearRow) (violations int, err er
 		"stalest from memory\tstalest of all\t")
 	s := nearSummary{Kinds: len(rows), Seed: o.seed, PlantedFound: o.planted}
 	for _, row := range rows {
-		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%.3f s\t%.3f s\t\n", row.name, row.faults, row.revokes,
-			row.held, row.lookups, row.hits, row.violations, row.fromMemory.Seconds(), row.fromAny.Seconds())
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%.3f s\t%.3f s\t\n", row.name,
+			row.faults, row.revokes, row.held, row.lookups, row.hits, row.violations,
+			row.fromMemory.Seconds(), row.fromAny.Seconds())
 		s.Revokes += row.revokes
 		s.Lookups += row.lookups
 		s.Hits += row.hits
@@ -151,8 +152,8 @@ func printNear(to io.Writer, o options, rows []*nearRow) (violations int, err er
 		s.StalenessMax = max(s.StalenessMax, row.fromMemory.Seconds())
 	}
 	_ = table.Flush()
-	fmt.Fprintf(to, "seed %d: %d kinds, %d revokes, %d violations; an answer from memory was at most %.3f s old, "+
-		"with a bound of %v\n", s.Seed, s.Kinds, s.Revokes, s.Violations, s.StalenessMax, maxStaleness)
+	fmt.Fprintf(to, "seed %d: %d kinds, %d revokes, %d violations; an answer from memory was at most %.3f s "+
+		"old, with a bound of %v\n", s.Seed, s.Kinds, s.Revokes, s.Violations, s.StalenessMax, maxStaleness)
 	if o.json {
 		err = json.NewEncoder(to).Encode(s)
 	}

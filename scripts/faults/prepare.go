@@ -86,8 +86,8 @@ func dropImplied(calls []*call) []*call {
 	return kept
 }
 
-// thin keeps the first and the last of a Store's lookups with the same secret and answer, of those from memory
-// and of the others, because these have more freedom. A value is current
+// thin keeps the first and the last of a Store's lookups with the same secret and answer, of those from
+// memory and of the others, because these have more freedom. A value is current
 // without interruption, because no two writes have the same payload, so these two imply the ones between
 // them. thin keeps every lookup close to a crash, because a crash may bring a value back.
 func (h *history) thin(calls []*call) []*call {
