@@ -153,8 +153,8 @@ func truncate(ctx context.Context, g *group, f *fault) error {
 	return sleep(ctx, f.hold)
 }
 
-// revokeInTransaction revokes sessions in a transaction that stays open. The first of them have changes with a
-// much older transaction than the other writes, which commit meanwhile.
+// revokeInTransaction revokes sessions in a transaction that stays open, and so has a much lower number than
+// the other writes, which commit meanwhile.
 func revokeInTransaction(ctx context.Context, g *group, f *fault) error {
 	l := g.logouts
 	conn, err := connect(ctx, g.nodes[0])

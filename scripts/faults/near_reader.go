@@ -15,7 +15,8 @@ import (
 )
 
 // A reader is the program that the near mode's faults befall: a Store with a near cache that looks sessions
-// up all the time. It runs as a process of its own, because one of the faults stops it and one sets its clock.
+// up all the time. It runs as a process of its own, because one of the faults stops it and one sets its
+// clock.
 //
 // It reads a line for each session, which is the token. The line "clock" asks for the time since the reader
 // began, and "step N" sets the wall clock N seconds forward from the true time. At the end of its input it
