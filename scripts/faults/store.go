@@ -17,9 +17,13 @@ import (
 
 const (
 	maxReplicaLag = 3 * time.Second
-	maxStaleness  = time.Second // of the near caches; the model allows each lookup the longer of the two
+	maxStaleness  = time.Second // of the near caches, which every Store has
 	grace         = time.Second
 	anyVersion    = sessionsql.AnyVersion
+
+	// readStaleness bounds how old any answer of another Store may be. A near cache adds nothing to a
+	// replica's lag, because it drops what it has kept from one within MaxStaleness of the write.
+	readStaleness = max(maxReplicaLag, maxStaleness)
 )
 
 type insertOptions = sessionsql.InsertOptions
@@ -35,6 +39,9 @@ type sessions interface {
 
 	// Peek is a lookup that does not keep the session alive.
 	Peek(ctx context.Context, token string) (payload string, version int32, err error)
+
+	// Recall is a Peek that no server can answer.
+	Recall(token string) (payload string, version int32, err error)
 
 	Update(ctx context.Context, token, payload string, version int32) (int32, error)
 	Rotate(ctx context.Context, token string) (string, error)
@@ -165,12 +172,27 @@ func (s *store) Peek(ctx context.Context, token string) (string, int32, error) {
 	return session.Payload, session.Version, err
 }
 
+// ended is a context in which a Store asks no server, and answers from its memory all the same.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+func (s *store) Recall(token string) (string, int32, error) { return s.Peek(ended, token) }
+
 func (s *store) Update(ctx context.Context, token, payload string, version int32) (int32, error) {
 	return s.Store.Update(ctx, sessionsql.Token(token), payload, version)
 }
 
 func (s *store) Rotate(ctx context.Context, token string) (string, error) {
 	renewed, err := s.Store.Rotate(ctx, sessionsql.Token(token), &sessionsql.RotateOptions{Grace: grace})
+	return string(renewed), err
+}
+
+// renew is a Rotate without a grace. The session's previous token has ended if renew returns no error.
+func (s *store) renew(ctx context.Context, token string) (string, error) {
+	renewed, err := s.Store.Rotate(ctx, sessionsql.Token(token), &sessionsql.RotateOptions{Grace: -1})
 	return string(renewed), err
 }
 
