@@ -131,7 +131,8 @@ func (c *Cache) entry(ctx context.Context, k entryKey) (entryRow, error) {
 	written := s.others.hasEntry(k.anySpace())
 	row, err := c.askEntry(ctx, k, written && s.pollsWork())
 	if err == nil && !written && !row.standby {
-		fetch.keep(db.NearSession{Payload: pgtext.Payload(row.value), ExpiresIn: row.expiresIn, IsCurrent: true}, 0)
+		kept := db.NearSession{Payload: pgtext.Payload(row.value), ExpiresIn: row.expiresIn, IsCurrent: true}
+		fetch.keep(kept, 0)
 	}
 	return row, err
 }

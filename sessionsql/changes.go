@@ -49,10 +49,10 @@ func (s *Store) changesLoop(ctx context.Context) {
 	}
 }
 
-// pollChanges asks the primary for the sessions and entries that were ended or written since the last poll. It
-// marks each as recently written, so that no later lookup reads an older row from a replica, and then drops
-// it from the near cache: a lookup that begins after the drop finds the mark. The lease counts from the begin of the
-// poll, because a change after that may be missing.
+// pollChanges asks the primary for the sessions and entries that were ended or written since the last poll.
+// It marks each as recently written, so that no later lookup reads an older row from a replica, and then
+// drops it from the near cache: a lookup that begins after the drop finds the mark. The lease counts from the
+// begin of the poll, because a change after that may be missing.
 func (s *Store) pollChanges(ctx context.Context, reader *changeReader) error {
 	begun := now()
 	ctx, cancel := context.WithTimeout(ctx, s.options.NearCache.MaxStaleness)

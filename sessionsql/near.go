@@ -12,8 +12,8 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// NearCache bounds what a Store keeps in memory, so that a lookup may need no server: sessions, and the entries
-// of each [Cache] whose name begins with "near:". The zero value keeps nothing.
+// NearCache bounds what a Store keeps in memory, so that a lookup may need no server: sessions, and the
+// entries of each [Cache] whose name begins with "near:". The zero value keeps nothing.
 type NearCache struct {
 	// MaxBytes bounds the memory. Defaults to 0, no near cache.
 	MaxBytes int64
@@ -31,12 +31,12 @@ type NearCache struct {
 
 const minStaleness = 20 * time.Millisecond
 
-// maxNearAge bounds how long a session is kept, whatever the log of changes says.
+// maxNearAge bounds how long a session or entry is kept, whatever the log of changes says.
 const maxNearAge = 30 * time.Second
 
-// A nearCache holds sessions and cache entries that lookups have found. It answers only while it has a lease, which a poll of
-// the changes renews; see Store.pollChanges. It keeps no token, and nothing about a token that opens no
-// session.
+// A nearCache holds sessions and cache entries that lookups have found. It answers only while it has a lease,
+// which a poll of the changes renews; see Store.pollChanges. It keeps no token, and nothing about a token
+// that opens no session.
 type nearCache struct {
 	entries   *near.Map[pgtext.Key, *nearEntry] // nil without a near cache
 	staleness time.Duration

@@ -9,7 +9,9 @@ BEGIN ATOMIC
   INSERT INTO sessionsql.change (keys)
   SELECT CASE WHEN count(*) <= 10000 THEN array_agg(k.key) END
   FROM unnest(log_entries.keys) AS k (key)
-  WHERE k.key >= sessionsql.first_near_key();
+  WHERE k.key >= sessionsql.first_near_key()
+  HAVING count(*) > 0;
 END;
 
-COMMENT ON FUNCTION sessionsql.log_entries(uuid[]) IS 'Adds the keys of near cache entries to the change log.';
+COMMENT ON FUNCTION sessionsql.log_entries(uuid[]) IS
+  'Adds the keys of near cache entries to the change log.';

@@ -21,7 +21,7 @@ BEGIN
   RETURNING s.expires_at INTO expiry;
 
   IF NOT FOUND THEN
-    -- The row is locked before it is judged, because the grace of the previous secret may end during the wait.
+    -- The row is locked before it is judged, because the previous secret's grace may end during the wait.
     SELECT
       s.expires_at,
       s.previous_until
