@@ -22,7 +22,8 @@ func stalenessPanels(all []Staleness) (panels []panel) {
 		}
 		for _, each := range all {
 			if each.Dropped == dropped {
-				p.curves = append(p.curves, line{each.Contestant, steps(each.Seconds, longest/stalenessBins), false})
+				curve := line{each.Contestant, steps(each.Seconds, longest/stalenessBins), false}
+				p.curves = append(p.curves, curve)
 			}
 		}
 		if longest == 0 {

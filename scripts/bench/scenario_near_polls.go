@@ -28,7 +28,8 @@ const loggedChanges = 100_000
 // server.
 func (b *bench) nearPolls(ctx context.Context, d *database) error {
 	err := d.exec(ctx, fmt.Sprintf(
-		"INSERT INTO sessionsql.change (ids) SELECT ARRAY[g] FROM generate_series(1, %d) AS g", loggedChanges))
+		"INSERT INTO sessionsql.change (ids) SELECT ARRAY[g] FROM generate_series(1, %d) AS g",
+		loggedChanges))
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 // A Staleness is how long sessions were served after their logout in another program had returned.
 type Staleness struct {
 	Contestant string    `json:"contestant"`
-	Dropped    bool      `json:"packets_dropped"` // between the program and its server, when the sessions ended
+	Dropped    bool      `json:"packets_dropped"` // to its server, when the sessions ended
 	Seconds    []float64 `json:"seconds"`         // of each session, in ascending order
 }
 
@@ -115,7 +115,9 @@ func (p *nearProgram) round(
 }
 
 // served looks a session up for a while, and returns when the last lookup began that found it.
-func (p *nearProgram) served(ctx context.Context, slot int, window, pause time.Duration) (last time.Duration) {
+func (p *nearProgram) served(
+	ctx context.Context, slot int, window, pause time.Duration,
+) (last time.Duration) {
 	begin := time.Now()
 	for at := time.Duration(0); at < window && ctx.Err() == nil; at = time.Since(begin) {
 		if p.findWithin(ctx, slot, 20*pause) == nil {
