@@ -60,6 +60,7 @@ func (s *foundSlot) spares(digest [sha256.Size]byte, expiry time.Time, slack tim
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	slack = min(slack, time.Until(expiry)/3)
+	const late = 100 * time.Millisecond
 	return slack > 0 && s.digest == digest &&
-		!s.earliest.Before(expiry.Add(-slack)) && !s.latest.After(expiry.Add(min(slack, 100*time.Millisecond)))
+		!s.earliest.Before(expiry.Add(-slack)) && !s.latest.After(expiry.Add(min(slack, late)))
 }

@@ -80,7 +80,8 @@ func (s *Store) FindCtx(ctx context.Context, token string) (data []byte, found b
 	case err != nil:
 		return nil, false, err
 	}
-	slot.keep(writes, digestOf(token, entry.Value), begun.Add(entry.ExpiresIn), time.Now().Add(entry.ExpiresIn))
+	left := entry.ExpiresIn
+	slot.keep(writes, digestOf(token, entry.Value), begun.Add(left), time.Now().Add(left))
 	return entry.Value, true, nil
 }
 

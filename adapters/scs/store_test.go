@@ -100,7 +100,9 @@ func TestACommitOfWhatWasFoundIsNotSent(t *testing.T) {
 		{"other data", func() {}, "new", hour, "new"},
 		{"expiring later", func() {}, "found", hour.Add(2 * time.Minute), "found"},
 		{"expiring earlier", func() {}, "found", hour.Add(-2 * time.Second), "found"},
-		{"committed since", func() { must(t, s.Commit("token", []byte("ours"), hour)) }, "found", hour, "found"},
+		{"committed since", func() {
+			must(t, s.Commit("token", []byte("ours"), hour))
+		}, "found", hour, "found"},
 		{"deleted since", func() { must(t, s.Delete("token")) }, "found", hour, ""},
 	} {
 		must(t, other.Commit("token", []byte("found"), hour))

@@ -66,7 +66,8 @@ BEGIN
   result.evicted := 0;
   result.pages := 0;
   LOOP
-    table_pages := pg_relation_size('sessionsql.cache_entry'::regclass) / current_setting('block_size')::bigint;
+    table_pages :=
+      pg_relation_size('sessionsql.cache_entry'::regclass) / current_setting('block_size')::bigint;
     SELECT CASE WHEN r.next_page < table_pages THEN r.next_page ELSE 0 END INTO first_page
     FROM sessionsql.cache_reaper AS r
     WHERE r.singleton;
