@@ -28,6 +28,7 @@ const CLEAR = 'SELECT sessionsql.cache_clear($1::integer, true)'
 class PostgresStore extends Store {
   #database
   #space
+  #near
   #spaceBytes
   #ttl
   #touchInterval
