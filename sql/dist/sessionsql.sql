@@ -1882,7 +1882,7 @@ BEGIN
   RETURNING s.expires_at INTO expiry;
 
   IF NOT FOUND THEN
-    -- The row is locked before it is judged, because the grace of the previous secret may end during the wait.
+    -- The row is locked before it is judged, because the previous secret's grace may end during the wait.
     SELECT
       s.expires_at,
       s.previous_until
@@ -2926,10 +2926,12 @@ BEGIN ATOMIC
   INSERT INTO sessionsql.change (keys)
   SELECT CASE WHEN count(*) <= 10000 THEN array_agg(k.key) END
   FROM unnest(log_entries.keys) AS k (key)
-  WHERE k.key >= sessionsql.first_near_key();
+  WHERE k.key >= sessionsql.first_near_key()
+  HAVING count(*) > 0;
 END;
 
-COMMENT ON FUNCTION sessionsql.log_entries(uuid[]) IS 'Adds the keys of near cache entries to the change log.';
+COMMENT ON FUNCTION sessionsql.log_entries(uuid[]) IS
+  'Adds the keys of near cache entries to the change log.';
 $file$;
 EXECUTE $file$
 -- Go computes the same keys. The hash of the key inside gives each space and key one text to be hashed, so
