@@ -621,7 +621,7 @@ var callTemplates = [][3]string{
 	{"cache_touch_batch", "SELECT sessionsql.cache_touch_batch('{$key}', '{NULL}')", "^1$"},
 	{"check_entry", "SELECT sessionsql.check_entry('f', '$key', $space, 'v', 60)", "^$"},
 	{"entry_bytes", "SELECT sessionsql.entry_bytes('abc', NULL)", "^12[0-9]$"},
-	{"evict", "SELECT e.evicted FROM sessionsql.evict(0, 1, 1, 10) AS e", "^0$"},
+	{"evict", "SELECT e.evicted FROM sessionsql.evict(0, 1, 10) AS e", "^0$"},
 	{"is_ttl", "SELECT sessionsql.is_ttl(60)", "^true$"},
 	{
 		"sweep", `SELECT s.reaped FROM sessionsql.sweep(

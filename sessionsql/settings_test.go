@@ -360,7 +360,7 @@ var cacheCalls = []string{
 	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(100, 100, false, '{$space}', '{400}') AS r",
 	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(0, 1) AS r",
 	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(spaces => '{1,2}', budgets => '{1}') AS r",
-	"SELECT e.evicted, e.next_page FROM sessionsql.evict(0, 1, 1, 1) AS e",
+	"SELECT e.evicted, e.next_page FROM sessionsql.evict(0, 1, 1) AS e",
 	`SELECT s.reaped
 		FROM sessionsql.sweep('sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper', 9, 9) AS s`,
 	"SELECT sessionsql.cache_clear($space), sessionsql.cache_clear($space, true)",
