@@ -129,8 +129,9 @@ func (c *Cache) entry(ctx context.Context, k entryKey) (entryRow, error) {
 	fetch := s.near.begin(k.near(), at)
 	defer fetch.end()
 	written := s.others.hasEntry(k.anySpace())
-	row, err := c.askEntry(ctx, k, written && s.pollsWork())
-	if err == nil && !written && !row.standby {
+	lately := written && s.pollsWork() // so that the primary answers
+	row, err := c.askEntry(ctx, k, lately)
+	if err == nil && written == lately && !row.standby {
 		kept := db.NearSession{Payload: pgtext.Payload(row.value), ExpiresIn: row.expiresIn, IsCurrent: true}
 		fetch.keep(kept, 0)
 	}
