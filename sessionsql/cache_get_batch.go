@@ -100,7 +100,7 @@ const maxBatchKeys = 1000
 type entryRow struct {
 	value     pgtext.Value
 	expiresIn float64
-	standby   bool // a standby answered, which may lag
+	standby   bool // a standby answered, which may lack a write that is known
 }
 
 // fresh returns the entry of a row, and false if it has outlived its TTL and waits for Fetch.
@@ -129,20 +129,20 @@ func (c *Cache) entry(ctx context.Context, k entryKey) (entryRow, error) {
 	fetch := s.near.begin(k.near(), at)
 	defer fetch.end()
 	written := s.others.hasEntry(k.anySpace())
-	row, err := c.askEntry(ctx, k, written && s.pollsWork())
-	if err == nil && !written && !row.standby {
+	row, err := c.askEntry(ctx, k, written)
+	if err == nil && !row.standby {
 		kept := db.NearSession{Payload: pgtext.Payload(row.value), ExpiresIn: row.expiresIn, IsCurrent: true}
 		fetch.keep(kept, 0)
 	}
 	return row, err
 }
 
-// askEntry asks a replica first, and then the primary, as lookupRow does. A row of a replica does not count
-// as one of a standby, because the Store knows how far that lags.
-func (c *Cache) askEntry(ctx context.Context, k entryKey, lately bool) (entryRow, error) {
-	if n := c.chooseServer(lately, k); n.replica {
+// askEntry asks a replica first, and then the primary, as lookupRow does. Other programs have written the
+// entry lately if written is true, so a replica then answers only while the primary is away.
+func (c *Cache) askEntry(ctx context.Context, k entryKey, written bool) (entryRow, error) {
+	if n := c.chooseServer(written && c.store.pollsWork(), k); n.replica {
 		row, err := n.gets.Do(ctx, k)
-		row.standby = false
+		row.standby = written
 		if err == nil || ctx.Err() != nil {
 			return row, err
 		}
