@@ -11,7 +11,7 @@ import (
 )
 
 const changes = `-- name: Changes :one
-SELECT c.epoch, c.snapshot, c.everything, c.ids
+SELECT c.epoch, c.snapshot, c.everything, c.ids, c.keys
 FROM sessionsql.changes($1::varchar::pg_catalog.pg_snapshot) AS c
 `
 
@@ -23,6 +23,7 @@ func (q *Queries) Changes(ctx context.Context, db DBTX, last sql.NullString) (Ch
 		&i.Snapshot,
 		&i.Everything,
 		&i.IDs,
+		&i.Keys,
 	)
 	return i, err
 }

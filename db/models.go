@@ -11,16 +11,6 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// A live entry of a cache.
-type CacheEntry struct {
-	// First 16 bytes of a hash of space and key; see cache_key.
-	Key pgtext.Key
-	// What the application keeps.
-	Value pgtext.Value
-	// Seconds left, by the server's clock; Infinity for an entry that never expires.
-	ExpiresIn float64
-}
-
 // What one call of the cache's reaper did.
 type CacheReapResult struct {
 	// Expired rows deleted, ended tombstones included.
@@ -33,16 +23,18 @@ type CacheReapResult struct {
 	LapDone bool
 }
 
-// Sessions that were ended or written since a snapshot.
+// What was ended or written since a snapshot.
 type ChangeFeed struct {
 	// Name of the epoch, in which no change is lost.
 	Epoch string
 	// Snapshot to give to the next call of changes.
 	Snapshot string
-	// True: any session may have changed.
+	// True: anything may have changed.
 	Everything bool
 	// Ids of the changed sessions, some perhaps repeated.
 	IDs pgtext.IDs
+	// Keys of the changed near cache entries, some perhaps repeated.
+	Keys pgtext.Keys
 }
 
 // A live session of a subject, without secrets and payload.

@@ -26,12 +26,13 @@ type feed struct {
 	Snapshot   sql.NullString
 	Everything bool
 	IDs        pgtext.IDs
+	Keys       pgtext.Keys
 }
 
 // poll reads the changes since the last call. It returns false if there is no epoch.
 func (f *feed) poll(t testing.TB, on sqlx.QueryerContext) bool {
 	t.Helper()
-	err := sqlx.GetContext(t.Context(), on, f, `SELECT epoch, snapshot, everything, ids
+	err := sqlx.GetContext(t.Context(), on, f, `SELECT epoch, snapshot, everything, ids, keys
 		FROM sessionsql.changes($1::text::pg_snapshot)`, f.Snapshot)
 	if errors.Is(err, sql.ErrNoRows) {
 		*f = feed{}
@@ -58,8 +59,8 @@ func (f *feed) wants(t testing.TB, on sqlx.QueryerContext, step string, ids ...i
 	}
 	slices.Sort(f.IDs)
 	slices.Sort(ids)
-	if !slices.Equal(f.IDs, ids) {
-		t.Errorf("%s: the changes are of %v, want %v", step, f.IDs, ids)
+	if !slices.Equal(f.IDs, ids) || len(f.Keys) > 0 {
+		t.Errorf("%s: the changes are of %v and of %d entries, want %v", step, f.IDs, len(f.Keys), ids)
 	}
 }
 
@@ -79,7 +80,9 @@ func TestTheLogHoldsEveryEndAndEveryWriteAndNothingElse(t *testing.T) {
 		{fmt.Sprintf("update_payload(%d, %s, 'p')", ids[1], hash(1)), ids[1:2]},
 		{fmt.Sprintf("update_payload(%d, %s, 'p', 1)", ids[1], hash(1)), nil},
 		{fmt.Sprintf("update_payload_batch('{%d,%d,%d}', ARRAY[%s,%s,%s], '{p,p,p}', '{NULL,NULL,7}')",
-			ids[1], ids[2], ids[3], hash(1), hash(2), hash(3)), ids[1:3]},
+			ids[1], ids[2], ids[3], hash(1), hash(2), hash(3)), ids[1:4]},
+		{fmt.Sprintf("update_payload_batch('{%d,NULL}', ARRAY[%s,NULL], '{p,p}', '{NULL,NULL}')", ids[1],
+			hash(1)), ids[1:2]},
 		{fmt.Sprintf("update_payload_batch('{%d}', ARRAY[%s], '{p}', '{7}')", ids[1], hash(1)), nil},
 		{fmt.Sprintf("rotate(%d, %s, sha256('new'))", ids[3], hash(3)), ids[3:4]},
 		{fmt.Sprintf("rotate(%d, %s, sha256('new'))", ids[3], hash(3)), nil},
@@ -117,6 +120,69 @@ func TestTheLogHoldsEveryEndAndEveryWriteAndNothingElse(t *testing.T) {
 		t.Error("a TRUNCATE is not a change of all sessions")
 	}
 	f.wants(t, d.primary, "after TRUNCATE")
+}
+
+func TestTheLogHoldsEveryWriteOfANearEntryAndOfNoOther(t *testing.T) {
+	d := newDatabase(t)
+	f := startFeed(t, d.primary)
+	for _, step := range []struct {
+		call string
+		keys []string
+	}{
+		{"cache_set('near:s', 'a', 'v', '1 hour')", []string{"a"}},
+		{"cache_set('s', 'a', 'v', '1 hour')", nil},
+		{`cache_set_batch(ARRAY[sessionsql.cache_key('s', 'a'), sessionsql.cache_key('near:s', 'b')],
+			'{1,2}', '{v,v}', '{60,60}')`, []string{"b"}},
+		{"cache_add(sessionsql.cache_key('near:s', 'c'), 1, 'v', 60)", []string{"c"}},
+		{"cache_add(sessionsql.cache_key('near:s', 'c'), 1, 'v', 60)", nil},
+		{"cache_swap(sessionsql.cache_key('near:s', 'a'), sha256('v'), 'w')", []string{"a"}},
+		{"cache_swap(sessionsql.cache_key('near:s', 'a'), sha256('v'), 'x')", nil},
+		{"cache_swap(sessionsql.cache_key('near:s', 'a'), sha256('w'), NULL)", []string{"a"}},
+		{"cache_increment('near:s', 'n', 1, '1 minute')", []string{"n"}},
+		{"cache_increment('near:s', 'n', 1, '1 minute')", []string{"n"}},
+		{"cache_increment('s', 'n', 1, '1 minute')", nil},
+		{"cache_touch('near:s', 'n', '1 hour')", nil},
+		{"cache_get('near:s', 'n')", nil},
+		{"cache_fetch_lease('near:s', 'l', 'me')", nil},
+		{"cache_end_lease('near:s', 'l', 'me')", nil},
+		{"cache_delete('near:s', 'evicted')", []string{"evicted"}}, // a program may still have it
+		{"cache_delete_batch(ARRAY[sessionsql.cache_key('near:s', 'c'), NULL], true)", []string{"c"}},
+		{"cache_clear(sessionsql.cache_space_id('near:s'))", []string{"n"}},
+		{"cache_reap()", nil},
+	} {
+		d.primary.MustExec("SELECT sessionsql." + step.call)
+		if !f.poll(t, d.primary) || f.Everything || len(f.IDs) > 0 {
+			t.Errorf("%s: the changes are of %v, and everything is %v", step.call, f.IDs, f.Everything)
+		}
+		var want pgtext.Keys
+		for _, key := range step.keys {
+			want = append(want, pgtext.Key(cacheKey("near:s", key)))
+		}
+		if !slices.Equal(f.Keys, want) {
+			t.Errorf("%s: the changes are of %x, want %x", step.call, f.Keys, want)
+		}
+	}
+	fill := func(n int) {
+		d.primary.MustExec(`INSERT INTO sessionsql.cache_entry (key, expires_at, space, value)
+			SELECT ('ffff' || substr(md5(g::text), 5))::uuid, 'infinity', 1, repeat('x', 200)::bytea
+			FROM generate_series(1, $1) AS g`, n)
+	}
+	d.emptyCache()
+	if !f.poll(t, d.primary) || !f.Everything {
+		t.Error("a TRUNCATE of the entries is not a change of all")
+	}
+	fill(1000)
+	evicted := d.lap(t, d.bytesOf(t, 1)/2, 100_000, 100_000) + d.lap(t, d.bytesOf(t, 1)/2, 100_000, 100_000)
+	if f.poll(t, d.primary); evicted == 0 || len(f.Keys) != evicted {
+		t.Errorf("%d of %d evicted entries are in the log", len(f.Keys), evicted)
+	}
+	d.emptyCache()
+	fill(10_001)
+	f.poll(t, d.primary)
+	d.primary.MustExec("SELECT sessionsql.cache_clear(1)")
+	if !f.poll(t, d.primary) || !f.Everything {
+		t.Errorf("a clear of many entries is a change of %d keys", len(f.Keys))
+	}
 }
 
 // TestEveryReaderSeesEachChangeOnce lets transactions begin and commit in random orders, while readers poll.
@@ -230,7 +296,7 @@ func TestACrashAndAPromotionEndTheEpoch(t *testing.T) {
 	f := startFeed(t, d.primary)
 	d.CatchUp(t)
 	var dead feed
-	err := sqlx.Get(d.replica, &dead, "SELECT epoch, snapshot, everything, ids FROM sessionsql.changes(NULL)")
+	err := sqlx.Get(d.replica, &dead, "SELECT * FROM sessionsql.changes(NULL)")
 	if err == nil || errors.Is(err, sql.ErrNoRows) {
 		t.Errorf("a standby tells of changes: %v", err)
 	}

@@ -49,10 +49,10 @@ func (s *Store) changesLoop(ctx context.Context) {
 	}
 }
 
-// pollChanges asks the primary for the sessions that were ended or written since the last poll. It marks each
-// as recently written, so that no later lookup reads an older row from a replica, and then drops it from the
-// near cache: a lookup that begins after the drop finds the mark. The lease counts from the begin of the
-// poll, because a change after that may be missing.
+// pollChanges asks the primary for the sessions and entries that were ended or written since the last poll.
+// It marks each as recently written, so that no later lookup reads an older row from a replica, and then
+// drops it from the near cache: a lookup that begins after the drop finds the mark. The lease counts from the
+// begin of the poll, because a change after that may be missing.
 func (s *Store) pollChanges(ctx context.Context, reader *changeReader) error {
 	begun := now()
 	ctx, cancel := context.WithTimeout(ctx, s.options.NearCache.MaxStaleness)
@@ -81,7 +81,13 @@ func (s *Store) pollChanges(ctx context.Context, reader *changeReader) error {
 			keys[i].id = id
 		}
 		s.others.mark(keys...)
+		entries := make([]entryKey, len(feed.Keys))
+		for i, hash := range feed.Keys {
+			entries[i].hash = hash
+		}
+		s.others.markEntries(entries...)
 		s.near.drop(keys...)
+		s.near.dropEntries(entries...)
 	}
 	*reader = changeReader{feed.Epoch, sql.NullString{String: feed.Snapshot, Valid: true}}
 	s.near.renew(begun)
@@ -100,6 +106,12 @@ func (s *Store) pollsWork() bool {
 func (s *Store) noteWrite(keys ...key) {
 	s.recent.mark(keys...)
 	s.near.drop(keys...)
+}
+
+// noteEntries is noteWrite for cache entries.
+func (s *Store) noteEntries(keys ...entryKey) {
+	s.recent.markEntries(keys...)
+	s.near.dropEntries(keys...)
 }
 
 // noteSubjectWrite is noteWrite for sessions of a subject whose ids are unknown.

@@ -79,7 +79,7 @@ func (s *Store) lookup(ctx context.Context, token Token, version int32, use bool
 	defer s.calls.leave()
 	s.stats.lookups.Add(1)
 	at := now()
-	if e := s.near.find(k, version, at); e != nil {
+	if e := s.near.find(k.near(), version, at); e != nil {
 		s.stats.nearHits.Add(1)
 		session := sessionOf(&e.row)
 		session.ExpiresIn -= at.since(e.fetched)
@@ -89,7 +89,7 @@ func (s *Store) lookup(ctx context.Context, token Token, version int32, use bool
 		}
 		return session, nil
 	}
-	fetch := s.near.begin(k, at)
+	fetch := s.near.begin(k.near(), at)
 	defer fetch.end()
 	row, err := s.lookupRow(ctx, k, version)
 	if err != nil {

@@ -1,16 +1,19 @@
 package sessionsql
 
 import (
+	"encoding/binary"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/sessionsql/postgres/db"
 	"github.com/sessionsql/postgres/internal/near"
+	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// NearCache bounds the sessions that a Store keeps in memory, so that a lookup may need no server. The zero
-// value keeps none.
+// NearCache bounds what a Store keeps in memory, so that a lookup may need no server: sessions, and the
+// entries of each [Cache] whose name begins with "near:". The zero value keeps nothing.
 type NearCache struct {
 	// MaxBytes bounds the memory. Defaults to 0, no near cache.
 	MaxBytes int64
@@ -28,14 +31,14 @@ type NearCache struct {
 
 const minStaleness = 20 * time.Millisecond
 
-// maxNearAge bounds how long a session is kept, whatever the log of changes says.
+// maxNearAge bounds how long a session or entry is kept, whatever the log of changes says.
 const maxNearAge = 30 * time.Second
 
-// A nearCache holds sessions that lookups have found. It answers only while it has a lease, which a poll of
-// the changes renews; see Store.pollChanges. It keeps no token, and nothing about a token that opens no
-// session.
+// A nearCache holds sessions and cache entries that lookups have found. It answers only while it has a lease,
+// which a poll of the changes renews; see Store.pollChanges. It keeps no token, and nothing about a token
+// that opens no session.
 type nearCache struct {
-	entries   *near.Map[int64, *nearEntry] // by id; nil without a near cache
+	entries   *near.Map[pgtext.Key, *nearEntry] // nil without a near cache
 	staleness time.Duration
 	polled    atomic.Pointer[instant] // the begin of the last poll that succeeded; nil before the first
 
@@ -46,9 +49,21 @@ type nearCache struct {
 	marked   atomic.Int32 // the number of subjects
 }
 
-// A nearEntry is a session as a lookup found it.
+// A nearKey is the key of a session or of a cache entry.
+type nearKey struct {
+	row  pgtext.Key // the key of an entry, or the id of a session, of which no entry has the first bytes
+	hash hash       // what opens the session, because an id alone proves nothing; zero for an entry
+}
+
+func (k key) near() nearKey {
+	n := nearKey{hash: k.hash}
+	binary.BigEndian.PutUint64(n.row[:], uint64(k.id))
+	return n
+}
+
+// A nearEntry is a session as a lookup found it, or a cache entry in the form of one.
 type nearEntry struct {
-	hash    hash // a session id alone proves nothing
+	hash    hash
 	row     db.NearSession
 	fetched instant       // when the lookup began
 	keep    time.Duration // how long after that it is answered
@@ -67,7 +82,7 @@ func (c *nearCache) init(options NearCache) {
 	c.staleness = options.MaxStaleness
 	c.subjects = map[string]instant{}
 	if options.MaxBytes > 0 {
-		c.entries = near.New[int64, *nearEntry](options.MaxBytes)
+		c.entries = near.New[pgtext.Key, *nearEntry](options.MaxBytes)
 	}
 }
 
@@ -94,7 +109,7 @@ func (c *nearCache) on() bool { return c.entries != nil && c.polled.Load() != ni
 // find returns the entry that answers a lookup that begins at an instant, or nil. It reads lease and marks
 // before the entry, because a poll drops entries before it renews the lease. In another order an entry would
 // be answered under the lease of the poll that drops it.
-func (c *nearCache) find(k key, version int32, at instant) *nearEntry {
+func (c *nearCache) find(k nearKey, version int32, at instant) *nearEntry {
 	if !c.on() {
 		return nil
 	}
@@ -102,7 +117,7 @@ func (c *nearCache) find(k key, version int32, at instant) *nearEntry {
 	if at.since(*polled) >= c.staleness {
 		return nil
 	}
-	e, _ := c.entries.Get(k.id)
+	e, _ := c.entries.Get(k.row)
 	switch {
 	case e == nil || e.hash != k.hash || e.row.Version < version || at.since(e.fetched) >= e.keep:
 		return nil
@@ -115,32 +130,35 @@ func (c *nearCache) find(k key, version int32, at instant) *nearEntry {
 // A nearFetch is a lookup whose answer may be kept.
 type nearFetch struct {
 	cache       *nearCache // nil if the answer is not kept
-	placeholder near.Placeholder[int64, *nearEntry]
-	key         key
+	placeholder near.Placeholder[pgtext.Key, *nearEntry]
+	hash        hash
 	begun       instant
 }
 
 // begin begins a lookup. It must be called before a server is chosen for it. A token with a wrong secret does
 // not displace the entry of the right one.
-func (c *nearCache) begin(k key, at instant) nearFetch {
+func (c *nearCache) begin(k nearKey, at instant) nearFetch {
 	if !c.on() {
 		return nearFetch{}
 	}
-	if e, ok := c.entries.Get(k.id); ok && e.hash != k.hash && at.since(e.fetched) < e.keep {
+	if e, ok := c.entries.Get(k.row); ok && e.hash != k.hash && at.since(e.fetched) < e.keep {
 		return nearFetch{}
 	}
-	return nearFetch{c, c.entries.Begin(k.id), k, at}
+	return nearFetch{c, c.entries.Begin(k.row), k.hash, at}
 }
 
 // keep keeps an answer, unless its session was changed meanwhile. A row that the previous secret opened is
 // not kept, because no change says when its grace ends. A session is not answered from memory in its last
 // moments, so that a lookup extends its expiry in time.
 func (f *nearFetch) keep(row db.NearSession, lastMoments time.Duration) {
-	left := min(fromSeconds(row.ExpiresIn)-lastMoments, maxNearAge)
+	left := maxNearAge
+	if !math.IsInf(row.ExpiresIn, 1) {
+		left = min(fromSeconds(row.ExpiresIn)-lastMoments, maxNearAge)
+	}
 	if f.cache == nil || !row.IsCurrent || left <= 0 {
 		return
 	}
-	e := &nearEntry{hash: f.key.hash, row: row, fetched: f.begun, keep: left}
+	e := &nearEntry{hash: f.hash, row: row, fetched: f.begun, keep: left}
 	size := nearEntryBytes + len(row.Payload) + len(row.Subject.String)
 	f.cache.entries.Keep(f.placeholder, e, int64(size))
 }
@@ -158,7 +176,19 @@ func (c *nearCache) drop(keys ...key) {
 		return
 	}
 	for _, k := range keys {
-		c.entries.Drop(k.id)
+		c.entries.Drop(k.near().row)
+	}
+}
+
+// dropEntries is drop for cache entries.
+func (c *nearCache) dropEntries(keys ...entryKey) {
+	if c.entries == nil {
+		return
+	}
+	for _, k := range keys {
+		if k.isNear() {
+			c.entries.Drop(k.hash)
+		}
 	}
 }
 

@@ -21,7 +21,7 @@ func filledAt(at instant, own func(*db.NearSession)) (*nearCache, key) {
 	if own != nil {
 		own(&row)
 	}
-	fetch := c.begin(k, at)
+	fetch := c.begin(k.near(), at)
 	fetch.keep(row, time.Minute)
 	fetch.end()
 	return &c, k
@@ -44,7 +44,7 @@ func TestANearEntryAnswersOnlyWithinItsLease(t *testing.T) {
 		{"the wall clock was set back within the lease", instant{999 * ms, -time.Hour}, true},
 		{"the wall clock was set forward", instant{10 * ms, time.Hour}, false},
 	} {
-		if c, k := filled(nil); (c.find(k, 0, each.at) != nil) != each.hit {
+		if c, k := filled(nil); (c.find(k.near(), 0, each.at) != nil) != each.hit {
 			t.Errorf("%s: a hit is %v", each.name, !each.hit)
 		}
 	}
@@ -70,7 +70,7 @@ func TestANearEntryEndsByItsAge(t *testing.T) {
 	} {
 		c, k := filled(func(row *db.NearSession) { row.ExpiresIn = each.expiresIn })
 		c.renew(each.at)
-		if (c.find(k, 0, each.at) != nil) != each.hit {
+		if (c.find(k.near(), 0, each.at) != nil) != each.hit {
 			t.Errorf("%s: a hit is %v", each.name, !each.hit)
 		}
 	}
@@ -79,19 +79,19 @@ func TestANearEntryEndsByItsAge(t *testing.T) {
 func TestANearEntryAnswersItsOwnTokenAlone(t *testing.T) {
 	c, k := filled(nil)
 	other := key{id: k.id, hash: newSecret().hash()}
-	if c.find(other, 0, both(0)) != nil {
+	if c.find(other.near(), 0, both(0)) != nil {
 		t.Error("another secret opens the session")
 	}
-	fetch := c.begin(other, both(0)) // its lookup finds no session
+	fetch := c.begin(other.near(), both(0)) // its lookup finds no session
 	fetch.end()
-	if c.find(k, 0, both(0)) == nil {
+	if c.find(k.near(), 0, both(0)) == nil {
 		t.Error("a lookup with a wrong secret displaces the session")
 	}
-	if c.find(k, 3, both(0)) == nil || c.find(k, 4, both(0)) != nil {
+	if c.find(k.near(), 3, both(0)) == nil || c.find(k.near(), 4, both(0)) != nil {
 		t.Error("the least version does not count")
 	}
 	c, k = filled(func(row *db.NearSession) { row.IsCurrent = false })
-	if c.find(k, 0, both(0)) != nil {
+	if c.find(k.near(), 0, both(0)) != nil {
 		t.Error("what the previous secret opened is kept, although nothing says when its grace ends")
 	}
 }
@@ -108,13 +108,13 @@ func TestAnAnswerIsNotKeptThatAWriteOvertook(t *testing.T) {
 		},
 	} {
 		c, k := filled(nil)
-		row := c.find(k, 0, both(0)).row
+		row := c.find(k.near(), 0, both(0)).row
 		c.drop(k)
-		fetch := c.begin(k, both(0))
+		fetch := c.begin(k.near(), both(0))
 		write(c, k)
 		fetch.keep(row, 0)
 		fetch.end()
-		if c.find(k, 0, both(0)) != nil {
+		if c.find(k.near(), 0, both(0)) != nil {
 			t.Errorf("%s: the older row is answered", name)
 		}
 	}
@@ -124,20 +124,20 @@ func TestWritesToASubjectHideItsSessionsUntilAPollHasTheirIDs(t *testing.T) {
 	began := now()
 	c, k := filledAt(began, nil)
 	bob := key{id: 8}
-	fetch := c.begin(bob, began)
+	fetch := c.begin(bob.near(), began)
 	fetch.keep(db.NearSession{ID: 8, ExpiresIn: 3600, IsCurrent: true}, 0)
-	if c.find(k, 0, began) == nil {
+	if c.find(k.near(), 0, began) == nil {
 		t.Error("a session is not answered before the write")
 	}
 	c.dropSubject("ann")
-	if c.find(k, 0, began) != nil {
+	if c.find(k.near(), 0, began) != nil {
 		t.Error("a session of the subject is answered")
 	}
-	if c.find(bob, 0, began) == nil {
+	if c.find(bob.near(), 0, began) == nil {
 		t.Error("a session of nobody is not answered")
 	}
 	c.renew(began) // this poll began before the write, so it may lack the ids
-	if c.find(k, 0, began) != nil {
+	if c.find(k.near(), 0, began) != nil {
 		t.Error("the mark went with a poll that began before the write")
 	}
 	c.drop(k)
@@ -151,13 +151,13 @@ func TestWithoutAPollNothingIsKept(t *testing.T) {
 	var c nearCache
 	c.init(NearCache{MaxBytes: 1 << 20, MaxStaleness: time.Second})
 	k := key{id: 7}
-	fetch := c.begin(k, both(0))
+	fetch := c.begin(k.near(), both(0))
 	fetch.keep(db.NearSession{ID: 7, ExpiresIn: 3600, IsCurrent: true}, 0)
 	fetch.end()
-	if c.find(k, 0, both(0)) != nil {
+	if c.find(k.near(), 0, both(0)) != nil {
 		t.Error("a session is answered before the first poll")
 	}
-	if e, ok := c.entries.Get(7); ok {
+	if e, ok := c.entries.Get(k.near().row); ok {
 		t.Errorf("version %d is kept before the first poll", e.row.Version)
 	}
 }

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +22,7 @@ import (
 
 	"github.com/jmoiron/sqlx"
 
+	"github.com/sessionsql/postgres/internal/pgcluster"
 	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/internal/testkit"
 	"github.com/sessionsql/postgres/sessionsql"
@@ -54,7 +58,12 @@ func nearRevokes() int {
 // A logout is one session, which ends while Stores look it up.
 type logout struct {
 	token sessionsql.Token
-	acked atomic.Pointer[time.Time] // after Revoke has returned
+	acked atomic.Pointer[time.Time] // after the call that ended it has returned
+}
+
+func (l *logout) ack() bool {
+	now := time.Now()
+	return l.acked.CompareAndSwap(nil, &now)
 }
 
 // A boundCheck revokes sessions while Stores with near caches look them up. No lookup that begins later than
@@ -63,19 +72,27 @@ type boundCheck struct {
 	staleness time.Duration
 	admin     *sessionsql.Store
 	stores    []*sessionsql.Store // with near caches
+	once      bool                // the fault cannot be repeated
 
 	mu      sync.RWMutex
 	logouts []*logout
-	revoked int
+	revoked atomic.Int64
 	paused  sync.RWMutex // held for writing while nothing may be revoked
 	worst   atomic.Int64 // the latest begin of a lookup that succeeded, after its revoke
 	wrong   atomic.Int64
 }
 
-func (b *boundCheck) add(l *logout) {
+// insert makes a session that readers find, or returns nil.
+func (b *boundCheck) insert(ctx context.Context) *logout {
+	token, err := b.admin.Insert(ctx, "p", nil)
+	if err != nil {
+		return nil
+	}
+	l := &logout{token: token}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.logouts = append(b.logouts, l)
+	return l
 }
 
 // pick returns one of the last sessions. The more there are, the more of them have ended, and the longer ago.
@@ -85,21 +102,14 @@ func (b *boundCheck) pick(random *rand.Rand, last int) *logout {
 	return b.logouts[len(b.logouts)-1-random.IntN(min(len(b.logouts), last))]
 }
 
-// run revokes n sessions, while fault does its harm.
+// run revokes n sessions, while fault does its harm, again and again if it can be repeated.
 func (b *boundCheck) run(t *testing.T, n int, fault func()) {
 	t.Helper()
 	seed := seeded(t)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
-	insert := func() {
-		token, err := b.admin.Insert(ctx, "p", nil)
-		if err == nil {
-			b.add(&logout{token: token})
-		}
-	}
-	for range 64 {
-		insert()
-	}
+	before := b.hits()
+	eventually(t, "there is a session", func() bool { return b.insert(ctx) != nil })
 	var reading, revoking sync.WaitGroup
 	for _, store := range b.stores {
 		for range 2 {
@@ -111,31 +121,23 @@ func (b *boundCheck) run(t *testing.T, n int, fault func()) {
 			})
 		}
 	}
-	faulted := make(chan struct{})
-	var faultDone atomic.Bool
-	go func() {
-		defer close(faulted)
-		defer faultDone.Store(true)
-		fault()
-	}()
-	for range 4 {
+	var over atomic.Bool
+	for range min(n/4, 256) {
 		random := testkit.Fork(seed)
 		revoking.Go(func() {
-			for ctx.Err() == nil {
-				b.mu.RLock()
-				done := b.revoked >= n && faultDone.Load()
-				b.mu.RUnlock()
-				if done {
-					return
+			for ctx.Err() == nil && !(over.Load() && b.revoked.Load() >= int64(n)) {
+				if l := b.revokeOne(ctx); l != nil { // its next lookups begin just after the bound
+					time.Sleep(b.staleness + time.Duration(random.Int64N(int64(b.staleness)/2)))
+					b.lookEverywhere(t, ctx, l)
 				}
-				b.paused.RLock()
-				insert()
-				b.revoke(ctx, b.pick(random, 64))
-				b.paused.RUnlock()
 			}
 		})
 	}
-	<-faulted
+	for more := true; more; more = !b.once && b.revoked.Load() < int64(n) {
+		fault()
+		time.Sleep(2 * b.staleness) // revokes go on between two faults
+	}
+	over.Store(true)
 	revoking.Wait()
 	// The caches must still answer after the fault, or the test would show nothing.
 	live := mustInsert(t, b.admin, "live", nil)
@@ -148,34 +150,43 @@ func (b *boundCheck) run(t *testing.T, n int, fault func()) {
 	}
 	stop()
 	reading.Wait()
-	for _, l := range b.logouts {
-		for _, store := range b.stores {
-			b.look(t, t.Context(), store, l)
-		}
-	}
-	hits := int64(0)
-	for _, store := range b.stores {
-		hits += store.Stats().NearHits
-	}
-	t.Logf("%d revokes, %d answers from memory, longest staleness %v of %v", b.revoked, hits,
+	hits := b.hits() - before
+	t.Logf("%d revokes, %d answers from memory, longest staleness %v of %v", b.revoked.Load(), hits,
 		time.Duration(b.worst.Load()), b.staleness)
 	if hits < int64(n) {
 		t.Errorf("only %d answers from memory, so the test shows little", hits)
 	}
 }
 
-func (b *boundCheck) revoke(ctx context.Context, l *logout) {
-	if l.acked.Load() != nil {
-		return
+func (b *boundCheck) hits() (hits int64) {
+	for _, store := range b.stores {
+		hits += store.Stats().NearHits
+	}
+	return hits
+}
+
+// revokeOne revokes a new session that all Stores have looked up, or returns nil.
+func (b *boundCheck) revokeOne(ctx context.Context) *logout {
+	b.paused.RLock()
+	defer b.paused.RUnlock()
+	l := b.insert(ctx)
+	if l == nil {
+		return nil
+	}
+	for _, store := range b.stores {
+		_, _ = store.Peek(ctx, l.token)
 	}
 	err := b.admin.Revoke(ctx, l.token)
-	if err == nil || errors.Is(err, sessionsql.ErrNoSession) {
-		now := time.Now()
-		if l.acked.CompareAndSwap(nil, &now) {
-			b.mu.Lock()
-			b.revoked++
-			b.mu.Unlock()
-		}
+	if err != nil && !errors.Is(err, sessionsql.ErrNoSession) || !l.ack() {
+		return nil
+	}
+	b.revoked.Add(1)
+	return l
+}
+
+func (b *boundCheck) lookEverywhere(t *testing.T, ctx context.Context, l *logout) {
+	for _, store := range b.stores {
+		b.look(t, ctx, store, l)
 	}
 }
 
@@ -194,11 +205,55 @@ func (b *boundCheck) look(t *testing.T, ctx context.Context, store *sessionsql.S
 	}
 }
 
+// bounced starts a PgBouncer in transaction mode before the primary, and returns the DSN through it.
+func (f *faulty) bounced(t *testing.T) string {
+	t.Helper()
+	program := "/usr/sbin/pgbouncer" // Debian installs it outside of the usual path
+	if _, err := os.Stat(program); err != nil {
+		if os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "" {
+			t.Fatal("pgbouncer is missing: install it (Debian: pgbouncer)")
+		}
+		t.Skip("pgbouncer is missing")
+	}
+	port, err := pgcluster.FreePort()
+	must(t, err)
+	account, err := pgcluster.ServerCredential() // it refuses to run as root too
+	must(t, err)
+	settings := filepath.Join(f.Cluster.Primary.DataDir, "pgbouncer.ini") // where this account reads
+	must(t, os.WriteFile(settings, fmt.Appendf(nil, `[databases]
+* = host=127.0.0.1 port=%d user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+max_client_conn = 500
+`, f.Cluster.Primary.Port, port), 0o644))
+	bouncer := exec.CommandContext(t.Context(), program, "-q", settings)
+	bouncer.SysProcAttr = &syscall.SysProcAttr{Credential: account}
+	must(t, bouncer.Start())
+	t.Cleanup(func() { _ = bouncer.Wait() })
+	dsn, err := url.Parse(f.PrimaryDSN())
+	must(t, err)
+	dsn.Host = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	// Versions before 1.21 keep no prepared statements.
+	dsn.RawQuery += "&default_query_exec_mode=exec"
+	pool := open(t, dsn.String())
+	eventually(t, "PgBouncer answers", func() bool { return pool.Ping() == nil })
+	return dsn.String()
+}
+
 func (f *faulty) nearStore(t *testing.T, staleness time.Duration) *sessionsql.Store {
+	t.Helper()
+	return nearStoreOn(t, f.through(t, f.primaryProxy), staleness)
+}
+
+func nearStoreOn(t *testing.T, dsn string, staleness time.Duration) *sessionsql.Store {
 	t.Helper()
 	options := nearOptions(staleness)
 	options.Timeout = 2 * time.Second
-	return sessiontest.OpenStore(t, f.through(t, f.primaryProxy), nil, options)
+	return sessiontest.OpenStore(t, dsn, nil, options)
 }
 
 // TestALogoutIsSeenWithinTheBound has a line for each fault that docs/near-cache.md names.
@@ -214,18 +269,27 @@ func TestALogoutIsSeenWithinTheBound(t *testing.T) {
 		must(t, f.Cluster.Primary.Start(t.Context()))
 	}
 	wait := func(n int) { time.Sleep(time.Duration(n) * staleness) } // how long a fault lasts
+	var clock shiftedClock
 	for _, each := range []struct {
 		name  string
 		fault func(*boundCheck)
 	}{
 		{"load", func(*boundCheck) {}},
-		{"open transaction", func(*boundCheck) {
+		{"open transaction", func(b *boundCheck) { // it outlives the purges of several minutes
+			late := b.insert(t.Context())
 			tx := f.primary.MustBegin()
-			tx.MustExec("SELECT pg_current_xact_id()")
-			f.primary.MustExec("SELECT sessionsql.reap()")
-			wait(5)
-			must(t, tx.Rollback())
+			tx.MustExec("SELECT sessionsql.end_session($1)", string(late.token))
+			for range 3 {
+				b.lookEverywhere(t, t.Context(), late)
+				f.later(t)
+				wait(1)
+			}
+			must(t, tx.Commit())
+			late.ack()
+			wait(1)
+			b.lookEverywhere(t, t.Context(), late)
 		}},
+		{"PgBouncer", func(*boundCheck) {}},
 		{"packets held back", func(*boundCheck) { f.primaryProxy.Freeze(); wait(5); f.primaryProxy.Pass() }},
 		{"slow network", func(*boundCheck) {
 			f.primaryProxy.Slow(64, staleness/20)
@@ -274,11 +338,16 @@ func TestALogoutIsSeenWithinTheBound(t *testing.T) {
 				_, err := f.primary.Exec("TRUNCATE sessionsql.session")
 				return err == nil
 			})
-			now := time.Now()
 			for _, l := range ended {
-				l.acked.CompareAndSwap(nil, &now)
+				l.ack()
 			}
 			wait(2)
+		}},
+		{"wall clock", func(*boundCheck) {
+			for _, by := range []string{"-300", "+300", "+0"} {
+				clock.by(t, by)
+				wait(3)
+			}
 		}},
 		{"promotion", func(b *boundCheck) {
 			b.paused.Lock()
@@ -292,7 +361,15 @@ func TestALogoutIsSeenWithinTheBound(t *testing.T) {
 	} {
 		t.Run(each.name, func(t *testing.T) {
 			b := &boundCheck{staleness: staleness, admin: admin, stores: []*sessionsql.Store{direct, through}}
-			if each.name == "promotion" {
+			switch each.name {
+			case "PgBouncer":
+				dsn := f.bounced(t)
+				b.stores[1] = nearStoreOn(t, dsn, staleness)
+				b.admin = sessiontest.OpenStore(t, dsn, nil, quiet())
+			case "wall clock":
+				clock = shiftClock(t, f.Cluster.Primary)
+			case "promotion":
+				b.once = true
 				b.stores = b.stores[1:]
 				b.admin = sessiontest.OpenStore(t, f.through(t, f.primaryProxy), nil, quiet())
 			}

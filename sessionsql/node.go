@@ -22,7 +22,7 @@ type node struct {
 	replica    bool
 	statements statements // under way
 	lookups    *coalesce.Group[key, db.NearSession]
-	gets       *coalesce.Group[entryKey, db.CacheEntry]
+	gets       *coalesce.Group[entryKey, entryRow]
 	state      atomic.Pointer[nodeState]
 	log        *logbook
 	condition  condition // guarded by the logbook
@@ -79,8 +79,8 @@ func (s *Store) newNode(i int, pool DB) *node {
 		Context: onNode,
 		Left:    func(ctx context.Context) error { return contextError(ctx, "lookup") },
 	})
-	n.gets = coalesce.New(coalesce.Config[entryKey, db.CacheEntry]{
-		One:     func(ctx context.Context, k entryKey) (db.CacheEntry, error) { return s.getOne(ctx, n, k) },
+	n.gets = coalesce.New(coalesce.Config[entryKey, entryRow]{
+		One:     func(ctx context.Context, k entryKey) (entryRow, error) { return s.getOne(ctx, n, k) },
 		Many:    func(ctx context.Context, calls []*getCall) { s.getMany(ctx, n, calls) },
 		Context: onNode,
 		Left:    func(ctx context.Context) error { return contextError(ctx, "cache get") },

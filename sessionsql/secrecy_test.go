@@ -522,7 +522,7 @@ var exported = map[string][]any{
 		db.Queries{},
 		db.HealthRow{},
 		db.CacheHealthRow{},
-		db.CacheEntry{},
+		db.CacheGetBatchRow{},
 		db.CacheFetchLeaseRow{},
 		db.CacheListRow{},
 		db.CacheReapResult{},
@@ -563,7 +563,7 @@ var exported = map[string][]any{
 	"../db/native": {
 		native.Queries{},
 		native.LiveSession{},
-		native.CacheEntry{},
+		native.CacheGetBatchRow{},
 		native.NearSession{},
 		native.ServerRow{},
 	},

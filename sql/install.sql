@@ -21,6 +21,7 @@ SELECT
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
   7 <> ALL (s.migrated) AS before_7,
+  8 <> ALL (s.migrated) AS before_8,
   s.roles AS roles
 FROM (
   SELECT
@@ -52,7 +53,6 @@ FROM (
 \endif
 \if :sessionsql_before_7
 \ir tables/change.sql
-\ir views/change_feed.sql
 \ir views/near_session.sql
 \endif
 \ir functions/log_truncate.sql
@@ -77,6 +77,10 @@ FROM (
 \ir views/cache_lease.sql
 \ir views/last_cache_reap.sql
 \ir views/health.sql
+\endif
+\if :sessionsql_before_8
+\ir views/change_feed.sql
+\ir migrations/008_near_entries.sql
 \endif
 \ir functions/max_timeout.sql
 \ir functions/max_subject_bytes.sql
@@ -133,6 +137,8 @@ FROM (
 \ir functions/entry_bytes.sql
 \ir functions/cache_expiry.sql
 \ir functions/cache_space_id.sql
+\ir functions/first_near_key.sql
+\ir functions/log_entries.sql
 \ir functions/cache_key.sql
 \ir functions/cache_lease_key.sql
 \ir functions/cache_get_batch.sql

@@ -7,19 +7,8 @@ package native
 import (
 	"database/sql"
 
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
-
-// A live entry of a cache.
-type CacheEntry struct {
-	// First 16 bytes of a hash of space and key; see cache_key.
-	Key pgtype.UUID
-	// What the application keeps.
-	Value pgtext.Value
-	// Seconds left, by the server's clock; Infinity for an entry that never expires.
-	ExpiresIn float64
-}
 
 // A live session, without its secrets.
 type LiveSession struct {

@@ -142,6 +142,7 @@ SELECT
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
   7 <> ALL (s.migrated) AS before_7,
+  8 <> ALL (s.migrated) AS before_8,
   s.roles AS roles
 FROM (
   SELECT
@@ -408,15 +409,16 @@ $file$;
 END IF;
 IF state.before_7 THEN
 EXECUTE $file$
--- Programs that keep sessions in memory read here which sessions others have ended or written; see
--- functions/changes.sql. The transaction that changes a session adds a row, so the row is visible exactly
--- when the change is.
+-- Programs that keep sessions and cache entries in memory read here which of them others have ended or
+-- written; see functions/changes.sql. The transaction that changes one adds a row, so the row is visible
+-- exactly when the change is.
 --
 -- Both tables are UNLOGGED. They cost no WAL, and they are empty after a crash and on a promoted standby,
 -- where ids of transactions are handed out again. So rows and epoch never outlive the numbers in them.
 CREATE UNLOGGED TABLE sessionsql.change (
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-  ids bigint[]
+  ids bigint[],
+  keys uuid[]
 ) WITH (
   -- Each row is deleted within minutes, so vacuum starts as early as on the session table.
   autovacuum_vacuum_threshold = 2000,
@@ -426,9 +428,11 @@ CREATE UNLOGGED TABLE sessionsql.change (
   vacuum_truncate = off
 );
 
-COMMENT ON TABLE sessionsql.change IS 'Sessions that were ended or written in the last minutes.';
-COMMENT ON COLUMN sessionsql.change.xid IS 'Transaction that changed the sessions.';
-COMMENT ON COLUMN sessionsql.change.ids IS 'Ids of the changed sessions; null stands for all.';
+COMMENT ON TABLE sessionsql.change IS 'Sessions and near cache entries that were ended or written lately.';
+COMMENT ON COLUMN sessionsql.change.xid IS 'Transaction that made the change.';
+COMMENT ON COLUMN sessionsql.change.ids IS 'Ids of the changed sessions.';
+COMMENT ON COLUMN sessionsql.change.keys IS
+  'Keys of the changed near cache entries; if both columns are null, everything may have changed.';
 
 -- A reader asks for the transactions since its last snapshot. Without an index each reader would scan all
 -- rows several times a second.
@@ -457,22 +461,6 @@ COMMENT ON COLUMN sessionsql.change_epoch.next_purge IS 'Rows of earlier transac
 COMMENT ON COLUMN sessionsql.change_epoch.next_purge_noted_at IS 'When next_purge was noted.';
 $file$;
 EXECUTE $file$
--- This is the row type of changes.
-CREATE OR REPLACE VIEW sessionsql.change_feed AS
-SELECT
-  e.epoch::text AS epoch,
-  pg_current_snapshot()::text AS snapshot,
-  false AS everything,
-  ARRAY[]::bigint[]::sessionsql.id_list AS ids
-FROM sessionsql.change_epoch AS e;
-
-COMMENT ON VIEW sessionsql.change_feed IS 'Sessions that were ended or written since a snapshot.';
-COMMENT ON COLUMN sessionsql.change_feed.epoch IS 'Name of the epoch, in which no change is lost.';
-COMMENT ON COLUMN sessionsql.change_feed.snapshot IS 'Snapshot to give to the next call of changes.';
-COMMENT ON COLUMN sessionsql.change_feed.everything IS 'True: any session may have changed.';
-COMMENT ON COLUMN sessionsql.change_feed.ids IS 'Ids of the changed sessions, some perhaps repeated.';
-$file$;
-EXECUTE $file$
 -- This is the row type of lookup_near.
 CREATE OR REPLACE VIEW sessionsql.near_session AS
 SELECT
@@ -498,8 +486,8 @@ COMMENT ON COLUMN sessionsql.near_session.in_recovery IS 'True: a standby answer
 $file$;
 END IF;
 EXECUTE $file$
--- This is the trigger that logs a TRUNCATE of the session table as a change of all sessions. It runs as its
--- owner, because a role that may truncate the table may not write the log.
+-- This is the trigger that logs a TRUNCATE of sessions or cache entries. It runs as its owner, because a role
+-- that may truncate the table may not write the log.
 CREATE OR REPLACE FUNCTION sessionsql.log_truncate()
 RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 100
@@ -511,7 +499,7 @@ BEGIN
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.log_truncate() IS 'Trigger: logs a TRUNCATE as a change of all sessions.';
+COMMENT ON FUNCTION sessionsql.log_truncate() IS 'Trigger: logs a TRUNCATE as a change of everything.';
 $file$;
 IF state.before_7 THEN
 EXECUTE $file$
@@ -926,6 +914,36 @@ COMMENT ON COLUMN sessionsql.health.cache_oldest_expired IS
   'Earliest expires_at that the cache''s reaper met in its last whole lap; null if none was expired.';
 COMMENT ON COLUMN sessionsql.health.cache_last_lap_ended_at IS
   'Time at which the cache''s reaper last ended a lap; null if never.';
+$file$;
+END IF;
+IF state.before_8 THEN
+EXECUTE $file$
+-- This is the row type of changes.
+CREATE OR REPLACE VIEW sessionsql.change_feed AS
+SELECT
+  e.epoch::text AS epoch,
+  pg_current_snapshot()::text AS snapshot,
+  false AS everything,
+  ARRAY[]::bigint[]::sessionsql.id_list AS ids,
+  ARRAY[]::uuid[]::sessionsql.key_list AS keys
+FROM sessionsql.change_epoch AS e;
+
+COMMENT ON VIEW sessionsql.change_feed IS 'What was ended or written since a snapshot.';
+COMMENT ON COLUMN sessionsql.change_feed.epoch IS 'Name of the epoch, in which no change is lost.';
+COMMENT ON COLUMN sessionsql.change_feed.snapshot IS 'Snapshot to give to the next call of changes.';
+COMMENT ON COLUMN sessionsql.change_feed.everything IS 'True: anything may have changed.';
+COMMENT ON COLUMN sessionsql.change_feed.ids IS 'Ids of the changed sessions, some perhaps repeated.';
+COMMENT ON COLUMN sessionsql.change_feed.keys IS
+  'Keys of the changed near cache entries, some perhaps repeated.';
+$file$;
+EXECUTE $file$
+-- TRUNCATE ends every cache entry, and no function sees it, as with sessions.
+CREATE TRIGGER log_truncate
+  AFTER TRUNCATE ON sessionsql.cache_entry
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION sessionsql.log_truncate();
+
+INSERT INTO sessionsql.migration (id, name) VALUES (8, 'near_entries');
 $file$;
 END IF;
 EXECUTE $file$
@@ -1738,16 +1756,16 @@ BEGIN
       AND s.expires_at > clock_timestamp()
       AND (m.expected_version IS NULL OR s.version = m.expected_version)
     RETURNING s.id, s.version
-  ), logged AS (
-    INSERT INTO sessionsql.change (ids)
-    SELECT array_agg(w.id)
-    FROM written AS w
-    HAVING count(*) > 0
   )
   SELECT
     w.id,
     w.version
   FROM written AS w;
+
+  -- The log may name sessions that were not written. To pick those that were would take longer.
+  IF FOUND THEN
+    INSERT INTO sessionsql.change (ids) VALUES (update_payload_batch.ids);
+  END IF;
 END
 $function$;
 
@@ -1801,7 +1819,9 @@ BEGIN
       MESSAGE = 'sessionsql.rotate: max_sessions must be positive and needs a subject';
   END IF;
 
-  PERFORM sessionsql.commit_synchronously();
+  IF current_setting('synchronous_commit') = 'off' THEN -- as in revoke
+    PERFORM sessionsql.commit_synchronously();
+  END IF;
   IF rotate.max_sessions IS NOT NULL THEN
     -- This also locks the session's own row, so that all locks are taken in id order.
     excess := sessionsql.lock_excess(rotate.subject, rotate.max_sessions, rotate.id);
@@ -1848,35 +1868,38 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  locked record;
+  expiry timestamptz;
+  grace_end timestamptz;
 BEGIN
-  PERFORM sessionsql.commit_synchronously();
-
-  -- The row is locked before it is judged, because the grace of an old secret may end during the wait.
-  SELECT
-    s.expires_at,
-    s.secret_hash,
-    s.previous_hash,
-    s.previous_until
-  INTO locked
-  FROM sessionsql.session AS s
-  WHERE s.id = revoke.id
-    AND sessionsql.opens_at(
-      revoke.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
-    )
-  FOR UPDATE OF s;
-  IF NOT FOUND
-    OR sessionsql.opens_at(
-      revoke.secret_hash, locked.secret_hash, locked.previous_hash, locked.previous_until, clock_timestamp()
-    ) IS NOT TRUE
-  THEN
-    RETURN false;
+  -- The call would take a fifth of the time of this function, and most callers commit synchronously anyway.
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM sessionsql.commit_synchronously();
   END IF;
 
   DELETE FROM sessionsql.session AS s
-  WHERE s.id = revoke.id;
+  WHERE s.id = revoke.id
+    AND s.secret_hash = revoke.secret_hash
+  RETURNING s.expires_at INTO expiry;
+
+  IF NOT FOUND THEN
+    -- The row is locked before it is judged, because the previous secret's grace may end during the wait.
+    SELECT
+      s.expires_at,
+      s.previous_until
+    INTO expiry, grace_end
+    FROM sessionsql.session AS s
+    WHERE s.id = revoke.id
+      AND s.previous_hash = revoke.secret_hash
+    FOR UPDATE OF s;
+    IF (grace_end > clock_timestamp()) IS NOT TRUE THEN
+      RETURN false;
+    END IF;
+    DELETE FROM sessionsql.session AS s
+    WHERE s.id = revoke.id;
+  END IF;
+
   INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke.id]);
-  RETURN locked.expires_at > clock_timestamp();
+  RETURN expiry > clock_timestamp();
 END
 $function$;
 
@@ -2076,16 +2099,16 @@ COMMENT ON FUNCTION sessionsql.begin_change_epoch() IS
   'Begins an epoch of the change log, unless one is under way.';
 $file$;
 EXECUTE $file$
--- A program that keeps sessions in memory calls this several times a second on the primary, and forgets the
--- sessions that it returns. It gives the snapshot of its last call, and null at first.
+-- A program that keeps sessions and cache entries in memory calls this several times a second on the primary,
+-- and forgets those that it returns. It gives the snapshot of its last call, and null at first.
 --
 -- Promises: each change is returned exactly once, to the first call that begins after its commit. One
 -- statement reads the rows and the snapshot, so the rows that it does not see are those of the transactions
 -- that the next call finds outside of this snapshot. Numbers of transactions or of a sequence would lose
 -- changes, because transactions commit in another order.
 --
--- If the epoch is another than that of the last call, changes may be lost, and the caller forgets all
--- sessions. No row means that the caller forgets all and that no epoch is under way; this call has then begun
+-- If the epoch is another than that of the last call, changes may be lost, and the caller forgets
+-- all. No row means that the caller forgets all and that no epoch is under way; this call has then begun
 -- one, if it could.
 --
 -- Call it outside of a transaction that writes, because a snapshot does not tell whether it includes the
@@ -2105,20 +2128,26 @@ BEGIN
   WITH missed AS MATERIALIZED (
     -- Together these are the transactions that pg_visible_in_snapshot(c.xid, last) denies. A transaction that
     -- stays open for long thus makes no call read the changes since its begin.
-    SELECT c.ids
+    SELECT c.ids, c.keys
     FROM sessionsql.change AS c
     WHERE c.xid >= pg_snapshot_xmax(changes.last)
     UNION ALL
-    SELECT c.ids
+    SELECT c.ids, c.keys
     FROM sessionsql.change AS c
     WHERE c.xid = ANY (ARRAY(SELECT pg_snapshot_xip(changes.last)))
   )
   SELECT
     e.epoch::text,
     pg_current_snapshot()::text,
-    EXISTS (SELECT FROM missed AS m WHERE m.ids IS NULL)
+    EXISTS (SELECT FROM missed AS m WHERE m.ids IS NULL AND m.keys IS NULL)
       OR COALESCE(pg_snapshot_xmin(changes.last) < e.purged_before, false),
-    ARRAY(SELECT u.id FROM missed AS m CROSS JOIN unnest(m.ids) AS u (id))::sessionsql.id_list
+    ARRAY(
+      SELECT u.id
+      FROM missed AS m
+      CROSS JOIN unnest(m.ids) AS u (id)
+      WHERE u.id IS NOT NULL
+    )::sessionsql.id_list,
+    ARRAY(SELECT u.key FROM missed AS m CROSS JOIN unnest(m.keys) AS u (key))::sessionsql.key_list
   FROM sessionsql.change_epoch AS e
   WHERE e.singleton
     AND e.life = sessionsql.change_life();
@@ -2130,7 +2159,7 @@ END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.changes(pg_snapshot) IS
-  'Returns the sessions changed since a snapshot, and the snapshot for the next call; or no row.';
+  'Returns what has changed since a snapshot, and the snapshot for the next call; or no row.';
 $file$;
 EXECUTE $file$
 -- reap calls this, so that one call runs at a time. A row stays for two minutes at least, because a reader
@@ -2871,26 +2900,65 @@ COMMENT ON FUNCTION sessionsql.cache_space_id(text) IS
   'Returns the number of a space: the first 4 bytes of SHA-256 of its name in UTF-8.';
 $file$;
 EXECUTE $file$
+-- Programs may keep cache entries in memory whose space has a name that begins with "near:". The key of such
+-- an entry is not below this one; see cache_key. So each function that writes knows from the keys alone
+-- whether the change log needs them, and all writers agree, whatever their options. One other key in 65,536
+-- is in the log for nothing.
+CREATE OR REPLACE FUNCTION sessionsql.first_near_key()
+RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT 'ffff0000-0000-0000-0000-000000000000'::uuid;
+END;
+
+COMMENT ON FUNCTION sessionsql.first_near_key() IS
+  'Returns the lowest key of a cache entry that programs may keep in memory.';
+$file$;
+EXECUTE $file$
+-- The functions that write cache entries call this if a key is not below first_near_key(). A delete logs the
+-- keys without a row too, because an evicted entry may still be in the memory of a program.
+--
+-- A clear of a large space is logged as a change of everything, because every program reads each key.
+CREATE OR REPLACE FUNCTION sessionsql.log_entries(keys uuid[])
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  INSERT INTO sessionsql.change (keys)
+  SELECT CASE WHEN count(*) <= 10000 THEN array_agg(k.key) END
+  FROM unnest(log_entries.keys) AS k (key)
+  WHERE k.key >= sessionsql.first_near_key()
+  HAVING count(*) > 0;
+END;
+
+COMMENT ON FUNCTION sessionsql.log_entries(uuid[]) IS
+  'Adds the keys of near cache entries to the change log.';
+$file$;
+EXECUTE $file$
 -- Go computes the same keys. The hash of the key inside gives each space and key one text to be hashed, so
 -- that no two of them share one. A hash hides a random key, but not one that can be guessed.
+--
+-- The keys of a space whose name begins with "near:" begin with two bytes of ones; see first_near_key.
 CREATE OR REPLACE FUNCTION sessionsql.cache_key(space text, key bytea)
 RETURNS uuid
 LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  hash bytea;
 BEGIN
   IF (octet_length(cache_key.key) > 0) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.cache_key: key must not be empty or null';
   END IF;
-  RETURN encode(
-    substr(sha256(int4send(sessionsql.cache_space_id(cache_key.space)) || sha256(cache_key.key)), 1, 16),
-    'hex'
-  )::uuid;
+  hash := sha256(int4send(sessionsql.cache_space_id(cache_key.space)) || sha256(cache_key.key));
+  IF starts_with(cache_key.space, 'near:') THEN
+    hash := overlay(hash PLACING decode('ffff', 'hex') FROM 1);
+  END IF;
+  RETURN encode(substr(hash, 1, 16), 'hex')::uuid;
 END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.cache_key(text, bytea) IS
-  'Returns the first 16 bytes of SHA-256 of the number of the space and SHA-256 of the key.';
+  'Returns 16 bytes of SHA-256 of the number of the space and SHA-256 of the key.';
 
 -- This overload is for keys that are text.
 CREATE OR REPLACE FUNCTION sessionsql.cache_key(space text, key text)
@@ -3070,6 +3138,10 @@ BEGIN
   SELECT d.key
   FROM due AS d
   WHERE NOT EXISTS (SELECT FROM written AS w WHERE w.key = d.key);
+
+  IF sessionsql.first_near_key() <= ANY (cache_set_batch.keys) THEN
+    PERFORM sessionsql.log_entries(cache_set_batch.keys);
+  END IF;
 END
 $function$;
 
@@ -3197,6 +3269,9 @@ BEGIN
       AND (e.value IS NOT NULL OR e.expires_at <= clock_timestamp());
   END IF;
 
+  IF sessionsql.first_near_key() <= ANY (cache_delete_batch.keys) THEN
+    PERFORM sessionsql.log_entries(cache_delete_batch.keys);
+  END IF;
   RETURN QUERY SELECT unnest(ended);
 END
 $function$;
@@ -3247,7 +3322,13 @@ BEGIN
       value = EXCLUDED.value,
       plain_key = EXCLUDED.plain_key
   WHERE e.expires_at <= clock_timestamp();
-  RETURN FOUND;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF sessionsql.first_near_key() <= cache_add.key THEN
+    PERFORM sessionsql.log_entries(ARRAY[cache_add.key]);
+  END IF;
+  RETURN true;
 END
 $function$;
 
@@ -3302,6 +3383,9 @@ BEGIN
     SET expires_at = sessionsql.cache_expiry(cache_swap.ttl_seconds),
         value = cache_swap.value
     WHERE e.key = cache_swap.key;
+    IF sessionsql.first_near_key() <= cache_swap.key THEN
+      PERFORM sessionsql.log_entries(ARRAY[cache_swap.key]);
+    END IF;
   END IF;
   RETURN 1;
 END
@@ -3390,6 +3474,9 @@ BEGIN
       plain_key = EXCLUDED.plain_key
   WHERE e.value IS NOT NULL OR e.expires_at <= clock_timestamp()
   RETURNING encode(e.value, 'escape')::bigint INTO total;
+  IF sessionsql.first_near_key() <= cache_increment_by_key.key THEN
+    PERFORM sessionsql.log_entries(ARRAY[cache_increment_by_key.key]);
+  END IF;
   RETURN total;
 END
 $function$;
@@ -3730,6 +3817,7 @@ SET enable_mergejoin = off
 AS $function$
 DECLARE
   over integer[];
+  near uuid[];
   shares double precision[];
   expected double precision;
 BEGIN
@@ -3807,12 +3895,21 @@ BEGIN
     FROM oldest AS o
     JOIN sessionsql.cache_entry AS e ON e.key = o.key AND e.xmin = o.written_by
     FOR UPDATE OF e SKIP LOCKED
+  ), ended AS (
+    DELETE FROM sessionsql.cache_entry AS e
+    USING locked AS l
+    WHERE e.key = l.key
+      AND e.value IS NOT NULL
+    RETURNING e.key
   )
-  DELETE FROM sessionsql.cache_entry AS e
-  USING locked AS l
-  WHERE e.key = l.key
-    AND e.value IS NOT NULL;
-  GET DIAGNOSTICS evicted = ROW_COUNT;
+  SELECT
+    count(*),
+    array_agg(d.key) FILTER (WHERE d.key >= sessionsql.first_near_key())
+  INTO evicted, near
+  FROM ended AS d;
+  IF near IS NOT NULL THEN -- or a later cache_clear would not find their keys
+    PERFORM sessionsql.log_entries(near);
+  END IF;
 END
 $function$;
 

@@ -29,6 +29,7 @@ SET enable_mergejoin = off
 AS $function$
 DECLARE
   over integer[];
+  near uuid[];
   shares double precision[];
   expected double precision;
 BEGIN
@@ -106,12 +107,21 @@ BEGIN
     FROM oldest AS o
     JOIN sessionsql.cache_entry AS e ON e.key = o.key AND e.xmin = o.written_by
     FOR UPDATE OF e SKIP LOCKED
+  ), ended AS (
+    DELETE FROM sessionsql.cache_entry AS e
+    USING locked AS l
+    WHERE e.key = l.key
+      AND e.value IS NOT NULL
+    RETURNING e.key
   )
-  DELETE FROM sessionsql.cache_entry AS e
-  USING locked AS l
-  WHERE e.key = l.key
-    AND e.value IS NOT NULL;
-  GET DIAGNOSTICS evicted = ROW_COUNT;
+  SELECT
+    count(*),
+    array_agg(d.key) FILTER (WHERE d.key >= sessionsql.first_near_key())
+  INTO evicted, near
+  FROM ended AS d;
+  IF near IS NOT NULL THEN -- or a later cache_clear would not find their keys
+    PERFORM sessionsql.log_entries(near);
+  END IF;
 END
 $function$;
 

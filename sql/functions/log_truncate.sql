@@ -1,5 +1,5 @@
--- This is the trigger that logs a TRUNCATE of the session table as a change of all sessions. It runs as its
--- owner, because a role that may truncate the table may not write the log.
+-- This is the trigger that logs a TRUNCATE of sessions or cache entries. It runs as its owner, because a role
+-- that may truncate the table may not write the log.
 CREATE OR REPLACE FUNCTION sessionsql.log_truncate()
 RETURNS trigger
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 100
@@ -11,4 +11,4 @@ BEGIN
 END
 $function$;
 
-COMMENT ON FUNCTION sessionsql.log_truncate() IS 'Trigger: logs a TRUNCATE as a change of all sessions.';
+COMMENT ON FUNCTION sessionsql.log_truncate() IS 'Trigger: logs a TRUNCATE as a change of everything.';

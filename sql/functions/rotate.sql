@@ -44,7 +44,9 @@ BEGIN
       MESSAGE = 'sessionsql.rotate: max_sessions must be positive and needs a subject';
   END IF;
 
-  PERFORM sessionsql.commit_synchronously();
+  IF current_setting('synchronous_commit') = 'off' THEN -- as in revoke
+    PERFORM sessionsql.commit_synchronously();
+  END IF;
   IF rotate.max_sessions IS NOT NULL THEN
     -- This also locks the session's own row, so that all locks are taken in id order.
     excess := sessionsql.lock_excess(rotate.subject, rotate.max_sessions, rotate.id);

@@ -72,16 +72,16 @@ BEGIN
       AND s.expires_at > clock_timestamp()
       AND (m.expected_version IS NULL OR s.version = m.expected_version)
     RETURNING s.id, s.version
-  ), logged AS (
-    INSERT INTO sessionsql.change (ids)
-    SELECT array_agg(w.id)
-    FROM written AS w
-    HAVING count(*) > 0
   )
   SELECT
     w.id,
     w.version
   FROM written AS w;
+
+  -- The log may name sessions that were not written. To pick those that were would take longer.
+  IF FOUND THEN
+    INSERT INTO sessionsql.change (ids) VALUES (update_payload_batch.ids);
+  END IF;
 END
 $function$;
 

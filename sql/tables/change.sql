@@ -1,12 +1,13 @@
--- Programs that keep sessions in memory read here which sessions others have ended or written; see
--- functions/changes.sql. The transaction that changes a session adds a row, so the row is visible exactly
--- when the change is.
+-- Programs that keep sessions and cache entries in memory read here which of them others have ended or
+-- written; see functions/changes.sql. The transaction that changes one adds a row, so the row is visible
+-- exactly when the change is.
 --
 -- Both tables are UNLOGGED. They cost no WAL, and they are empty after a crash and on a promoted standby,
 -- where ids of transactions are handed out again. So rows and epoch never outlive the numbers in them.
 CREATE UNLOGGED TABLE sessionsql.change (
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
-  ids bigint[]
+  ids bigint[],
+  keys uuid[]
 ) WITH (
   -- Each row is deleted within minutes, so vacuum starts as early as on the session table.
   autovacuum_vacuum_threshold = 2000,
@@ -16,9 +17,11 @@ CREATE UNLOGGED TABLE sessionsql.change (
   vacuum_truncate = off
 );
 
-COMMENT ON TABLE sessionsql.change IS 'Sessions that were ended or written in the last minutes.';
-COMMENT ON COLUMN sessionsql.change.xid IS 'Transaction that changed the sessions.';
-COMMENT ON COLUMN sessionsql.change.ids IS 'Ids of the changed sessions; null stands for all.';
+COMMENT ON TABLE sessionsql.change IS 'Sessions and near cache entries that were ended or written lately.';
+COMMENT ON COLUMN sessionsql.change.xid IS 'Transaction that made the change.';
+COMMENT ON COLUMN sessionsql.change.ids IS 'Ids of the changed sessions.';
+COMMENT ON COLUMN sessionsql.change.keys IS
+  'Keys of the changed near cache entries; if both columns are null, everything may have changed.';
 
 -- A reader asks for the transactions since its last snapshot. Without an index each reader would scan all
 -- rows several times a second.
