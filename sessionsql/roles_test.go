@@ -644,6 +644,7 @@ var callTemplates = [][3]string{
 	{"evict_subject", "SELECT sessionsql.evict_subject('victim', 1)", "^1$"},
 	{"find_session", "SELECT f.payload FROM sessionsql.find_session($token) AS f", "^mine$"},
 	{"find_session", "SELECT f.expires_in FROM sessionsql.find_session($token) AS f", "^1199"},
+	{"first_near_key", "SELECT sessionsql.first_near_key()", "^ffff0000-"},
 	{"insert", "SELECT sessionsql.insert($other, 'p')", "^[1-9][0-9]*$"},
 	{
 		"insert", "SELECT sessionsql.insert($other, 'p', '1 minute', '1 hour', 'victim', false, 1, 'l')",
@@ -664,6 +665,7 @@ var callTemplates = [][3]string{
 	{"list_subject", "SELECT l.id FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^$id$"},
 	{"list_subject", "SELECT l.expires_in FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^1199"},
 	{"lock_excess", "SELECT sessionsql.lock_excess('victim', 1, $id)", "^.$next.$"},
+	{"log_entries", "SELECT sessionsql.log_entries(ARRAY[sessionsql.first_near_key()])", "^$"},
 	{"log_truncate", "TRUNCATE sessionsql.session", "^no row$"},
 	{"lookup", "SELECT l.payload FROM sessionsql.lookup($id, $hash) AS l", "^mine$"},
 	{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $hash) AS l", "^1199"},

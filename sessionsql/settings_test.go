@@ -298,7 +298,7 @@ var endingCalls = []string{
 	"SELECT r.reaped FROM sessionsql.reap(0, 1) AS r",
 	"SELECT sessionsql.note_timeline()",
 	"SELECT sessionsql.begin_change_epoch()",
-	"SELECT c.everything, cardinality(c.ids) FROM sessionsql.changes(NULL) AS c",
+	"SELECT c.everything, cardinality(c.ids), cardinality(c.keys) FROM sessionsql.changes(NULL) AS c",
 	"SELECT sessionsql.change_life() <> ''",
 	"SELECT sessionsql.purge_changes()",
 	"CALL sessionsql.reap_all()",
@@ -309,6 +309,8 @@ var endingCalls = []string{
 var cacheCalls = []string{
 	"SELECT sessionsql.cache_space_id('space'), sessionsql.cache_key('space', 'key 1')",
 	"SELECT sessionsql.cache_key('space', sha256('key')), sessionsql.cache_lease_key($key1)",
+	"SELECT sessionsql.cache_key('near:space', 'key') > sessionsql.first_near_key()",
+	"SELECT sessionsql.log_entries(ARRAY[sessionsql.cache_key('near:space', 'key'), NULL])",
 	"SELECT sessionsql.cache_key('', 'key')",
 	"SELECT sessionsql.cache_key('space', '')",
 	"SELECT sessionsql.is_ttl(60), sessionsql.is_ttl(-1), sessionsql.is_ttl(NULL), sessionsql.is_ttl('NaN')",
