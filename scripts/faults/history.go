@@ -224,6 +224,20 @@ func (h *history) addSession(s *session) {
 	h.sessions = append(h.sessions, s)
 }
 
+// recalled counts the lookups that memory answered.
+func (h *history) recalled() (count int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.sessions {
+		for _, c := range s.calls {
+			if c.recalled {
+				count++
+			}
+		}
+	}
+	return count
+}
+
 func (h *history) addCrash(c crashWindow) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

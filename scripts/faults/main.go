@@ -215,7 +215,7 @@ func runCalm(ctx context.Context, o options) (violations int, err error) {
 	}
 	found := append(g.broken(), g.history.check()...)
 	r.add(g, nil, found, os.Stdout)
-	fmt.Printf("%d calls, %d violations\n", r.calls, r.violations)
+	fmt.Printf("%d calls, of which memory answered %d; %d violations\n", r.calls, r.recalled, r.violations)
 	return r.violations, nil
 }
 

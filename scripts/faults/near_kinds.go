@@ -100,7 +100,7 @@ func hammer(ctx context.Context, g *group, f *fault) error {
 // slowReplicas lets the replicas' answers arrive later than the changes of their rows.
 func slowReplicas(ctx context.Context, g *group, f *fault) error {
 	for _, proxy := range g.proxies[1:] {
-		proxy.Slow(64, 2*time.Millisecond)
+		proxy.Slow(64, time.Millisecond)
 	}
 	err := sleep(ctx, f.hold)
 	for _, proxy := range g.proxies[1:] {

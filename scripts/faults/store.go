@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -52,8 +53,9 @@ type sessions interface {
 	// List returns the ids of a user's live sessions.
 	List(ctx context.Context, subject string) ([]int64, error)
 
-	// These are the calls of a Final cache.
+	// These are the calls of two Final caches. One of them has the keys that begin with "near:".
 	GetEntry(ctx context.Context, key string) (value string, err error)
+	RecallEntry(key string) (value string, err error)
 	SetEntry(ctx context.Context, key, value string) error
 	DeleteEntry(ctx context.Context, key string) error
 
@@ -218,20 +220,31 @@ func (s *store) List(ctx context.Context, subject string) ([]int64, error) {
 	return ids, err
 }
 
-func (s *store) cache() *sessionsql.Cache {
-	return s.Store.Cache("faults", &sessionsql.CacheOptions{Final: true})
+func (s *store) cache(key string) *sessionsql.Cache {
+	name := "faults"
+	if strings.HasPrefix(key, nearName) {
+		name = nearName + name
+	}
+	return s.Store.Cache(name, &sessionsql.CacheOptions{Final: true})
 }
 
+// nearName begins the names of the caches whose entries are kept in memory.
+const nearName = "near:"
+
 func (s *store) GetEntry(ctx context.Context, key string) (string, error) {
-	entry, err := s.cache().Get(ctx, key)
+	entry, err := s.cache(key).Get(ctx, key)
 	return string(entry.Value), err
 }
 
+func (s *store) RecallEntry(key string) (string, error) { return s.GetEntry(ended, key) }
+
 func (s *store) SetEntry(ctx context.Context, key, value string) error {
-	return s.cache().Set(ctx, key, []byte(value), 0)
+	return s.cache(key).Set(ctx, key, []byte(value), 0)
 }
 
-func (s *store) DeleteEntry(ctx context.Context, key string) error { return s.cache().Delete(ctx, key) }
+func (s *store) DeleteEntry(ctx context.Context, key string) error {
+	return s.cache(key).Delete(ctx, key)
+}
 
 // install installs the bundle, or finds it installed.
 func install(ctx context.Context, dsn string) error {
