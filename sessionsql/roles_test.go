@@ -622,7 +622,6 @@ var callTemplates = [][3]string{
 	{"check_entry", "SELECT sessionsql.check_entry('f', '$key', $space, 'v', 60)", "^$"},
 	{"entry_bytes", "SELECT sessionsql.entry_bytes('abc', NULL)", "^12[0-9]$"},
 	{"evict", "SELECT e.evicted FROM sessionsql.evict(0, 1, 10) AS e", "^0$"},
-	{"first_near_key", "SELECT sessionsql.first_near_key()", "^ffff0000-"},
 	{"is_ttl", "SELECT sessionsql.is_ttl(60)", "^true$"},
 	{
 		"sweep", `SELECT s.reaped FROM sessionsql.sweep(
@@ -696,7 +695,6 @@ var callTemplates = [][3]string{
 	{"next_expiry", "SELECT sessionsql.next_expiry(60, '1999-12-31 12:00+00')", "^1999-12-31"},
 	{"open_session", "SELECT o.payload FROM sessionsql.open_session($id, $hash) AS o", "^mine$"},
 	{"open_session", "SELECT o.expires_in FROM sessionsql.open_session($id, $hash) AS o", "^1199"},
-	{"log_entries", "SELECT sessionsql.log_entries(ARRAY[sessionsql.first_near_key()])", "^$"},
 	{"note_timeline", "SELECT sessionsql.note_timeline()", "^<nil>$"},
 	{"opens", "SELECT sessionsql.opens($hash, $other, $hash, 'infinity')", "^true$"},
 	{"opens_at", "SELECT sessionsql.opens_at($hash, $hash, NULL, NULL, '2000-01-01')", "^true$"},

@@ -300,8 +300,6 @@ var endingCalls = []string{
 	"SELECT sessionsql.begin_change_epoch()",
 	"SELECT c.everything, cardinality(c.ids), cardinality(c.keys) FROM sessionsql.changes(NULL) AS c",
 	"SELECT sessionsql.change_life() <> ''",
-	"SELECT sessionsql.first_near_key()",
-	"SELECT sessionsql.log_entries(ARRAY[sessionsql.first_near_key()])",
 	"SELECT sessionsql.purge_changes()",
 	"CALL sessionsql.reap_all()",
 	"CALL sessionsql.reap_all(0)",
