@@ -12,20 +12,32 @@ import (
 )
 
 const cacheGetBatch = `-- name: CacheGetBatch :many
-SELECT g.key, g.value, g.expires_in
+SELECT g.key, g.value, g.expires_in, pg_is_in_recovery() AS in_recovery
 FROM sessionsql.cache_get_batch($1::sessionsql.key_list) AS g
 `
 
-func (q *Queries) CacheGetBatch(ctx context.Context, db DBTX, keys pgtext.Keys) ([]CacheEntry, error) {
+type CacheGetBatchRow struct {
+	Key        pgtext.Key
+	Value      pgtext.Value
+	ExpiresIn  float64
+	InRecovery bool
+}
+
+func (q *Queries) CacheGetBatch(ctx context.Context, db DBTX, keys pgtext.Keys) ([]CacheGetBatchRow, error) {
 	rows, err := db.QueryContext(ctx, cacheGetBatch, keys)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []CacheEntry
+	var items []CacheGetBatchRow
 	for rows.Next() {
-		var i CacheEntry
-		if err := rows.Scan(&i.Key, &i.Value, &i.ExpiresIn); err != nil {
+		var i CacheGetBatchRow
+		if err := rows.Scan(
+			&i.Key,
+			&i.Value,
+			&i.ExpiresIn,
+			&i.InRecovery,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

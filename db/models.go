@@ -11,16 +11,6 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-// A live entry of a cache.
-type CacheEntry struct {
-	// First 16 bytes of a hash of space and key; see cache_key.
-	Key pgtext.Key
-	// What the application keeps.
-	Value pgtext.Value
-	// Seconds left, by the server's clock; Infinity for an entry that never expires.
-	ExpiresIn float64
-}
-
 // What one call of the cache's reaper did.
 type CacheReapResult struct {
 	// Expired rows deleted, ended tombstones included.
@@ -31,6 +21,20 @@ type CacheReapResult struct {
 	Pages int64
 	// Whether the call reached the end of the table.
 	LapDone bool
+}
+
+// What was ended or written since a snapshot.
+type ChangeFeed struct {
+	// Name of the epoch, in which no change is lost.
+	Epoch string
+	// Snapshot to give to the next call of changes.
+	Snapshot string
+	// True: anything may have changed.
+	Everything bool
+	// Ids of the changed sessions, some perhaps repeated.
+	IDs pgtext.IDs
+	// Keys of the changed near cache entries, some perhaps repeated.
+	Keys pgtext.Keys
 }
 
 // A live session of a subject, without secrets and payload.
@@ -57,6 +61,24 @@ type LiveSession struct {
 	Subject sql.NullString
 	// Seconds left, by the server's clock.
 	ExpiresIn float64
+}
+
+// A live session, and whether its current secret opened it.
+type NearSession struct {
+	// Row number; never a credential.
+	ID int64
+	// What the application keeps.
+	Payload pgtext.Payload
+	// Counts payload writes, from 1.
+	Version int32
+	// Whose session this is; null for an anonymous one.
+	Subject sql.NullString
+	// Seconds left, by the server's clock.
+	ExpiresIn float64
+	// False: the previous secret opened the session, which works only until its grace ends.
+	IsCurrent bool
+	// True: a standby answered, which may lag.
+	InRecovery bool
 }
 
 // A new session: its id, beside the hash that it was inserted with.

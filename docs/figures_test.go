@@ -73,8 +73,11 @@ func TestFiguresAreTheReports(t *testing.T) {
 	}
 }
 
-// grouped writes a whole number with a comma between thousands.
+// grouped writes a whole number with a comma between thousands, or tenths below 10.
 func grouped(value float64) string {
+	if value > 0 && value < 9.95 {
+		return strconv.FormatFloat(value, 'f', 1, 64)
+	}
 	digits := strconv.FormatFloat(math.RoundToEven(value), 'f', 0, 64)
 	for i := len(digits) - 3; i > 0; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]

@@ -86,7 +86,7 @@ version() {
 links() {
   local alien
   alien=$(go list -deps -f '{{if not .Standard}}{{.ImportPath}}{{end}}' ./sessionsql |
-    grep -vE '^github.com/(sessionsql/postgres/(db|sql|sessionsql|internal/(coalesce|pgtext))|jackc/(pgx/v5|pgpassfile|pgservicefile|puddle/v2))|^golang.org/x/(text|sync)' || true)
+    grep -vE '^github.com/(sessionsql/postgres/(db|sql|sessionsql|internal/(coalesce|near|pgtext))|jackc/(pgx/v5|pgpassfile|pgservicefile|puddle/v2))|^golang.org/x/(text|sync)' || true)
   [[ -z $alien ]] || { echo "sessionsql links $alien"; return 1; }
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/sessionsql/postgres/internal/pgtext"
@@ -18,6 +19,8 @@ import (
 // A TTL says how long an entry lives: 0 is for ever, and a negative one is over at once. The server's clock
 // decides. A key is 1 byte or more, a value at most [Options.MaxPayloadBytes], and nil is an empty value.
 //
+// Entries of a name that begins with "near:" are kept in memory too, if the Store has a [NearCache].
+//
 // The database stores a hash of the key. It hides random keys, such as session ids, and no key that can be
 // guessed.
 //
@@ -27,6 +30,7 @@ import (
 type Cache struct {
 	store   *Store
 	space   int32
+	near    bool // programs may keep its entries in memory
 	options CacheOptions
 	err     error // the name or the options are invalid
 }
@@ -75,7 +79,7 @@ const maxCacheName = 63 // bytes
 // Cache returns the entries of a name of 1 to 63 bytes; nil options are the zero value. It makes no round
 // trip. If the name or an option is invalid, the methods of the Cache return ErrOptions.
 func (s *Store) Cache(name string, options *CacheOptions) *Cache {
-	c := &Cache{store: s, space: spaceOf(name)}
+	c := &Cache{store: s, space: spaceOf(name), near: strings.HasPrefix(name, "near:")}
 	if options != nil {
 		c.options = *options
 	}
@@ -107,12 +111,20 @@ func checkCache(name string, o *CacheOptions) error {
 	return nil
 }
 
-// An entryKey names a row: the first 16 bytes of SHA-256 over the space and SHA-256 of the key. The function
-// sessionsql.cache_key computes the same.
+// An entryKey names a row: the first 16 bytes of SHA-256 over the space and SHA-256 of the key. Those of a
+// near cache begin with two bytes of ones. The function sessionsql.cache_key computes the same.
 type entryKey struct {
 	hash  pgtext.Key
 	space int32
 }
+
+// isNear reports whether the change log has the writes of an entry; see sessionsql.first_near_key.
+func (k entryKey) isNear() bool { return k.hash[0] == 0xff && k.hash[1] == 0xff }
+
+func (k entryKey) near() nearKey { return nearKey{row: k.hash} }
+
+// anySpace returns the key as the change log names it.
+func (k entryKey) anySpace() entryKey { return entryKey{hash: k.hash} }
 
 // spaceOf returns the number of a name: the first four bytes of its SHA-256.
 func spaceOf(name string) int32 {
@@ -126,6 +138,9 @@ func (c *Cache) key(key string) entryKey {
 	binary.BigEndian.PutUint32(text[:], uint32(c.space))
 	copy(text[4:], inner[:])
 	sum := sha256.Sum256(text[:])
+	if c.near {
+		sum[0], sum[1] = 0xff, 0xff
+	}
 	return entryKey{hash: pgtext.Key(sum[:16]), space: c.space}
 }
 

@@ -40,7 +40,7 @@ func (c *Cache) change(
 	ctx context.Context, op string, k entryKey, send func(context.Context, Tx) error,
 ) error {
 	err := c.store.primary.write(ctx, op, send)
-	c.store.recent.markEntries(k)
+	c.store.noteEntries(k)
 	if err != nil {
 		return c.store.countError(op, err)
 	}

@@ -14,9 +14,13 @@ func (c *Cache) Clear(ctx context.Context) error {
 	}
 	defer c.leave()
 	whole := entryKey{space: c.space}
-	return c.change(ctx, "cache clear", whole, func(ctx context.Context, on Tx) error {
+	err := c.change(ctx, "cache clear", whole, func(ctx context.Context, on Tx) error {
 		params := db.CacheClearParams{Space: c.space, Final: c.options.Final}
 		_, err := c.store.queries.CacheClear(ctx, on, params)
 		return err
 	})
+	if c.near {
+		c.store.near.dropAll()
+	}
+	return err
 }

@@ -65,6 +65,6 @@ func (s *Store) deleteEntries(ctx context.Context, final bool, keys ...entryKey)
 		_, err := s.queries.CacheDeleteBatch(ctx, on, params)
 		return err
 	})
-	s.recent.markEntries(keys...)
+	s.noteEntries(keys...)
 	return err
 }

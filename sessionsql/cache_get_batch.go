@@ -96,22 +96,53 @@ func (c *Cache) GetMany(ctx context.Context, keys []string) (map[string]Entry, e
 // maxBatchKeys bounds the keys of one statement of GetMany and SetMany.
 const maxBatchKeys = 1000
 
+// An entryRow is a live entry as a server has it.
+type entryRow struct {
+	value     pgtext.Value
+	expiresIn float64
+	standby   bool // a standby answered, which may lack a write that is known
+}
+
 // fresh returns the entry of a row, and false if it has outlived its TTL and waits for Fetch.
-func (c *Cache) fresh(row db.CacheEntry) (Entry, bool) {
-	entry := Entry{Value: row.Value}
-	if !math.IsInf(row.ExpiresIn, 1) {
-		entry.ExpiresIn = fromSeconds(row.ExpiresIn) - c.options.StaleFor
+func (c *Cache) fresh(row entryRow) (Entry, bool) {
+	entry := Entry{Value: row.value}
+	if !math.IsInf(row.expiresIn, 1) {
+		entry.ExpiresIn = fromSeconds(row.expiresIn) - c.options.StaleFor
 		return entry, entry.ExpiresIn > 0
 	}
 	return entry, true
 }
 
-type getCall = coalesce.Call[entryKey, db.CacheEntry]
+type getCall = coalesce.Call[entryKey, entryRow]
 
-// entry asks a replica first, and then the primary, as lookupRow does.
-func (c *Cache) entry(ctx context.Context, k entryKey) (db.CacheEntry, error) {
-	if n := c.chooseServer(k); n.replica {
+// entry returns an entry from memory, or else from a server.
+func (c *Cache) entry(ctx context.Context, k entryKey) (entryRow, error) {
+	s, at := c.store, now()
+	if !k.isNear() {
+		return c.askEntry(ctx, k, false)
+	}
+	if e := s.near.find(k.near(), 0, at); e != nil {
+		s.stats.nearHits.Add(1)
+		left := e.row.ExpiresIn - at.since(e.fetched).Seconds()
+		return entryRow{value: pgtext.Value(e.row.Payload), expiresIn: left}, nil
+	}
+	fetch := s.near.begin(k.near(), at)
+	defer fetch.end()
+	written := s.others.hasEntry(k.anySpace())
+	row, err := c.askEntry(ctx, k, written)
+	if err == nil && !row.standby {
+		kept := db.NearSession{Payload: pgtext.Payload(row.value), ExpiresIn: row.expiresIn, IsCurrent: true}
+		fetch.keep(kept, 0)
+	}
+	return row, err
+}
+
+// askEntry asks a replica first, and then the primary, as lookupRow does. Other programs have written the
+// entry lately if written is true, so a replica then answers only while the primary is away.
+func (c *Cache) askEntry(ctx context.Context, k entryKey, written bool) (entryRow, error) {
+	if n := c.chooseServer(written && c.store.pollsWork(), k); n.replica {
 		row, err := n.gets.Do(ctx, k)
+		row.standby = written
 		if err == nil || ctx.Err() != nil {
 			return row, err
 		}
@@ -120,17 +151,21 @@ func (c *Cache) entry(ctx context.Context, k entryKey) (db.CacheEntry, error) {
 }
 
 // chooseServer returns the server for a read of these entries.
-func (c *Cache) chooseServer(keys ...entryKey) *node {
+func (c *Cache) chooseServer(lately bool, keys ...entryKey) *node {
 	s := c.store
 	first := c.options.PrimaryFirst && s.primary.state.Load().usable
-	return s.chooseServer(first || s.unlogged.recently() || slices.ContainsFunc(keys, s.recent.hasEntry))
+	return s.chooseServer(
+		lately || first || s.unlogged.recently() || slices.ContainsFunc(keys, s.recent.hasEntry))
 }
 
 // entries reads entries as entry does, in a statement of their own.
-func (c *Cache) entries(ctx context.Context, keys []entryKey) (map[pgtext.Key]db.CacheEntry, error) {
+func (c *Cache) entries(ctx context.Context, keys []entryKey) (map[pgtext.Key]entryRow, error) {
 	s := c.store
-	var found map[pgtext.Key]db.CacheEntry
-	if n := c.chooseServer(keys...); n.replica {
+	var found map[pgtext.Key]entryRow
+	lately := slices.ContainsFunc(keys, func(k entryKey) bool {
+		return k.isNear() && s.others.hasEntry(k.anySpace())
+	})
+	if n := c.chooseServer(lately && s.pollsWork(), keys...); n.replica {
 		rows, err := s.getEntries(ctx, n, keys)
 		if err == nil || ctx.Err() != nil {
 			return rows, err
@@ -149,7 +184,7 @@ func (c *Cache) entries(ctx context.Context, keys []entryKey) (map[pgtext.Key]db
 	return rows, nil
 }
 
-func (s *Store) getOne(ctx context.Context, n *node, k entryKey) (db.CacheEntry, error) {
+func (s *Store) getOne(ctx context.Context, n *node, k entryKey) (entryRow, error) {
 	call := &getCall{Question: k}
 	s.getMany(ctx, n, []*getCall{call})
 	return call.Answer, call.Err
@@ -167,7 +202,7 @@ func (s *Store) getMany(ctx context.Context, n *node, calls []*getCall) {
 		switch {
 		case live:
 			call.Answer = row
-			row.Value = bytes.Clone(row.Value) // because each caller may change its own
+			row.value = bytes.Clone(row.value) // because each caller may change its own
 			rows[call.Question.hash] = row
 		case len(calls) > 1 && refused(err):
 			call.Err = coalesce.ErrAlone
@@ -183,7 +218,7 @@ func (s *Store) getMany(ctx context.Context, n *node, calls []*getCall) {
 // beside the entries of a replica that lacks some, because only the primary may say that there is no entry.
 func (s *Store) getEntries(
 	ctx context.Context, n *node, keys []entryKey,
-) (found map[pgtext.Key]db.CacheEntry, err error) {
+) (found map[pgtext.Key]entryRow, err error) {
 	hashes := make(pgtext.Keys, 0, len(keys))
 	asked := make(map[pgtext.Key]struct{}, len(keys))
 	for _, k := range keys {
@@ -222,8 +257,8 @@ func (s *Store) getEntries(
 // entryRows sends a batch. On a connection of pgx it bypasses database/sql, as lookupRows does.
 func (s *Store) entryRows(
 	ctx context.Context, on Tx, hashes pgtext.Keys,
-) (map[pgtext.Key]db.CacheEntry, error) {
-	found := make(map[pgtext.Key]db.CacheEntry, len(hashes))
+) (map[pgtext.Key]entryRow, error) {
+	found := make(map[pgtext.Key]entryRow, len(hashes))
 	sent, err := onPgx(on, func(conn *pgx.Conn) error {
 		keys := make([]pgtype.UUID, len(hashes))
 		for i, hash := range hashes {
@@ -231,7 +266,7 @@ func (s *Store) entryRows(
 		}
 		rows, err := s.native.CacheGetBatch(ctx, conn, keys)
 		for _, row := range rows {
-			found[pgtext.Key(row.Key.Bytes)] = db.CacheEntry{Value: row.Value, ExpiresIn: row.ExpiresIn}
+			found[pgtext.Key(row.Key.Bytes)] = entryRow{row.Value, row.ExpiresIn, row.InRecovery}
 		}
 		return err
 	})
@@ -240,7 +275,7 @@ func (s *Store) entryRows(
 	}
 	rows, err := s.queries.CacheGetBatch(ctx, on, hashes)
 	for _, row := range rows {
-		found[row.Key] = row
+		found[row.Key] = entryRow{row.Value, row.ExpiresIn, row.InRecovery}
 	}
 	return found, err
 }

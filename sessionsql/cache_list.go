@@ -32,7 +32,7 @@ func (c *Cache) All(ctx context.Context) iter.Seq2[KeyedEntry, error] {
 			}
 			for _, row := range rows {
 				after = row.Key
-				entry, fresh := c.fresh(db.CacheEntry{Value: row.Value, ExpiresIn: row.ExpiresIn})
+				entry, fresh := c.fresh(entryRow{value: row.Value, expiresIn: row.ExpiresIn})
 				if fresh && !yield(KeyedEntry{string(row.PlainKey), entry}, nil) {
 					return
 				}

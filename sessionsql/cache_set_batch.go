@@ -155,7 +155,7 @@ func (s *Store) setEntries(ctx context.Context, writes []entryWrite) (ended []pg
 		ended, err = s.setRows(ctx, on, params)
 		return err
 	})
-	s.recent.markEntries(keys...)
+	s.noteEntries(keys...)
 	return ended, err
 }
 

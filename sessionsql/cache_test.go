@@ -241,7 +241,7 @@ func TestKeysAreThoseOfSQL(t *testing.T) {
 	random := seeded(t)
 	d := newDatabase(t)
 	store := d.Store(t, nil)
-	for _, name := range []string{"c", "Überraschung", strings.Repeat("x", 63)} {
+	for _, name := range []string{"c", "Überraschung", "near:c", strings.Repeat("x", 63)} {
 		cache := store.Cache(name, nil)
 		for i := range 50 {
 			key := make([]byte, 1+random.IntN(100))

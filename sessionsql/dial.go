@@ -21,7 +21,7 @@ const (
 	maxConnections = 16
 
 	// upkeepConnections gives each loop a connection, so that no loop waits for the connections of callers.
-	upkeepConnections = 3
+	upkeepConnections = 4
 )
 
 // errStandby ends a connection that should lead to the primary.

@@ -56,8 +56,9 @@ var (
 
 // Errors that the caller causes.
 var (
-	// ErrRouter says that the primary is a router of shards, which cannot do this: it has no replicas and no
-	// tables of its own, and each shard commits by itself, whatever becomes of a transaction on the router.
+	// ErrRouter says that the primary is a router of shards, which cannot do this: it has no replicas, no log
+	// of changes and no tables of its own, and each shard commits by itself, whatever becomes of a
+	// transaction on the router.
 	ErrRouter = errors.New("a router of shards cannot do this; ask a shard")
 
 	// ErrClosed says that the Store was closed.

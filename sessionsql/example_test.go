@@ -332,6 +332,32 @@ func ExampleStore_Reap() {
 	// Output: the reaper has come to the end of the table
 }
 
+func ExampleNearCache() {
+	ctx := context.Background()
+	store, err := sessionsql.Open(ctx, primaryDSN, []string{replicaDSN}, &sessionsql.Options{
+		NearCache: sessionsql.NearCache{MaxBytes: 64 << 20, MaxStaleness: time.Second},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer store.Close(ctx)
+	token, err := store.Insert(ctx, "old", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := store.Lookup(ctx, token); err != nil {
+		log.Fatal(err)
+	}
+	// Another program would keep this version in a cookie, and see the write at once.
+	version, err := store.Update(ctx, token, "new", 1)
+	if err != nil {
+		log.Fatal(err)
+	}
+	sess, err := store.LookupAtLeast(ctx, token, version)
+	fmt.Println(sess.Payload, err)
+	// Output: new <nil>
+}
+
 func ExampleStore_Stats() {
 	ctx := context.Background()
 	store := openStore(ctx)

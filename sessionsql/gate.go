@@ -1,35 +1,45 @@
 package sessionsql
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
-// A gate counts the calls under way, and lets none in once it is shut. It guards its WaitGroup, because calls
-// of Add and Wait may not race.
+// A gate counts the calls under way, and lets none in once it is shut. A call adds to one counter twice,
+// because a hit in the near cache takes hardly longer than a lock.
 type gate struct {
-	mu     sync.RWMutex
-	closed bool
-	calls  sync.WaitGroup
+	state atomic.Int64   // the calls under way, plus shutState once the gate is shut
+	calls sync.WaitGroup // ends when the last call has left a shut gate
+	last  sync.Once
 }
+
+const shutState = -1 << 62
 
 // enter reports whether the caller may go on. If so, the caller calls leave at its end.
 func (g *gate) enter() bool {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if g.closed {
+	if g.state.Add(1) > 0 {
+		return true
+	}
+	g.leave()
+	return false
+}
+
+func (g *gate) leave() {
+	if g.state.Add(-1) == shutState {
+		g.last.Do(g.calls.Done)
+	}
+}
+
+// shut lets no further call in, and reports whether it was the first to do so. Only one caller at a time may
+// call it.
+func (g *gate) shut() bool {
+	if g.state.Load() < 0 {
 		return false
 	}
 	g.calls.Add(1)
+	g.state.Add(shutState + 1) // like a call that enters
+	g.leave()
 	return true
-}
-
-func (g *gate) leave() { g.calls.Done() }
-
-// shut lets no further call in, and reports whether it was the first to do so.
-func (g *gate) shut() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	first := !g.closed
-	g.closed = true
-	return first
 }
 
 func (g *gate) wait() { g.calls.Wait() }

@@ -55,7 +55,7 @@ type newSession struct {
 func (s *Store) Insert(ctx context.Context, payload string, options *InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (int64, error) {
 		if session.maxSessions.Valid {
-			defer s.recent.markSubject(session.subject.String) // because it may have ended others
+			defer s.noteSubjectWrite(session.subject.String) // because it may have ended others
 			return s.insertOne(ctx, session)
 		}
 		return s.inserts.Do(ctx, session)
@@ -64,7 +64,8 @@ func (s *Store) Insert(ctx context.Context, payload string, options *InsertOptio
 
 // InsertTx is Insert within the caller's transaction. The session exists if tx commits, and is as durable as
 // tx. The Store does not see the commit, so sessions that MaxSessions ended may be read from a replica for up
-// to [Options.MaxReplicaLag]. MaxSessions needs a tx of isolation level read committed.
+// to [Options.MaxReplicaLag], and from the near cache for up to [NearCache.MaxStaleness]. MaxSessions needs a
+// tx of isolation level read committed.
 //
 // On a router it returns ErrRouter.
 func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options *InsertOptions) (Token, error) {

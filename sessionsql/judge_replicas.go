@@ -54,6 +54,7 @@ func (s *Store) judgeReplicas() {
 		}
 	}
 	s.recent.forget(slowest)
+	s.others.forget(slowest)
 }
 
 // refusal returns the reason to leave a replica out, or nil. The mutex of the cluster view is held.
@@ -82,7 +83,7 @@ func (s *Store) refusal(r *replicaRecord) error {
 			skew, maxClockSkew)
 	case r.lag > bound:
 		return fmt.Errorf("sessionsql: server lags by %v, more than %v", r.lag.Round(time.Millisecond), bound)
-	case !s.recent.reached(r.node.WalPosition):
+	case !s.recent.reached(r.node.WalPosition), !s.others.reached(r.node.WalPosition):
 		return errLacksWrites
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
 // A Session is a live session, as Lookup returns it. No verb of package fmt prints its payload.
@@ -45,12 +46,20 @@ func (s Session) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(s)) 
 //
 // It returns ErrNoSession, for a malformed token without a round trip, or ErrUnavailable.
 func (s *Store) Lookup(ctx context.Context, token Token) (Session, error) {
-	return s.lookup(ctx, token, s.touch)
+	return s.lookup(ctx, token, 0, true)
+}
+
+// LookupAtLeast is Lookup for a caller that knows of a payload write: an answer from memory or from a replica
+// with a lower version counts as none. So a user sees their own update in every program, if the programs pass
+// its version on, in a second cookie say. The session may have a lower version all the same, after a crash
+// that lost the update.
+func (s *Store) LookupAtLeast(ctx context.Context, token Token, version int32) (Session, error) {
+	return s.lookup(ctx, token, version, true)
 }
 
 // Peek is Lookup without the touch, for a request that is no use of the session, such as a page that polls.
 func (s *Store) Peek(ctx context.Context, token Token) (Session, error) {
-	return s.lookup(ctx, token, func(int64, time.Duration) {})
+	return s.lookup(ctx, token, 0, false)
 }
 
 // Touch is Lookup for a use that needs no payload, such as a connection held open.
@@ -59,9 +68,7 @@ func (s *Store) Touch(ctx context.Context, token Token) error {
 	return err
 }
 
-func (s *Store) lookup(
-	ctx context.Context, token Token, touch func(id int64, expiresIn time.Duration),
-) (Session, error) {
+func (s *Store) lookup(ctx context.Context, token Token, version int32, use bool) (Session, error) {
 	k, ok := token.key()
 	if !ok {
 		return Session{}, ErrNoSession
@@ -71,37 +78,65 @@ func (s *Store) lookup(
 	}
 	defer s.calls.leave()
 	s.stats.lookups.Add(1)
-	row, err := s.lookupRow(ctx, k)
+	at := now()
+	if e := s.near.find(k.near(), version, at); e != nil {
+		s.stats.nearHits.Add(1)
+		session := sessionOf(&e.row)
+		session.ExpiresIn -= at.since(e.fetched)
+		if flush := s.touches.flushes.Load(); use && e.flush.Load() != flush {
+			s.touch(k.id, session.ExpiresIn)
+			e.flush.Store(flush)
+		}
+		return session, nil
+	}
+	fetch := s.near.begin(k.near(), at)
+	defer fetch.end()
+	row, err := s.lookupRow(ctx, k, version)
 	if err != nil {
 		return Session{}, s.countError("lookup", err)
 	}
-	expiresIn := fromSeconds(row.ExpiresIn)
-	touch(k.id, expiresIn)
+	fetch.keep(row, s.lastMoments())
+	session := sessionOf(&row)
+	if use {
+		s.touch(k.id, session.ExpiresIn)
+	}
+	return session, nil
+}
+
+func sessionOf(row *db.NearSession) Session {
 	return Session{
 		Payload:   string(row.Payload),
 		Version:   row.Version,
 		Subject:   row.Subject.String,
-		ExpiresIn: expiresIn,
-	}, nil
+		ExpiresIn: fromSeconds(row.ExpiresIn),
+	}
 }
 
 // lookupRow asks a replica first. It asks the primary when the replica gave no answer, or an answer that may
-// be older than a write of this Store.
-func (s *Store) lookupRow(ctx context.Context, k key) (db.LiveSession, error) {
-	if n := s.chooseServer(s.recent.has(k)); n.replica {
+// be older than a write that this Store knows of, or than the version. While the primary is away, replicas go
+// on serving what other programs have written.
+func (s *Store) lookupRow(ctx context.Context, k key, version int32) (db.NearSession, error) {
+	written := s.others.has(k)
+	if n := s.chooseServer(s.recent.has(k) || written && s.pollsWork()); n.replica {
 		row, err := n.lookups.Do(ctx, k)
+		row.IsCurrent = row.IsCurrent && !written // because no further poll would drop the row
 		switch {
-		case err == nil && !(row.Subject.Valid && s.recent.hasSubject(row.Subject.String)):
+		case err == nil && row.Version >= version &&
+			!(row.Subject.Valid && s.recent.hasSubject(row.Subject.String)):
 			return row, nil
 		case ctx.Err() != nil:
 			return row, err
 		}
 	}
-	return s.primary.lookups.Do(ctx, k)
+	row, err := s.primary.lookups.Do(ctx, k)
+	if row.InRecovery {
+		row.IsCurrent = false // because the pool leads to a standby, which may lack a write that is known
+	}
+	return row, err
 }
 
 // chooseServer returns the server for a read. The usable replicas take turns. The primary serves when there
-// is none, and when this Store has written the row so lately that a replica may hold the older one.
+// is none, and when the row was written so lately that a replica may hold the older one.
 func (s *Store) chooseServer(lately bool) *node {
 	if len(s.replicas) == 0 || lately {
 		return s.primary
@@ -116,9 +151,9 @@ func (s *Store) chooseServer(lately bool) *node {
 	return s.primary
 }
 
-func (s *Store) lookupOne(ctx context.Context, n *node, k key) (row db.LiveSession, err error) {
+func (s *Store) lookupOne(ctx context.Context, n *node, k key) (row db.NearSession, err error) {
 	ask := func(ctx context.Context, on Tx) (err error) {
-		row, err = s.queries.Lookup(ctx, on, db.LookupParams{ID: k.id, SecretHash: k.hash[:]})
+		row, err = s.askOne(ctx, on, k)
 		return err
 	}
 	if err = n.read(ctx, "lookup", ask); errors.Is(err, sql.ErrNoRows) && !n.replica {
@@ -134,6 +169,22 @@ func (s *Store) lookupOne(ctx context.Context, n *node, k key) (row db.LiveSessi
 		return row, ErrNoSession
 	}
 	return row, err
+}
+
+func (s *Store) askOne(ctx context.Context, on Tx, k key) (row db.NearSession, err error) {
+	if !s.near.on() {
+		found, err := s.queries.Lookup(ctx, on, db.LookupParams{ID: k.id, SecretHash: k.hash[:]})
+		return notKept(found), err
+	}
+	params := db.LookupBatchParams{IDs: pgtext.IDs{k.id}, SecretHashes: pgtext.Hashes{k.hash}}
+	switch rows, err := s.lookupRows(ctx, on, params); {
+	case err != nil:
+		return row, err
+	case len(rows) == 0:
+		return row, sql.ErrNoRows
+	default:
+		return rows[0], nil
+	}
 }
 
 func (s *Store) countLookups(n *node, lookups int64) {

@@ -10,7 +10,7 @@ import (
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
-type lookupCall = coalesce.Call[key, db.LiveSession]
+type lookupCall = coalesce.Call[key, db.NearSession]
 
 // lookupMany answers a batch of lookups on one server. Each caller that a replica did not answer asks the
 // primary by itself, so that the answered ones do not wait for it.
@@ -43,7 +43,7 @@ func (s *Store) lookupBatch(
 ) (missed []*lookupCall, err error) {
 	for len(calls) > 0 {
 		batch, rest, params := distinctIDs(calls)
-		var rows []db.LiveSession
+		var rows []db.NearSession
 		ask := func(ctx context.Context, on Tx) (err error) {
 			rows, err = s.lookupRows(ctx, on, params)
 			return err
@@ -56,7 +56,7 @@ func (s *Store) lookupBatch(
 				return append(append(missed, batch...), rest...), err
 			}
 		}
-		found := make(map[int64]*db.LiveSession, len(rows))
+		found := make(map[int64]*db.NearSession, len(rows))
 		for i := range rows {
 			found[rows[i].ID] = &rows[i]
 		}

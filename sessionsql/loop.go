@@ -22,6 +22,9 @@ func (s *Store) startLoops() {
 		s.loops.Go(func() { s.reapLoop(s.interruptible) })
 	}
 	s.loops.Go(func() { s.probeLoop(s.interruptible, s.probePrimary) })
+	if len(s.replicas) > 0 || s.options.NearCache.MaxBytes > 0 {
+		s.loops.Go(func() { s.changesLoop(s.interruptible) })
+	}
 	for i := range s.replicas {
 		s.loops.Go(func() {
 			s.probeLoop(s.interruptible, func(ctx context.Context) { s.probeReplica(ctx, i) })

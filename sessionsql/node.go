@@ -21,8 +21,8 @@ type node struct {
 	db         DB
 	replica    bool
 	statements statements // under way
-	lookups    *coalesce.Group[key, db.LiveSession]
-	gets       *coalesce.Group[entryKey, db.CacheEntry]
+	lookups    *coalesce.Group[key, db.NearSession]
+	gets       *coalesce.Group[entryKey, entryRow]
 	state      atomic.Pointer[nodeState]
 	log        *logbook
 	condition  condition // guarded by the logbook
@@ -73,14 +73,14 @@ func (s *Store) newNode(i int, pool DB) *node {
 	onNode := func(values context.Context) (context.Context, func()) {
 		return s.detached(values, 2*n.statements.limit)
 	}
-	n.lookups = coalesce.New(coalesce.Config[key, db.LiveSession]{
-		One:     func(ctx context.Context, k key) (db.LiveSession, error) { return s.lookupOne(ctx, n, k) },
+	n.lookups = coalesce.New(coalesce.Config[key, db.NearSession]{
+		One:     func(ctx context.Context, k key) (db.NearSession, error) { return s.lookupOne(ctx, n, k) },
 		Many:    func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
 		Context: onNode,
 		Left:    func(ctx context.Context) error { return contextError(ctx, "lookup") },
 	})
-	n.gets = coalesce.New(coalesce.Config[entryKey, db.CacheEntry]{
-		One:     func(ctx context.Context, k entryKey) (db.CacheEntry, error) { return s.getOne(ctx, n, k) },
+	n.gets = coalesce.New(coalesce.Config[entryKey, entryRow]{
+		One:     func(ctx context.Context, k entryKey) (entryRow, error) { return s.getOne(ctx, n, k) },
 		Many:    func(ctx context.Context, calls []*getCall) { s.getMany(ctx, n, calls) },
 		Context: onNode,
 		Left:    func(ctx context.Context) error { return contextError(ctx, "cache get") },

@@ -15,7 +15,7 @@ import (
 // hosts, of which one accepts writes. A replica that does not answer yet is no error: lookups read
 // from it once it does.
 //
-// The primary may be a router of shards, which has no replicas.
+// The primary may be a router of shards, which has no replicas and no near cache.
 //
 // It returns ErrDSN, ErrUnavailable, ErrReadOnly, ErrNotInstalled, a *[VersionError], ErrRouter, or
 // ErrOptions.
@@ -106,8 +106,13 @@ func (s *Store) checkPrimary(ctx context.Context) error {
 		router, err = s.isRouter(ctx, on)
 		return err
 	})
-	if err == nil && router && len(s.replicas) > 0 {
-		err = fmt.Errorf("sessionsql: open: replicas: %w", ErrRouter)
+	switch {
+	case err != nil || !router:
+		return err
+	case len(s.replicas) > 0:
+		return fmt.Errorf("sessionsql: open: replicas: %w", ErrRouter)
+	case s.near.entries != nil:
+		return fmt.Errorf("sessionsql: open: a near cache: %w", ErrRouter)
 	}
-	return err
+	return nil
 }

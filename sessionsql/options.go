@@ -50,6 +50,9 @@ type Options struct {
 	// times in MaxReplicaLag if that is more often. Defaults to 5 seconds.
 	MaxReplicaLag time.Duration
 
+	// NearCache keeps sessions in memory, so that lookups need no server. Defaults to none.
+	NearCache NearCache
+
 	// Logger receives a line when a server stops answering or background work fails, and another when it
 	// works again. A Store writes 18 lines a minute at most; a line that stands for several changes says how
 	// many. No line holds a token or a payload. Defaults to slog.Default().
@@ -70,6 +73,7 @@ func (o *Options) withDefaults() (Options, error) {
 	c.MaxPendingTouches = orDefault(c.MaxPendingTouches, 1_000_000)
 	c.ReapInterval = orDefault(c.ReapInterval, 10*time.Second)
 	c.MaxReplicaLag = orDefault(c.MaxReplicaLag, 5*time.Second)
+	c.NearCache.MaxStaleness = orDefault(c.NearCache.MaxStaleness, time.Second)
 	c.Logger = orDefault(c.Logger, slog.Default())
 	if err := checkTimeouts(c.IdleTimeout, c.Lifetime); err != nil {
 		return c, err
@@ -85,6 +89,10 @@ func (o *Options) withDefaults() (Options, error) {
 		return c, fmt.Errorf("%w: MaxPendingTouches is negative", ErrOptions)
 	case c.MaxReplicaLag < 0:
 		return c, fmt.Errorf("%w: MaxReplicaLag is negative", ErrOptions)
+	case c.NearCache.MaxBytes < 0:
+		return c, fmt.Errorf("%w: NearCache.MaxBytes is negative", ErrOptions)
+	case c.NearCache.MaxStaleness < minStaleness:
+		return c, fmt.Errorf("%w: NearCache.MaxStaleness is less than %v", ErrOptions, minStaleness)
 	}
 	return c, nil
 }

@@ -54,6 +54,9 @@ func (r *recentWrites) markEntries(keys ...entryKey) {
 	})
 }
 
+// markAll remembers that any row may have been written.
+func (r *recentWrites) markAll() { r.add(func(g *generation) { g.all = true }) }
+
 func (r *recentWrites) add(note func(*generation)) {
 	if r.off {
 		return

@@ -10,7 +10,8 @@ import (
 // server, because the commit is synchronous. OWASP ASVS 5.0, 7.4.1.
 //
 // From then on this Store does not find the session. Another program may find it on a replica until the
-// replica has replayed the logout, which takes milliseconds as a rule and [Options.MaxReplicaLag] at most.
+// replica has replayed the logout, which takes milliseconds as a rule and [Options.MaxReplicaLag] at most. It
+// may find it in its near cache for [NearCache.MaxStaleness] at most.
 //
 // It returns ErrNoSession, or ErrUnavailable. After ErrUnavailable call it again.
 func (s *Store) Revoke(ctx context.Context, token Token) error {
@@ -36,7 +37,7 @@ func (s *Store) revoke(
 		revoked, err = send(ctx, on)
 		return err
 	})
-	s.recent.mark(ended)
+	s.noteWrite(ended)
 	switch {
 	case err != nil:
 		return s.countError(op, err)

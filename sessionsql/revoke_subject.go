@@ -37,7 +37,7 @@ func (s *Store) RevokeSubject(ctx context.Context, subject string, except Token)
 		revoked, err = s.queries.RevokeSubject(ctx, on, params)
 		return err
 	})
-	s.recent.markSubject(subject)
+	s.noteSubjectWrite(subject)
 	if err != nil {
 		return 0, s.countError("revoke subject", err)
 	}

@@ -59,9 +59,9 @@ func (s *Store) Rotate(ctx context.Context, token Token, options *RotateOptions)
 		rotated, err = s.sendRotate(ctx, on, k, renewed, own)
 		return err
 	})
-	s.recent.mark(k, renewed)
+	s.noteWrite(k, renewed)
 	if own.MaxSessions != 0 {
-		s.recent.markSubject(own.Subject) // because it may have ended others
+		s.noteSubjectWrite(own.Subject) // because it may have ended others
 	}
 	switch {
 	case err != nil:

@@ -82,9 +82,9 @@ func TestARouterHasEveryFunctionOfTheBundle(t *testing.T) {
 
 	local := []string{
 		// These are steps of functions that the router replaces.
-		"end_excess", "evict", "lock_excess",
+		"begin_change_epoch", "end_excess", "evict", "lock_excess", "log_entries", "log_truncate",
 		// These are about the router's own server.
-		"note_timeline", "shard",
+		"note_timeline", "purge_changes", "shard",
 	}
 	var left []string
 	must(t, r.primary.Select(&left, `
@@ -318,6 +318,8 @@ func TestClientsWithOnlySQLUseARouter(t *testing.T) {
 	for _, call := range []string{
 		"(SELECT count(*) FROM sessionsql.find_session('malformed')) = 0",
 		"(SELECT count(*) FROM sessionsql.use_session('malformed')) = 0",
+		"(SELECT count(*) FROM sessionsql.lookup_near('{1,2,3}', ARRAY[''::bytea, '', ''])) = 0",
+		"sessionsql.shards() = 4",
 		"(SELECT count(*) FROM sessionsql.list_sessions('malformed')) = 0",
 		"sessionsql.save_session('malformed', 'p') = -1",
 		"sessionsql.renew_session('malformed') IS NULL",
@@ -362,6 +364,22 @@ func TestARouterSaysWhatItCannotDo(t *testing.T) {
 	_, err := sessionsql.Open(ctx, r.dsn, []string{shared.Replicas[0].DSN("postgres")}, sessiontest.Quiet())
 	if !errors.Is(err, sessionsql.ErrRouter) {
 		t.Errorf("Open with a replica: %v", err)
+	}
+	near := nearOptions(time.Second)
+	if _, err := sessionsql.Open(ctx, r.dsn, nil, near); !errors.Is(err, sessionsql.ErrRouter) {
+		t.Errorf("Open with a near cache: %v", err)
+	}
+	keeps := sessiontest.OpenStoreOver(t, pool, near)
+	kept := mustInsert(t, keeps, "p", nil)
+	for range 20 {
+		mustLookup(t, keeps, kept)
+	}
+	if stats := keeps.Stats(); stats.NearHits > 0 {
+		t.Errorf("%d lookups through a router were answered from memory", stats.NearHits)
+	}
+	_, err = pool.Exec("SELECT * FROM sessionsql.changes(NULL)")
+	if sqlState(err) != "0A000" || !strings.Contains(err.Error(), "a router has no log of changes") {
+		t.Errorf("changes: %v", err)
 	}
 	if _, err := store.Health(ctx); !errors.Is(err, sessionsql.ErrRouter) {
 		t.Errorf("Health: %v", err)
@@ -526,19 +544,54 @@ func TestADeadShardTakesOnlyItsOwnSessionsAway(t *testing.T) {
 	}
 }
 
-// A router whose map is old reaches a shard that owns the session no more.
+// A router whose map is old reaches a shard that owns the session no more, and does not ask the new shards.
 func TestARouterWithAnOldMapIsUnavailable(t *testing.T) {
 	r := newRouter(t, 2)
 	store := r.store(t)
+	ctx := t.Context()
+	cache := store.Cache("c", &sessionsql.CacheOptions{KeepKeys: true})
 	tokens := make([]sessionsql.Token, 64)
 	for i := range tokens {
-		tokens[i] = mustInsert(t, store, "p", nil)
+		tokens[i] = mustInsert(t, store, "p", &sessionsql.InsertOptions{Subject: "u"})
+	}
+	verbs := map[string]func() error{
+		"ListSubject": func() error { _, err := store.ListSubject(ctx, "u", tokens[0]); return err },
+		"Len":         func() error { _, err := cache.Len(ctx); return err },
+		"All": func() error {
+			for _, err := range cache.All(ctx) {
+				return err
+			}
+			return nil
+		},
+		"Clear":         func() error { return cache.Clear(ctx) },
+		"RevokeSubject": func() error { _, err := store.RevokeSubject(ctx, "nobody", ""); return err },
+	}
+	for name, call := range verbs {
+		if err := call(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, owned := range []struct {
+		shards int
+		shard  any
+	}{{4, 0}, {1, 0}, {2, nil}} {
+		r.shards[0].shard(t, owned.shards, owned.shard)
+		for name, call := range verbs {
+			if err := call(); !saysElsewhere(err) {
+				t.Errorf("%s beside a shard %v of %v: %v", name, owned.shard, owned.shards, err)
+			}
+		}
 	}
 	for i, shard := range r.shards {
 		shard.shard(t, 4, i)
 	}
+	for name, call := range verbs {
+		if err := call(); !saysElsewhere(err) {
+			t.Errorf("%s on half of the shards: %v", name, err)
+		}
+	}
 	atOnce(len(tokens), func(i int) {
-		_, err := store.Lookup(t.Context(), tokens[i])
+		_, err := store.Lookup(ctx, tokens[i])
 		if moved := idOf(t, tokens[i])%4 > 1; moved && !saysElsewhere(err) || !moved && err != nil {
 			t.Errorf("id %d: %v", idOf(t, tokens[i]), err)
 		}

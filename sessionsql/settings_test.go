@@ -205,6 +205,9 @@ var pureCalls = []string{
 	"SELECT sessionsql.check_insert('short', 'p', 60, 60, 's')",
 	"SELECT sessionsql.check_insert($hash1, 'p', 60, 60, repeat('s', sessionsql.max_subject_bytes() + 1))",
 	"SELECT sessionsql.check_insert($hash1, 'p', 60, 60, NULL, label => repeat('l', 1000))",
+	"SELECT sessionsql.at_home($id1), sessionsql.is_home($id1), sessionsql.at_home($key1::uuid)",
+	"SELECT sessionsql.shard_of($id1), sessionsql.shard_of($key1::uuid), sessionsql.shards()",
+	"SELECT sessionsql.elsewhere($id1)",
 	"SELECT sessionsql.commit_asynchronously(false), sessionsql.commit_asynchronously(true)",
 	`SELECT current_setting('synchronous_commit') <> 'off'
 	 FROM (SELECT sessionsql.commit_synchronously() OFFSET 0) AS c`,
@@ -222,6 +225,7 @@ var readingCalls = []string{
 	opened + "find_session('no token') AS o",
 	"SELECT l.id, l.label, l.is_current FROM sessionsql.list_sessions($token3) AS l",
 	"SELECT l.id FROM sessionsql.list_sessions('no token') AS l",
+	opened + "lookup_near(ARRAY[$id1, $id2, $id31], ARRAY[$hash1, $hash1, $hash31]) AS o WHERE o.is_current",
 	opened + "lookup_batch(ARRAY[$id1, $id2, $id31], ARRAY[$hash1, $hash1, $hash31]) AS o",
 	opened + `lookup_batch('{$id2,$id3}', E'{"\\\\x$hex2","\\\\x$hex3"}') AS o ORDER BY o.id`,
 	"SELECT l.id, l.label, l.expires_in BETWEEN 1100 AND 1200 FROM sessionsql.list_subject('subject 3') AS l",
@@ -287,6 +291,7 @@ var endingCalls = []string{
 	"SELECT sessionsql.revoke_listed($id12, $hash12, $id13)",
 	"SELECT sessionsql.revoke_subject('subject 4', $id14)",
 	"SELECT sessionsql.revoke_subject('nobody')",
+	"SELECT sessionsql.revoke_listed_of('subject 3', $id8), sessionsql.revoke_listed_of('nobody', $id4)",
 	"SELECT sessionsql.end_session($token15)",
 	"SELECT sessionsql.end_session($token15)",
 	"SELECT sessionsql.end_session('no token')",
@@ -296,6 +301,12 @@ var endingCalls = []string{
 	"SELECT r.reaped FROM sessionsql.last_reap AS r",
 	"SELECT r.reaped FROM sessionsql.reap(0, 1) AS r",
 	"SELECT sessionsql.note_timeline()",
+	"SELECT sessionsql.shard(1, 0)",
+	"SELECT sessionsql.shard(3, 0)",
+	"SELECT sessionsql.begin_change_epoch()",
+	"SELECT c.everything, cardinality(c.ids), cardinality(c.keys) FROM sessionsql.changes(NULL) AS c",
+	"SELECT sessionsql.change_life() <> ''",
+	"SELECT sessionsql.purge_changes()",
 	"CALL sessionsql.reap_all()",
 	"CALL sessionsql.reap_all(0)",
 }
@@ -304,6 +315,8 @@ var endingCalls = []string{
 var cacheCalls = []string{
 	"SELECT sessionsql.cache_space_id('space'), sessionsql.cache_key('space', 'key 1')",
 	"SELECT sessionsql.cache_key('space', sha256('key')), sessionsql.cache_lease_key($key1)",
+	"SELECT sessionsql.cache_key('near:space', 'key') > sessionsql.first_near_key()",
+	"SELECT sessionsql.log_entries(ARRAY[sessionsql.cache_key('near:space', 'key'), NULL])",
 	"SELECT sessionsql.cache_key('', 'key')",
 	"SELECT sessionsql.cache_key('space', '')",
 	"SELECT sessionsql.is_ttl(60), sessionsql.is_ttl(-1), sessionsql.is_ttl(NULL), sessionsql.is_ttl('NaN')",
@@ -355,7 +368,7 @@ var cacheCalls = []string{
 	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(100, 100, false, '{$space}', '{400}') AS r",
 	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(0, 1) AS r",
 	"SELECT r.reaped, r.evicted FROM sessionsql.cache_reap(spaces => '{1,2}', budgets => '{1}') AS r",
-	"SELECT e.evicted, e.next_page FROM sessionsql.evict(0, 1, 1, 1) AS e",
+	"SELECT e.evicted, e.next_page FROM sessionsql.evict(0, 1, 1) AS e",
 	`SELECT s.reaped
 		FROM sessionsql.sweep('sessionsql.cache_entry', 'key', 'sessionsql.cache_reaper', 9, 9) AS s`,
 	"SELECT sessionsql.cache_clear($space), sessionsql.cache_clear($space, true)",
@@ -538,7 +551,8 @@ func checkScripts(t *testing.T, d *database, answers []string) {
 	all := strings.Join(answers, "\n")
 	var functions []string
 	must(t, d.primary.Select(&functions, `
-		SELECT p.proname FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace`))
+		SELECT p.proname FROM pg_proc AS p
+		WHERE p.pronamespace = 'sessionsql'::regnamespace AND p.prorettype <> 'trigger'::regtype`))
 	for _, function := range functions {
 		if !strings.Contains(all, "sessionsql."+function+"(") {
 			t.Errorf("the test does not call %s", function)

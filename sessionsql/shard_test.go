@@ -114,6 +114,7 @@ func TestNewIDsOfAShardHaveItsLowBits(t *testing.T) {
 var shardVerbs = map[string]string{
 	"lookup":                   "lookup($1::bigint, sha256('1'))",
 	"lookup_batch":             "lookup_batch(ARRAY[{id}, $1::bigint], ARRAY[sha256('1'), sha256('2')])",
+	"lookup_near":              "lookup_near(ARRAY[{id}, $1::bigint], ARRAY[sha256('1'), sha256('2')])",
 	"open_session":             "open_session($1::bigint, sha256('1'))",
 	"touch_batch":              "touch_batch(ARRAY[{id}, $1::bigint])",
 	"update_payload":           "update_payload($1::bigint, sha256('1'), 'p')",
@@ -153,7 +154,7 @@ var shardVerbs = map[string]string{
 // unsharded are the functions with such a parameter that reach no row by it, or that only others call.
 var unsharded = []string{
 	"at_home", "is_home", "shard_of", "token_id", "token_hash", "token_from", "cache_key", "cache_lease_key",
-	"check_entry", "end_excess", "sweep",
+	"check_entry", "end_excess", "log_entries", "sweep",
 }
 
 // Each connection has plans from before the change, of a call that was right then.
@@ -419,6 +420,7 @@ func TestOwnershipCostsAPlanOfOnePrimaryNothing(t *testing.T) {
 	calls := []string{
 		"lookup(2, sha256('1'))",
 		"lookup_batch('{1,2}', ARRAY[sha256('1'), sha256('2')])",
+		"lookup_near('{1,2}', ARRAY[sha256('1'), sha256('2')])",
 		"cache_get_batch('{00000000-0000-0000-0000-000000000001}')",
 		"list_subject('u')",
 	}
@@ -448,5 +450,36 @@ func TestAnUpgradeKeepsTheShard(t *testing.T) {
 	}
 	if _, err := d.primary.Exec("SELECT sessionsql.revoke(4, sha256('1'))"); sqlState(err) != elsewhere {
 		t.Errorf("a session of another shard: %v", err)
+	}
+}
+
+// Nobody tells this primary's programs what the new owner changes, so they must keep nothing of it in memory.
+func TestAChangeOfTheShardIsAChangeOfEverything(t *testing.T) {
+	d := newDatabase(t)
+	f := startFeed(t, d.primary)
+	for _, owned := range []any{1, nil, 0} {
+		d.shard(t, 2, owned)
+		if !f.poll(t, d.primary) || !f.Everything {
+			t.Errorf("shard %v: programs do not forget what they keep", owned)
+		}
+		f.wants(t, d.primary, "afterwards")
+	}
+}
+
+func TestAPrimaryKnowsTheNumberOfShards(t *testing.T) {
+	d := newDatabase(t)
+	const shards = "SELECT COALESCE(sessionsql.shards(), -1)"
+	if n := get[int](t, d.primary, shards); n != 1 {
+		t.Errorf("a new primary is one of %d", n)
+	}
+	for _, n := range []int{256, 2, 64, 1} {
+		d.shard(t, n, n/2)
+		if known := get[int](t, d.primary, shards); known != n {
+			t.Errorf("one of %d says %d", n, known)
+		}
+		d.shard(t, n, nil)
+		if known := get[int](t, d.primary, shards); known != -1 {
+			t.Errorf("a primary that owns nothing is one of %d", known)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 // Stats holds the counters of a [Store] since it was opened, and the present state of its servers.
 type Stats struct {
 	Lookups       int64 // calls of Lookup, Touch and Peek with a well-formed token
+	NearHits      int64 // lookups that the near cache answered
 	ReplicaReads  int64 // lookups and cache gets that a replica answered
 	PrimaryReads  int64 // lookups and cache gets that the primary answered
 	ReplicaMisses int64 // those that a replica had no row for and the primary answered
@@ -70,7 +71,8 @@ type ServerStats struct {
 }
 
 type counters struct {
-	lookups, replicaReads, primaryReads, replicaMisses         atomic.Int64
+	lookups, nearHits, replicaReads, primaryReads              atomic.Int64
+	replicaMisses                                              atomic.Int64
 	inserts, updates, rotates, revokes                         atomic.Int64
 	touchesSent, touchesDropped, sessionsExtended, flushErrors atomic.Int64
 	reaped, reapErrors                                         atomic.Int64
@@ -116,6 +118,7 @@ func setNow(at *atomic.Pointer[time.Time]) {
 func (s *Store) Stats() Stats {
 	stats := Stats{
 		Lookups:          s.stats.lookups.Load(),
+		NearHits:         s.stats.nearHits.Load(),
 		ReplicaReads:     s.stats.replicaReads.Load(),
 		PrimaryReads:     s.stats.primaryReads.Load(),
 		ReplicaMisses:    s.stats.replicaMisses.Load(),

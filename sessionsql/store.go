@@ -44,6 +44,8 @@ type Store struct {
 	updates  *coalesce.Group[payloadWrite, int32]
 	touches  touchBuffer[int64]
 	recent   recentWrites
+	others   recentWrites // those by other programs, as the polls tell
+	near     nearCache
 	cluster  clusterView
 	silences silences
 	stats    counters
@@ -96,7 +98,8 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 	s.touches.init(s)
 	s.entryTouches = touchBuffer[entryTouch]{send: s.sendEntryTouches, part: entryTouch.part}
 	s.entryTouches.init(s)
-	s.recent.off = len(replicas) == 0
+	s.recent.off, s.others.off = len(replicas) == 0, len(replicas) == 0
+	s.near.init(o.NearCache)
 	s.primary = s.newNode(0, primary)
 	s.upkeep = s.newNode(0, upkeep)
 	s.upkeep.statements.limit = backgroundTimeout

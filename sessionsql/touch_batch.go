@@ -12,12 +12,14 @@ import (
 // touch puts a session that a lookup found into the buffer. A session that may expire before the flush after
 // next is urgent: the background loop extends it at once.
 func (s *Store) touch(id int64, expiresIn time.Duration) {
-	interval := s.options.FlushInterval
-	if interval > 0 && expiresIn < 2*interval && s.touches.addUrgent(id) {
+	if expiresIn < s.lastMoments() && s.touches.addUrgent(id) {
 		return
 	}
 	s.touches.add(id)
 }
+
+// lastMoments is the time before its expiry in which a session may expire before the flush after next.
+func (s *Store) lastMoments() time.Duration { return 2 * max(s.options.FlushInterval, 0) }
 
 // Flush sends the touches that wait, so that they extend the expiry of their sessions and cache entries now.
 // Touches that it cannot send wait for the next flush. It returns ErrUnavailable.

@@ -19,6 +19,7 @@ type touchBuffer[K comparable] struct {
 	wake    chan struct{} // gets an element when urgent is not empty
 
 	flushing chan struct{} // holds an element while a flush is under way
+	flushes  atomic.Uint64 // counts the flushes from 1, so that a near entry is added once before each
 
 	mu        sync.Mutex
 	pending   map[K]struct{}
@@ -41,6 +42,7 @@ func (b *touchBuffer[K]) init(s *Store) {
 	b.urgent = map[K]struct{}{}
 	b.wasUrgent = map[K]struct{}{}
 	b.chunk = maxChunk
+	b.flushes.Store(1)
 }
 
 // add adds touches, and counts those that find no room.
@@ -180,6 +182,7 @@ func (b *touchBuffer[K]) take() map[K]struct{} {
 	clear(b.wasUrgent)
 	b.pending = map[K]struct{}{}
 	b.sending = len(touches)
+	b.flushes.Add(1)
 	return touches
 }
 

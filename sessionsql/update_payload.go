@@ -44,6 +44,7 @@ func (s *Store) Update(ctx context.Context, token Token, payload string, version
 	})
 	switch {
 	case err != nil:
+		s.noteWrite(k) // because the caller may have left while the write is under way
 		return 0, s.countError("update", err)
 	case outcome > 0:
 		s.stats.updates.Add(1)
@@ -73,6 +74,6 @@ func (s *Store) updateOne(ctx context.Context, w payloadWrite) (int32, error) {
 		})
 		return err
 	})
-	s.recent.mark(w.key)
+	s.noteWrite(w.key)
 	return outcome, err
 }

@@ -36,7 +36,7 @@ func (s *Store) updateMany(ctx context.Context, calls []*coalesce.Call[payloadWr
 		}
 		return err
 	})
-	s.recent.mark(keys...)
+	s.noteWrite(keys...)
 	for i, call := range calls {
 		if first := writers[call.Question.key.id]; err != nil && !refused(err) && first == i {
 			call.Err = err

@@ -31,6 +31,7 @@ func (s *Store) probeAll(ctx context.Context) {
 // probePrimary records the primary's state. Its position covers every write acknowledged before the probe.
 func (s *Store) probePrimary(ctx context.Context) {
 	s.recent.closeGeneration()
+	s.others.closeGeneration()
 	result := s.probe(ctx, s.upkeep.db)
 	if result.err == nil {
 		result.err = errStandby
@@ -66,6 +67,7 @@ func (s *Store) probePrimary(ctx context.Context) {
 	c.primary, c.primarySeen = result, true
 	c.positions.add(result.begun, result.node.FlushedPosition, s.options.MaxReplicaLag)
 	s.recent.covered(result.node.WalPosition)
+	s.others.covered(result.node.WalPosition)
 	s.judgeReplicas()
 	if result.node.NotedTimeline != result.node.Timeline && len(s.replicas) > 0 {
 		s.loops.Go(func() { s.noteTimeline(ctx) })

@@ -20,7 +20,9 @@ SELECT
   4 <> ALL (s.migrated) AS before_4,
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
+  7 <> ALL (s.migrated) AS before_7,
   8 <> ALL (s.migrated) AS before_8,
+  9 <> ALL (s.migrated) AS before_9,
   s.roles AS roles,
   s.router AS router
 FROM (
@@ -52,6 +54,14 @@ FROM (
 \ir tables/migration.sql
 \ir migrations/001_label.sql
 \endif
+\if :sessionsql_before_7
+\ir tables/change.sql
+\ir views/near_session.sql
+\endif
+\ir functions/log_truncate.sql
+\if :sessionsql_before_7
+\ir migrations/007_change.sql
+\endif
 \if :sessionsql_before_2
 \ir migrations/002_listed.sql
 \ir views/listed_session.sql
@@ -72,11 +82,16 @@ FROM (
 \ir views/health.sql
 \endif
 \if :sessionsql_before_8
-\ir migrations/008_shard.sql
+\ir views/change_feed.sql
+\ir migrations/008_near_entries.sql
+\endif
+\if :sessionsql_before_9
+\ir migrations/009_shard.sql
 \endif
 \ir functions/shard_of.sql
 \ir functions/elsewhere.sql
 \ir functions/at_home.sql
+\ir functions/shards.sql
 \ir functions/shard.sql
 \ir functions/max_timeout.sql
 \ir functions/max_subject_bytes.sql
@@ -98,6 +113,7 @@ FROM (
 \ir functions/open_session.sql
 \ir functions/lookup.sql
 \ir functions/lookup_batch.sql
+\ir functions/lookup_near.sql
 \ir functions/touch_batch.sql
 \ir functions/update_payload.sql
 \ir functions/update_payload_batch.sql
@@ -108,6 +124,10 @@ FROM (
 \ir functions/revoke_subject.sql
 \ir functions/list_subject.sql
 \ir functions/note_timeline.sql
+\ir functions/change_life.sql
+\ir functions/begin_change_epoch.sql
+\ir functions/changes.sql
+\ir functions/purge_changes.sql
 \ir functions/sweep.sql
 \ir functions/reap.sql
 \ir functions/reap_all.sql
@@ -129,6 +149,8 @@ FROM (
 \ir functions/entry_bytes.sql
 \ir functions/cache_expiry.sql
 \ir functions/cache_space_id.sql
+\ir functions/first_near_key.sql
+\ir functions/log_entries.sql
 \ir functions/cache_key.sql
 \ir functions/cache_lease_key.sql
 \ir functions/cache_get_batch.sql

@@ -27,9 +27,9 @@
 -- sessionsql_monitor, sessionsql_owner.
 --
 -- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
--- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch and
--- cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so it is written
--- only in functions/.
+-- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch,
+-- lookup_near and cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so
+-- it is written only in functions/.
 
 -- This takes the lock of an installation and saves the settings that the end of this file restores.
 DO $roles$
@@ -134,6 +134,7 @@ ALTER FUNCTION sessionsql.insert SECURITY DEFINER;
 ALTER FUNCTION sessionsql.insert_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.lookup_near SECURITY DEFINER;
 ALTER FUNCTION sessionsql.touch_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload_batch SECURITY DEFINER;
@@ -147,6 +148,8 @@ ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
+ALTER FUNCTION sessionsql.changes SECURITY DEFINER;
+ALTER FUNCTION sessionsql.shards SECURITY DEFINER;
 ALTER FUNCTION sessionsql.cache_get_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.cache_set_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.cache_touch_batch SECURITY DEFINER;
@@ -183,6 +186,7 @@ BEGIN
     WHERE p.oid IN (
         'sessionsql.lookup'::regproc,
         'sessionsql.lookup_batch'::regproc,
+        'sessionsql.lookup_near'::regproc,
         'sessionsql.cache_get_batch'::regproc
       )
       AND p.prosqlbody IS NOT NULL
@@ -220,8 +224,8 @@ GRANT SELECT ON TABLE sessionsql.node
 -- These functions need a secret's hash or a token. Most that take a token run with the caller's privileges,
 -- so the caller needs token_id, token_hash and the functions by hash as well.
 GRANT EXECUTE ON FUNCTION
-  sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id,
-  sessionsql.token_hash, sessionsql.list_sessions
+  sessionsql.lookup, sessionsql.lookup_batch, sessionsql.lookup_near, sessionsql.find_session,
+  sessionsql.token_id, sessionsql.token_hash, sessionsql.list_sessions
   TO sessionsql_app, sessionsql_reader;
 GRANT EXECUTE ON FUNCTION
   sessionsql.insert, sessionsql.insert_batch, sessionsql.update_payload, sessionsql.update_payload_batch,
@@ -235,6 +239,9 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.new_secret, sessionsql.token_from, sessionsql.use_session, sessionsql.save_session,
   sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
+
+-- changes shows ids without hashes, and an id opens nothing. A program that only reads keeps sessions too.
+GRANT EXECUTE ON FUNCTION sessionsql.changes TO sessionsql_app, sessionsql_reader;
 
 -- Functions by text run with the caller's privileges, so the caller needs the functions by key as well.
 GRANT EXECUTE ON FUNCTION
@@ -263,6 +270,9 @@ GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.cache_reap, sessionsql.reap
 -- A change of password revokes the user's other sessions. A router revokes one of them by revoke_listed_of.
 GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject, sessionsql.revoke_listed_of
   TO sessionsql_app, sessionsql_support;
+
+-- The user of a router asks each shard after a call to all of them. The function shows a number.
+GRANT EXECUTE ON FUNCTION sessionsql.shards TO sessionsql_app, sessionsql_support;
 
 -- list_subject shows a subject's sessions to a caller without a secret, so the app does not get it.
 GRANT EXECUTE ON FUNCTION sessionsql.list_subject TO sessionsql_support;

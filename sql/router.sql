@@ -49,6 +49,51 @@ $router$;
 
 -- All functions run as their owner, who alone has the user mapping and with it the password of the shards.
 
+CREATE OR REPLACE FUNCTION sessionsql.shards()
+RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY DEFINER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT count(*)
+    FROM pg_foreign_server AS s
+    CROSS JOIN unnest(s.srvoptions) AS o (option)
+    WHERE s.srvname = 'sessionsql'
+      AND o.option ~ '^p[0-9]+='
+  );
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION sessionsql_router.shards()
+RETURNS SETOF integer
+LANGUAGE plproxy VOLATILE SECURITY DEFINER
+AS $function$
+  CLUSTER 'sessionsql';
+  RUN ON ALL;
+  TARGET sessionsql.shards;
+$function$;
+
+-- A call that must reach every shard takes the number of shards before, and passes it here afterwards. A shard
+-- that has been divided since the router got its map says so, and then the call has left a shard out.
+CREATE OR REPLACE FUNCTION sessionsql_router.check_shards(shards integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF (
+    SELECT count(*) = check_shards.shards AND bool_and(s.shards IS NOT DISTINCT FROM check_shards.shards)
+    FROM sessionsql_router.shards() AS s (shards)
+  ) IS NOT TRUE THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'SQ001',
+      MESSAGE = 'sessionsql: the shards are not those of this router''s map, so the call has left some out',
+      HINT = 'Call again. If this goes on, compare the options of the foreign server with the shards.';
+  END IF;
+END
+$function$;
+
 CREATE OR REPLACE FUNCTION sessionsql_router.insert(
   secret_hash bytea,
   payload text,
@@ -134,6 +179,27 @@ AS $function$
   CLUSTER 'sessionsql';
   SPLIT ids, secret_hashes;
   RUN ON sessionsql.shard_of(ids);
+$function$;
+
+CREATE OR REPLACE FUNCTION sessionsql.lookup_near(ids bigint[], secret_hashes bytea[])
+RETURNS SETOF sessionsql.near_session
+LANGUAGE plproxy VOLATILE SECURITY DEFINER
+AS $function$
+  CLUSTER 'sessionsql';
+  SPLIT ids, secret_hashes;
+  RUN ON sessionsql.shard_of(ids);
+$function$;
+
+-- No snapshot spans the shards, so a program behind a router keeps nothing in memory.
+CREATE OR REPLACE FUNCTION sessionsql.changes(last pg_snapshot)
+RETURNS SETOF sessionsql.change_feed
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000 ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RAISE feature_not_supported USING
+    MESSAGE = 'sessionsql.changes: a router has no log of changes, so there is no near cache behind it';
+END
 $function$;
 
 CREATE OR REPLACE FUNCTION sessionsql_router.touch_batch(ids bigint[], durable boolean)
@@ -275,11 +341,15 @@ RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
+  revoked bigint;
 BEGIN
-  RETURN (
-    SELECT sum(r.revoked)
-    FROM sessionsql_router.revoke_subject(revoke_subject.subject, revoke_subject.keep_id) AS r (revoked)
-  );
+  SELECT sum(r.revoked) INTO revoked
+  FROM sessionsql_router.revoke_subject(revoke_subject.subject, revoke_subject.keep_id) AS r (revoked);
+
+  PERFORM sessionsql_router.check_shards(shards);
+  RETURN revoked;
 END
 $function$;
 
@@ -297,6 +367,8 @@ RETURNS SETOF sessionsql.listed_session
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
 BEGIN
   RETURN QUERY
     SELECT
@@ -306,6 +378,8 @@ BEGIN
       l.label
     FROM sessionsql_router.list_subject(list_subject.subject) AS l
     ORDER BY l.created_at DESC, l.id DESC;
+
+  PERFORM sessionsql_router.check_shards(shards);
 END
 $function$;
 
@@ -511,6 +585,8 @@ RETURNS SETOF sessionsql.cache_listed
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000 ROWS 100
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
 BEGIN
   RETURN QUERY
     SELECT
@@ -522,6 +598,8 @@ BEGIN
     FROM sessionsql_router.cache_list(cache_list.space, cache_list.after, cache_list.max_rows) AS l
     ORDER BY l.key
     LIMIT cache_list.max_rows;
+
+  PERFORM sessionsql_router.check_shards(shards);
 END
 $function$;
 
@@ -539,8 +617,15 @@ RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
+  entries bigint;
 BEGIN
-  RETURN (SELECT sum(l.entries) FROM sessionsql_router.cache_len(cache_len.space) AS l (entries));
+  SELECT sum(l.entries) INTO entries
+  FROM sessionsql_router.cache_len(cache_len.space) AS l (entries);
+
+  PERFORM sessionsql_router.check_shards(shards);
+  RETURN entries;
 END
 $function$;
 
@@ -562,11 +647,15 @@ RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
+  ended bigint;
 BEGIN
-  RETURN (
-    SELECT sum(c.ended)
-    FROM sessionsql_router.cache_clear(cache_clear.space, cache_clear.final, cache_clear.durable) AS c (ended)
-  );
+  SELECT sum(c.ended) INTO ended
+  FROM sessionsql_router.cache_clear(cache_clear.space, cache_clear.final, cache_clear.durable) AS c (ended);
+
+  PERFORM sessionsql_router.check_shards(shards);
+  RETURN ended;
 END
 $function$;
 
@@ -598,13 +687,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  shards CONSTANT bigint := (
-    SELECT count(*)
-    FROM pg_foreign_server AS s
-    CROSS JOIN unnest(s.srvoptions) AS o (option)
-    WHERE s.srvname = 'sessionsql'
-      AND o.option ~ '^p[0-9]+='
-  );
+  shards CONSTANT integer := sessionsql.shards();
 BEGIN
   RETURN QUERY
     SELECT

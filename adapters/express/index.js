@@ -28,6 +28,7 @@ const CLEAR = 'SELECT sessionsql.cache_clear($1::integer, true)'
 class PostgresStore extends Store {
   #database
   #space
+  #near
   #spaceBytes
   #ttl
   #touchInterval
@@ -55,6 +56,7 @@ class PostgresStore extends Store {
     this.#database = new Database(pool, timeout)
     this.#spaceBytes = sha256(space).subarray(0, 4)
     this.#space = this.#spaceBytes.readInt32BE()
+    this.#near = space.startsWith('near:')
     this.#ttl = ttl
     this.#touchInterval = touchInterval
     this.#keepIDs = keepIDs
@@ -151,7 +153,8 @@ class PostgresStore extends Store {
   // Returns the key of an entry. The database never sees a session id.
   #key (sid) {
     if (typeof sid !== 'string' || !sid) throw new TypeError('sessionsql: a session id must be a text')
-    return sha256(Buffer.concat([this.#spaceBytes, sha256(sid)])).toString('hex', 0, 16)
+    const key = sha256(Buffer.concat([this.#spaceBytes, sha256(sid)])).subarray(0, 16)
+    return (this.#near ? key.fill(0xff, 0, 2) : key).toString('hex')
   }
 
   // Returns the seconds that a session lives without use.

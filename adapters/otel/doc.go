@@ -9,7 +9,7 @@
 // the fields that it exports, and its attributes in brackets:
 //
 //	sessionsql.lookups                       {lookup}      Lookups
-//	sessionsql.lookup.answers                {lookup}      ReplicaReads, PrimaryReads [role]
+//	sessionsql.lookup.answers                {lookup}      NearHits, ReplicaReads, PrimaryReads [role]
 //	sessionsql.lookup.replica_misses         {lookup}      ReplicaMisses
 //	sessionsql.writes                        {session}     Inserts, Updates, Rotates, Revokes [verb]
 //	sessionsql.batches                       {batch}       each field named ...Batches [verb]

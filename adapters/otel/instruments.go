@@ -59,10 +59,11 @@ var instruments = []instrument{
 		number(func(s *sessionsql.Stats) int64 { return s.Lookups }),
 	},
 	{
-		counter, "sessionsql.lookup.answers", "{lookup}", "Lookups and cache gets that a server answered.",
+		counter, "sessionsql.lookup.answers", "{lookup}", "Lookups and cache gets by what answered them.",
 		func(s *sessionsql.Stats, take sample) {
 			take(float64(s.ReplicaReads), role.String("replica"))
 			take(float64(s.PrimaryReads), role.String("primary"))
+			take(float64(s.NearHits), role.String("near cache"))
 		},
 	},
 	{

@@ -118,6 +118,39 @@ func TestACommitOfWhatWasFoundIsNotSent(t *testing.T) {
 	}
 }
 
+// TestAFindDuringACommitHidesNoOther finds the old data while a commit waits for the row.
+func TestAFindDuringACommitHidesNoOther(t *testing.T) {
+	d := sessiontest.NewDatabase(t, sessiontest.StartCluster(t, nil))
+	s := sessionsqlscs.NewStore(d.Store(t, nil), nil)
+	hour := time.Now().Add(time.Hour)
+	find := func() string {
+		data, _, err := s.Find("token")
+		must(t, err)
+		return string(data)
+	}
+	must(t, s.Commit("token", []byte("old"), hour))
+	pool := testkit.OpenPool(t, d.PrimaryDSN())
+	holder, err := pool.BeginTx(t.Context(), nil)
+	must(t, err)
+	pid := testkit.Get[int](t, holder, `
+		SELECT pg_backend_pid() FROM sessionsql.cache_entry FOR UPDATE`)
+	committed := make(chan error, 1)
+	go func() { committed <- s.Commit("token", []byte("new"), hour) }()
+	testkit.Eventually(t, "the commit waits for the row", func() bool {
+		return testkit.Get[bool](t, pool,
+			"SELECT EXISTS (SELECT FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid)))", pid)
+	})
+	if got := find(); got != "old" {
+		t.Errorf("before the commit: %q", got)
+	}
+	must(t, holder.Rollback())
+	must(t, <-committed)
+	must(t, s.Commit("token", []byte("old"), hour))
+	if got := find(); got != "old" {
+		t.Errorf("the last commit was not sent: %q", got)
+	}
+}
+
 // TestAFindUnderWayHidesNoCommit begins a find before a commit, which ends before it.
 func TestAFindUnderWayHidesNoCommit(t *testing.T) {
 	d := sessiontest.NewDatabase(t, sessiontest.StartCluster(t, nil))

@@ -9,24 +9,37 @@ import (
 	"context"
 
 	"github.com/jackc/pgx/v5/pgtype"
+	"github.com/sessionsql/postgres/internal/pgtext"
 )
 
 const CacheGetBatch = `-- name: CacheGetBatch :many
-SELECT g.key, g.value, g.expires_in
+SELECT g.key, g.value, g.expires_in, pg_is_in_recovery() AS in_recovery
 FROM sessionsql.cache_get_batch($1::pg_catalog.uuid[]) AS g
 `
 
+type CacheGetBatchRow struct {
+	Key        pgtype.UUID
+	Value      pgtext.Value
+	ExpiresIn  float64
+	InRecovery bool
+}
+
 // CacheGetBatch is the call of the same name in package db; see LookupBatch.
-func (q *Queries) CacheGetBatch(ctx context.Context, db DBTX, keys []pgtype.UUID) ([]CacheEntry, error) {
+func (q *Queries) CacheGetBatch(ctx context.Context, db DBTX, keys []pgtype.UUID) ([]CacheGetBatchRow, error) {
 	rows, err := db.Query(ctx, CacheGetBatch, keys)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []CacheEntry
+	var items []CacheGetBatchRow
 	for rows.Next() {
-		var i CacheEntry
-		if err := rows.Scan(&i.Key, &i.Value, &i.ExpiresIn); err != nil {
+		var i CacheGetBatchRow
+		if err := rows.Scan(
+			&i.Key,
+			&i.Value,
+			&i.ExpiresIn,
+			&i.InRecovery,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

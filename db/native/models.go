@@ -7,19 +7,8 @@ package native
 import (
 	"database/sql"
 
-	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/sessionsql/postgres/internal/pgtext"
 )
-
-// A live entry of a cache.
-type CacheEntry struct {
-	// First 16 bytes of a hash of space and key; see cache_key.
-	Key pgtype.UUID
-	// What the application keeps.
-	Value pgtext.Value
-	// Seconds left, by the server's clock; Infinity for an entry that never expires.
-	ExpiresIn float64
-}
 
 // A live session, without its secrets.
 type LiveSession struct {
@@ -33,4 +22,22 @@ type LiveSession struct {
 	Subject sql.NullString
 	// Seconds left, by the server's clock.
 	ExpiresIn float64
+}
+
+// A live session, and whether its current secret opened it.
+type NearSession struct {
+	// Row number; never a credential.
+	ID int64
+	// What the application keeps.
+	Payload pgtext.Payload
+	// Counts payload writes, from 1.
+	Version int32
+	// Whose session this is; null for an anonymous one.
+	Subject sql.NullString
+	// Seconds left, by the server's clock.
+	ExpiresIn float64
+	// False: the previous secret opened the session, which works only until its grace ends.
+	IsCurrent bool
+	// True: a standby answered, which may lag.
+	InRecovery bool
 }

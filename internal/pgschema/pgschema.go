@@ -23,8 +23,8 @@ func Describe(ctx context.Context, pool interface {
 		  p.proacl::text, obj_description(p.oid, 'pg_proc'))
 		FROM pg_proc AS p WHERE p.pronamespace = 'sessionsql'::regnamespace
 		UNION ALL
-		SELECT concat_ws(' ', 'relation', c.relname, c.relkind, pg_get_userbyid(c.relowner), c.relacl::text,
-		  c.reloptions::text, obj_description(c.oid, 'pg_class'),
+		SELECT concat_ws(' ', 'relation', c.relname, c.relkind, c.relpersistence,
+		  pg_get_userbyid(c.relowner), c.relacl::text, c.reloptions::text, obj_description(c.oid, 'pg_class'),
 		  CASE c.relkind WHEN 'v' THEN pg_get_viewdef(c.oid) WHEN 'i' THEN pg_get_indexdef(c.oid) END)
 		FROM pg_class AS c WHERE c.relnamespace = 'sessionsql'::regnamespace
 		UNION ALL
@@ -43,6 +43,10 @@ func Describe(ctx context.Context, pool interface {
 		SELECT concat_ws(' ', 'type', t.typname, t.typtype, format_type(t.typbasetype, NULL),
 		  pg_get_userbyid(t.typowner))
 		FROM pg_type AS t WHERE t.typnamespace = 'sessionsql'::regnamespace
+		UNION ALL
+		SELECT concat_ws(' ', 'trigger', pg_get_triggerdef(t.oid))
+		FROM pg_trigger AS t JOIN pg_class AS c ON c.oid = t.tgrelid
+		WHERE c.relnamespace = 'sessionsql'::regnamespace
 		UNION ALL
 		SELECT concat_ws(' ', 'migration', m.id, m.name) FROM sessionsql.migration AS m
 		ORDER BY 1`)

@@ -42,6 +42,17 @@ func (ids IDs) Value() (driver.Value, error) {
 	return array(len(ids), 12, element), nil
 }
 
+func (ids *IDs) Scan(src any) error {
+	elements, err := split(src)
+	*ids = make(IDs, len(elements))
+	for i := range elements {
+		if (*ids)[i], err = strconv.ParseInt(elements[i], 10, 64); err != nil {
+			return fmt.Errorf("pgtext: ids: %w", err)
+		}
+	}
+	return err
+}
+
 // Hashes is a bytea[] of SHA-256 hashes.
 type Hashes [][32]byte
 
@@ -94,6 +105,17 @@ type Keys []Key
 func (keys Keys) Value() (driver.Value, error) {
 	element := func(b []byte, i int) []byte { return hex.AppendEncode(b, keys[i][:]) }
 	return array(len(keys), 32, element), nil
+}
+
+func (keys *Keys) Scan(src any) error {
+	elements, err := split(src)
+	*keys = make(Keys, len(elements))
+	for i := range elements {
+		if err = (*keys)[i].Scan(elements[i]); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 // Value is the value of a cache entry, or a plain key; nil is null. Every verb of package fmt prints only its
@@ -190,6 +212,23 @@ func array(n, size int, element func([]byte, int) []byte) string {
 		b = element(b, i)
 	}
 	return string(append(b, '}'))
+}
+
+// split returns the elements of an array that needs no quotes.
+func split(src any) ([]string, error) {
+	var text string
+	switch v := src.(type) {
+	case string:
+		text = v
+	case []byte:
+		text = string(v)
+	default:
+		return nil, fmt.Errorf("pgtext: cannot scan %T into an array", src)
+	}
+	if text = strings.Trim(text, "{}"); text == "" {
+		return nil, nil
+	}
+	return strings.Split(text, ","), nil
 }
 
 // appendQuoted writes an element without NUL. Within quotes only the quote and the backslash are special.

@@ -39,7 +39,7 @@ func TestEveryScenarioRuns(t *testing.T) {
 		t.Errorf("%d ratios, not %d: %v", len(printed.Ratios), len(goals), printed.Ratios)
 	}
 	drawn, err := filepath.Glob(filepath.Join(plots, "*.svg"))
-	if err != nil || len(drawn) != 6 {
+	if err != nil || len(drawn) != 7 {
 		t.Errorf("the files drawn are %v, error %v", drawn, err)
 	}
 }

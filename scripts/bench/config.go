@@ -41,6 +41,15 @@ type config struct {
 
 	payloadSizes []int
 	payloadSlice time.Duration
+
+	nearLevels  []nearLevel
+	nearCallers []int
+	nearSlice   time.Duration
+	nearLogouts int           // whose staleness is measured, over all rounds
+	nearBound   time.Duration // MaxStaleness; the times of rueidis shrink with it
+	nearLogOps  int           // logouts of each contestant in a turn
+	nearStores  []int         // the numbers of Stores that poll
+	nearPolling time.Duration
 }
 
 // The full sizes come from the issue that asked for this benchmark.
@@ -59,6 +68,14 @@ func fullConfig() config {
 		reapLoopPeers: true,
 		steady:        5 * time.Minute, steadySession: 2000, steadyNaptime: "2s",
 		payloadSizes: []int{250, 2_000, 8_000, 64_000}, payloadSlice: 500 * time.Millisecond,
+		nearLevels: []nearLevel{
+			{50, 350 << 10, 2350 << 10},
+			{90, 49 << 20, 110 << 20},
+			{99, 115 << 20, 167 << 20},
+		},
+		nearCallers: []int{64, 256}, nearSlice: time.Second,
+		nearLogouts: 1000, nearBound: time.Second, nearLogOps: 20_000,
+		nearStores: []int{1, 10, 100}, nearPolling: 10 * time.Second,
 	}
 }
 
@@ -78,6 +95,10 @@ func quickConfig() config {
 	c.reapLoopPhase, c.reapLoopPause = 400*time.Millisecond, 120*time.Millisecond
 	c.steady, c.steadyNaptime = 1200*time.Millisecond, "1s"
 	c.payloadSizes, c.payloadSlice = []int{250, 8_000}, 12*time.Millisecond
+	c.nearLevels = []nearLevel{{90, 2440 << 10, 4230 << 10}}
+	c.nearCallers, c.nearSlice = []int{64}, 50*time.Millisecond
+	c.nearLogouts, c.nearBound, c.nearLogOps = 50, 50*time.Millisecond, 1_000
+	c.nearStores, c.nearPolling = []int{1, 10}, 400*time.Millisecond
 	return c
 }
 
@@ -96,5 +117,9 @@ func smokeConfig() config {
 		reapLoopPeers: true,
 		steady:        600 * time.Millisecond, steadySession: 500, steadyNaptime: "1s",
 		payloadSizes: []int{250, 8_000}, payloadSlice: 5 * time.Millisecond,
+		nearLevels:  []nearLevel{{90, 100 << 10, 150 << 10}},
+		nearCallers: []int{64}, nearSlice: 10 * time.Millisecond,
+		nearLogouts: 10, nearBound: 50 * time.Millisecond, nearLogOps: 100,
+		nearStores: []int{1, 2}, nearPolling: 50 * time.Millisecond,
 	}
 }

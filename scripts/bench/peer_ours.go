@@ -23,10 +23,7 @@ func (o *ours) cpu() meter   { return o.db.servers.postgresMeter() }
 func (o *ours) close()       { _ = o.store.Close(context.Background()) }
 
 func (o *ours) seed(ctx context.Context, rows int) error {
-	o.tokens = make([]sessionsql.Token, rows)
-	for slot := range o.tokens {
-		o.tokens[slot] = seededToken(int64(slot + 1))
-	}
+	o.tokens = seededTokens(rows)
 	return o.db.seedSessions(ctx, rows, freshExpiry)
 }
 

@@ -56,11 +56,14 @@ const (
 	viewsPerRelog = 400
 )
 
+// ownSlot draws one of the slots that no other caller uses.
+func (c *caller) ownSlot(rows int) int { return c.rng.IntN(rows/c.of)*c.of + c.index }
+
 // view draws a caller's next page view. Each caller has slots of its own, because a user looks at one page at
 // a time.
 func (c *caller) view(rows int) view {
 	return view{
-		slot:  c.rng.IntN(rows/c.of)*c.of + c.index,
+		slot:  c.ownSlot(rows),
 		write: c.rng.IntN(viewsPerWrite) == 0,
 		relog: c.rng.IntN(viewsPerRelog) == 0,
 	}

@@ -23,6 +23,7 @@ func drawPlots(r *Report, folder string) error {
 		{"reap.svg", reapPanels(r)},
 		{"steady.svg", steadyPanels("Table size, %s live sessions come and go", r.Steady)},
 		{"cache.svg", throughputPanels(r, entryRaces)},
+		{"near-staleness.svg", stalenessPanels(r.Staleness)},
 		{"cache-churn.svg", steadyPanels("Table size, a budget of %s entries", r.Churn)},
 	}
 	for _, figure := range figures {

@@ -33,6 +33,9 @@ type Report struct {
 	Payload   []Payload           `json:"payload,omitempty"`
 	Stampede  []Stampede          `json:"stampede,omitempty"`
 	Churn     []Steady            `json:"cache_churn,omitempty"`
+	Near      []NearShare         `json:"near,omitempty"`
+	Staleness []Staleness         `json:"near_staleness,omitempty"`
+	Polls     []Polls             `json:"near_polls,omitempty"`
 	Notes     []string            `json:"notes,omitempty"`
 }
 
@@ -130,6 +133,15 @@ var goals = []goal{
 	{
 		"cache_churn_growth", false, 1.05,
 		"size of the cache table under a byte budget in the last third to the middle third",
+	},
+	{"near_hit_cpu_us", false, 0.6, "CPU microseconds of a hit in the near cache, one caller"},
+	{"near_hit_vs_docache", false, 0.6, "CPU of a hit, one caller, to a hit of rueidis DoCache"},
+	{"near90_vs_rueidis", true, 5.0, "throughput of lookups at 90 % hits, 64 callers, to rueidis"},
+	{"near90_vs_docache", true, 1.3, "throughput of lookups at 90 % hits, 64 callers, to rueidis DoCache"},
+	{"near_staleness_max_s", false, 1.0, "seconds after a logout that a session was served, the most"},
+	{
+		"near_log_cost", false, 1.05,
+		"CPU of a logout or a payload write, 64 callers, to the same without the log",
 	},
 	{"scs_page_vs_pgxstore", true, 5.0, "throughput of scs page views by our adapter to scs pgxstore"},
 }
@@ -229,6 +241,9 @@ func (r *Report) addUnmeasured(earlier *Report) {
 	keep(&r.Payload, earlier.Payload)
 	keep(&r.Stampede, earlier.Stampede)
 	keep(&r.Churn, earlier.Churn)
+	keep(&r.Near, earlier.Near)
+	keep(&r.Staleness, earlier.Staleness)
+	keep(&r.Polls, earlier.Polls)
 	changes := r.changes(earlier)
 	for _, name := range old {
 		if changes != "" {

@@ -61,6 +61,10 @@ var scenarios = []scenario{
 		"cache_get_vs_rueidis", "cache_get_vs_goredis", "cache_set_vs_goredis", "cache_set_vs_unlogged",
 		"cache_stampede_loads", "cache_churn_growth",
 	}, (*bench).cache},
+	{"near", 8 * time.Second, []string{
+		"near_hit_cpu_us", "near_hit_vs_docache", "near90_vs_rueidis", "near90_vs_docache",
+		"near_staleness_max_s", "near_log_cost",
+	}, (*bench).near},
 	{"adapters", 2 * time.Second, []string{"scs_page_vs_pgxstore"}, (*bench).adapters},
 }
 

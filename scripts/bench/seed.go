@@ -46,6 +46,15 @@ func (d *database) seedSessions(ctx context.Context, rows int, expiry string) er
 	)
 }
 
+// seededTokens are the tokens of rows 1 to n.
+func seededTokens(rows int) []sessionsql.Token {
+	tokens := make([]sessionsql.Token, rows)
+	for slot := range tokens {
+		tokens[slot] = seededToken(int64(slot + 1))
+	}
+	return tokens
+}
+
 // seededToken is the token of a seeded row. Its secret is the id, twice.
 func seededToken(id int64) sessionsql.Token {
 	var raw [24]byte

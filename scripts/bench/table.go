@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 )
@@ -47,11 +49,20 @@ func writeRace(w io.Writer, name string, results []Result) {
 		"ours to it: op/s", "p50", "p99", "CPU")
 	for _, one := range results {
 		m, ours := one.Median, oursBeside(results, one.Callers)
-		fmt.Fprintf(w, "  %s\t%d\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%.2f\t%.2f\t%.2f\n",
-			one.Contestant, one.Callers, m.OpsPerS, m.P50, m.P99, m.CPU(), m.ClientCPU, m.ServerCPU,
+		fmt.Fprintf(w, "  %s\t%d\t%.0f\t%s\t%s\t%s\t%s\t%s\t%.2f\t%.2f\t%.2f\t%.2f\n",
+			one.Contestant, one.Callers, m.OpsPerS, figure(m.P50, 0), figure(m.P99, 0),
+			figure(m.CPU(), 1), figure(m.ClientCPU, 1), figure(m.ServerCPU, 1),
 			ratio(ours, one, throughput), ratio(ours, one, p50), ratio(ours, one, p99),
 			ratio(ours, one, cpu))
 	}
+}
+
+// figure writes a number with at least so many decimals, and with one more if it is small.
+func figure(value float64, decimals int) string {
+	if value > 0 && value < 9.95/math.Pow10(decimals) {
+		decimals++
+	}
+	return strconv.FormatFloat(value, 'f', decimals, 64)
 }
 
 // oursBeside returns the Store's result in the race with this many callers. It is our last one, because the
@@ -89,6 +100,7 @@ func (r *Report) writeUpkeep(w io.Writer) {
 	for _, each := range r.ReapLoop {
 		fmt.Fprintf(w, "  %s\t%.0f\t%.0f\t%.0f\n", each.Contestant, each.P50, each.P99, each.Backlog)
 	}
+	r.writeNear(w)
 	writeSteady(w, "steady, last third", r.Steady)
 	writeSteady(w, "cache churn, last third", r.Churn)
 	if len(r.Stampede) > 0 {

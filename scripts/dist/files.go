@@ -39,7 +39,8 @@ func oneFile() string {
 }
 
 // objects are what the bundle makes and an extension counts among its members by name.
-const objects = `(?m)^CREATE (?:OR REPLACE )?(?:TABLE|VIEW|DOMAIN|FUNCTION|PROCEDURE) sessionsql\.(\w+)`
+const objects = `(?m)^CREATE (?:OR REPLACE |UNLOGGED )?` +
+	`(?:TABLE|VIEW|DOMAIN|FUNCTION|PROCEDURE) sessionsql\.(\w+)`
 
 // files returns everything that is packaged, by its name in the output folder. The extension updates from the
 // older versions.

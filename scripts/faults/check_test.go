@@ -24,6 +24,13 @@ func read(ms int64, store, secret int, payload string, version int32) *call {
 	return at(ms, call{verb: lookup, store: store, secret: secret, payload: payload, version: version})
 }
 
+// recalled is a read from the memory of store 1.
+func recalled(ms int64, secret int, payload string, version int32) *call {
+	c := read(ms, 1, secret, payload, version)
+	c.recalled = true
+	return c
+}
+
 func missed(ms int64, secret int) *call {
 	return at(ms, call{verb: lookup, secret: secret, outcome: noSession})
 }
@@ -51,6 +58,10 @@ func TestTheModelAcceptsWhatAStoreMayDo(t *testing.T) {
 			revoked(80), missed(100, 1)),
 		"a stale read of another Store": one(
 			inserted(0), updated(100, "s1.2", 2), read(2900, 1, 1, "s1.1", 1)),
+		"a stale read from memory": one(
+			inserted(0), updated(100, "s1.2", 2), recalled(1105, 1, "s1.1", 1)),
+		"a revoked session in memory": one(inserted(0), revoked(100), recalled(1105, 1, "s1.1", 1)),
+		"a renewed session in memory": one(inserted(0), renewedAt(100, 1, 2), recalled(1105, 1, "s1.1", 1)),
 		"the old secret within the grace": one(
 			inserted(0), renewedAt(100, 1, 2), read(900, 0, 1, "s1.1", 1), read(920, 0, 2, "s1.1", 1),
 			missed(1200, 1)),
@@ -177,6 +188,12 @@ func TestTheModelRefusesWhatAStoreMustNotDo(t *testing.T) {
 			inserted(0), updated(20, "s1.2", 2), read(40, 0, 1, "s1.1", 1)),
 		"a stale read beyond the bound": one(
 			inserted(0), updated(100, "s1.2", 2), read(3200, 1, 1, "s1.1", 1)),
+		"a stale read from memory beyond its bound": one(
+			inserted(0), updated(100, "s1.2", 2), recalled(1120, 1, "s1.1", 1), read(1140, 1, 1, "s1.1", 1)),
+		"a revoked session in memory beyond its bound": one(
+			inserted(0), revoked(100), recalled(1120, 1, "s1.1", 1)),
+		"a previous secret in memory": one(
+			inserted(0), renewedAt(100, 1, 2), recalled(900, 1, "s1.1", 1), recalled(1120, 1, "s1.1", 1)),
 		"a stale read of the writer": one(
 			inserted(0), updated(100, "s1.2", 2), read(120, 0, 1, "s1.1", 1)),
 		"a revoked session lives": one(

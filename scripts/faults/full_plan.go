@@ -120,15 +120,8 @@ func (s *siteGroup) run(ctx context.Context, o options, r *report) error {
 
 // newSiteGroup opens Stores over a site, and closes the site after a failure.
 func newSiteGroup(ctx context.Context, number int, running site, log io.Writer) (*group, error) {
-	g := &group{
-		number:   number,
-		servers:  running,
-		routes:   running.routes(),
-		history:  newHistory(),
-		stopping: make(chan struct{}),
-		reported: map[string]bool{},
-	}
-	g.log = newStateLog(g.history, log)
+	g := emptyGroup(number, running, log)
+	g.routes = running.routes()
 	if err := g.open(ctx); err != nil {
 		if ctx.Err() == nil {
 			err = fmt.Errorf("%w\n%s", err, running.Log())

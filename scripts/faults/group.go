@@ -38,6 +38,7 @@ type group struct {
 	slots    []atomic.Pointer[session]
 	entries  []atomic.Pointer[session]
 	users    []*user
+	logouts  *logouts // of the near mode, which has no workload
 
 	writes, lookups     []*series // of the Stores
 	rawWrites, rawReads []*series // of connections without a Store
@@ -82,25 +83,34 @@ const beat = "UPDATE faults_beat SET beats = beats + 1 WHERE id = %d"
 func newGroup(
 	ctx context.Context, number int, cluster *pgcluster.Cluster, log io.Writer,
 ) (*group, error) {
-	g := &group{
-		number:   number,
-		servers:  cluster,
-		nodes:    append([]*pgcluster.Node{cluster.Primary}, cluster.Replicas...),
-		history:  newHistory(),
-		stopping: make(chan struct{}),
-		reported: map[string]bool{},
-
-		manyHosts: number%4 > 1,
+	g := emptyGroup(number, cluster, log)
+	err := g.putProxies(cluster)
+	if err == nil {
+		err = g.open(ctx)
 	}
-	g.log = newStateLog(g.history, log)
-	if err := g.prepare(ctx); err != nil {
+	if err != nil {
 		return nil, errors.Join(err, g.close())
 	}
 	return g, nil
 }
 
-// prepare puts a proxy before each server.
-func (g *group) prepare(ctx context.Context) error {
+// emptyGroup returns a group that knows no way to its servers.
+func emptyGroup(number int, servers servers, log io.Writer) *group {
+	g := &group{
+		number:   number,
+		servers:  servers,
+		history:  newHistory(),
+		stopping: make(chan struct{}),
+		reported: map[string]bool{},
+	}
+	g.log = newStateLog(g.history, log)
+	return g
+}
+
+// putProxies puts a proxy before each server of a cluster.
+func (g *group) putProxies(cluster *pgcluster.Cluster) error {
+	g.nodes = append([]*pgcluster.Node{cluster.Primary}, cluster.Replicas...)
+	g.manyHosts = g.number%4 > 1
 	g.routes.dial = callDeadline
 	var addresses []string
 	for _, node := range g.nodes {
@@ -116,7 +126,7 @@ func (g *group) prepare(ctx context.Context) error {
 	if g.manyHosts {
 		g.routes.clients[0] = dsnOf(addresses...)
 	}
-	return g.open(ctx)
+	return nil
 }
 
 // dsnOf leads to a server, or to the one of several that accepts writes.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -63,6 +64,7 @@ const never = math.MaxInt64
 type call struct {
 	verb       verb
 	entry      bool // a call for a cache entry, which has no version
+	recalled   bool // a lookup that the Store's memory answered
 	store      int
 	secret     int    // the number of the presented secret, from 1
 	next       int    // the number of the secret that an insert or a rotate made; 0 if unknown
@@ -105,6 +107,9 @@ func (c *call) String() string {
 	}
 	if c.verb == update {
 		fmt.Fprintf(&b, " of version %d to %q", c.expected, shorten(c.payload))
+	}
+	if c.recalled {
+		b.WriteString(" from memory")
 	}
 	fmt.Fprintf(&b, ": %s", c.outcome)
 	if c.outcome == done {
@@ -186,6 +191,13 @@ func (w crashWindow) mayLose(c *call) bool {
 	return earliest != never && c.known() >= earliest
 }
 
+// mayHaveLost reports whether a crash may have lost an asynchronous write that was acknowledged at a moment.
+func (h *history) mayHaveLost(end int64) bool {
+	return slices.ContainsFunc(h.crashes, func(w crashWindow) bool {
+		return w.asynchronous <= end && end <= w.end
+	})
+}
+
 // A history is the history of one cluster.
 type history struct {
 	began time.Time
@@ -210,6 +222,20 @@ func (h *history) addSession(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.sessions = append(h.sessions, s)
+}
+
+// recalled counts the lookups that memory answered.
+func (h *history) recalled() (count int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range h.sessions {
+		for _, c := range s.calls {
+			if c.recalled {
+				count++
+			}
+		}
+	}
+	return count
 }
 
 func (h *history) addCrash(c crashWindow) {

@@ -27,6 +27,8 @@ type options struct {
 	json    bool
 	plan    bool
 	full    bool
+	near    bool
+	revokes int
 	log     bool
 	planted int
 	calm    time.Duration
@@ -37,6 +39,8 @@ func parse() options {
 	flag.Uint64Var(&o.seed, "seed", 1+rand.Uint64N(1e6), "decides on the faults, their order and their times")
 	flag.IntVar(&o.times, "times", 0, "how many times each kind happens (0: 2, and 3 of --full's own kinds)")
 	flag.BoolVar(&o.full, "full", false, "also with PgBouncer, Patroni, HAProxy and full disks; takes root")
+	flag.BoolVar(&o.near, "near", false, "only revokes, while programs with near caches look the sessions up")
+	flag.IntVar(&o.revokes, "revokes", fullRevokes, "how many under each kind of fault of --near")
 	flag.IntVar(&o.groups, "groups", 0, "only so many clusters (0: all of the plan)")
 	flag.StringVar(&o.kinds, "kinds", "", "only the kinds that begin so, separated by semicolons")
 	flag.BoolVar(&o.json, "json", false, "print one JSON object as the last line")
@@ -52,6 +56,13 @@ func parse() options {
 func main() {
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	defer cancel()
+	if os.Getenv(roleVariable) == roleReader {
+		if err := beReader(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, "faults: reader:", err)
+			os.Exit(2)
+		}
+		return
+	}
 	o := parse()
 	if o.full && !o.plan {
 		enterOwnSystem()
@@ -73,6 +84,9 @@ func main() {
 func run(ctx context.Context, o options) (broken int, err error) {
 	if o.calm > 0 {
 		return runCalm(ctx, o)
+	}
+	if o.near {
+		return runNear(ctx, o)
 	}
 	p, full, kinds, err := o.plans()
 	if err != nil {
@@ -201,7 +215,7 @@ func runCalm(ctx context.Context, o options) (violations int, err error) {
 	}
 	found := append(g.broken(), g.history.check()...)
 	r.add(g, nil, found, os.Stdout)
-	fmt.Printf("%d calls, %d violations\n", r.calls, r.violations)
+	fmt.Printf("%d calls, of which memory answered %d; %d violations\n", r.calls, r.recalled, r.violations)
 	return r.violations, nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // prepare returns the informative calls of a session and the crashes, in the order of their ends.
@@ -18,7 +19,7 @@ func (h *history) prepare(s *session) []*call {
 		}
 		c.from = c.start
 		if c.verb == lookup && c.outcome == done {
-			c.from = max(c.start-int64(maxReplicaLag), lastOwnWrite(all, c)+1)
+			c.from = max(c.start-int64(c.staleness()), lastOwnWrite(all, c)+1)
 		}
 		c.lossy = 0
 		for i, w := range h.crashes {
@@ -37,6 +38,14 @@ func (h *history) prepare(s *session) []*call {
 	}
 	slices.SortStableFunc(calls, func(a, b *call) int { return cmp.Compare(a.end, b.end) })
 	return calls
+}
+
+// staleness returns how old the answer of a lookup may be at its begin, if another Store wrote the session.
+func (c *call) staleness() time.Duration {
+	if c.recalled {
+		return maxStaleness
+	}
+	return readStaleness
 }
 
 // lastOwnWrite returns the time at which the lookup's Store last acknowledged a write of the session before
@@ -77,7 +86,8 @@ func dropImplied(calls []*call) []*call {
 	return kept
 }
 
-// thin keeps the first and the last of a Store's lookups with the same secret and answer. A value is current
+// thin keeps the first and the last of a Store's lookups with the same secret and answer, of those from
+// memory and of the others, because these have more freedom. A value is current
 // without interruption, because no two writes have the same payload, so these two imply the ones between
 // them. thin keeps every lookup close to a crash, because a crash may bring a value back.
 func (h *history) thin(calls []*call) []*call {
@@ -85,6 +95,7 @@ func (h *history) thin(calls []*call) []*call {
 		store, secret, crashes int
 		payload                string
 		version                int32
+		recalled               bool
 	}
 	first, last := map[key]*call{}, map[key]*call{}
 	var kept []*call
@@ -94,7 +105,7 @@ func (h *history) thin(calls []*call) []*call {
 			kept = append(kept, c)
 			continue
 		}
-		k := key{c.store, c.secret, crashes, c.payload, c.version}
+		k := key{c.store, c.secret, crashes, c.payload, c.version, c.recalled}
 		if f := first[k]; f == nil || c.end < f.end {
 			first[k] = c
 		}

@@ -37,6 +37,7 @@ type report struct {
 	violations int // violations outside any fault included
 	late       int
 	calls      int
+	recalled   int           // lookups that memory answered
 	worst      time.Duration // after a deadline
 	worstOn    string
 	worstOwn   time.Duration // the same without the stalls of the machine
@@ -71,6 +72,7 @@ func (r *report) add(g *group, findings []finding, violations []violation, detai
 	g.meter.mu.Lock()
 	defer g.meter.mu.Unlock()
 	r.calls += g.meter.calls
+	r.recalled += g.history.recalled()
 	r.late += len(g.meter.late)
 	for _, late := range g.meter.late {
 		r.worstOwn = max(r.worstOwn, late.length()-g.stalls.within(late))
@@ -117,8 +119,9 @@ func (r *report) print(to io.Writer, kinds []*kind) {
 	_ = table.Flush()
 	s := r.summary(kinds, 0)
 	elapsed := time.Since(r.started)
-	fmt.Fprintf(to, "seed %d: %d kinds, %d injections, %d calls in %v; %d violations\n",
-		r.seed, s.Kinds, s.Injections, r.calls, elapsed.Round(time.Second), s.Violations)
+	fmt.Fprintf(to, "seed %d: %d kinds, %d injections, %d calls in %v, of which memory answered %d; "+
+		"%d violations\n", r.seed, s.Kinds, s.Injections, r.calls, elapsed.Round(time.Second), r.recalled,
+		s.Violations)
 	fmt.Fprintf(to, "worst: %.2f s without lookups, %.2f s without writes beyond the raw connection\n",
 		s.WorstLookupsAway, s.WorstWritesBeyond)
 	fmt.Fprintf(to, "%d calls came later than %v after their deadline, the worst %.0f ms (%s)\n",

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -17,8 +18,13 @@ import (
 
 const (
 	maxReplicaLag = 3 * time.Second
+	maxStaleness  = time.Second // of the near caches, which every Store has
 	grace         = time.Second
 	anyVersion    = sessionsql.AnyVersion
+
+	// readStaleness bounds how old any answer of another Store may be. A near cache adds nothing to a
+	// replica's lag, because it drops what it has kept from one within MaxStaleness of the write.
+	readStaleness = max(maxReplicaLag, maxStaleness)
 )
 
 type insertOptions = sessionsql.InsertOptions
@@ -35,6 +41,9 @@ type sessions interface {
 	// Peek is a lookup that does not keep the session alive.
 	Peek(ctx context.Context, token string) (payload string, version int32, err error)
 
+	// Recall is a Peek that no server can answer.
+	Recall(token string) (payload string, version int32, err error)
+
 	Update(ctx context.Context, token, payload string, version int32) (int32, error)
 	Rotate(ctx context.Context, token string) (string, error)
 	Revoke(ctx context.Context, token string) error
@@ -44,8 +53,9 @@ type sessions interface {
 	// List returns the ids of a user's live sessions.
 	List(ctx context.Context, subject string) ([]int64, error)
 
-	// These are the calls of a Final cache.
+	// These are the calls of two Final caches. One of them has the keys that begin with "near:".
 	GetEntry(ctx context.Context, key string) (value string, err error)
+	RecallEntry(key string) (value string, err error)
 	SetEntry(ctx context.Context, key, value string) error
 	DeleteEntry(ctx context.Context, key string) error
 
@@ -68,6 +78,7 @@ func openStore(
 	options := &sessionsql.Options{
 		IdleTimeout:   time.Minute,
 		MaxReplicaLag: maxReplicaLag,
+		NearCache:     sessionsql.NearCache{MaxBytes: 1 << 20, MaxStaleness: maxStaleness},
 		FlushInterval: time.Second,
 		ReapInterval:  2 * time.Second,
 		Logger:        logger,
@@ -163,12 +174,27 @@ func (s *store) Peek(ctx context.Context, token string) (string, int32, error) {
 	return session.Payload, session.Version, err
 }
 
+// ended is a context in which a Store asks no server, and answers from its memory all the same.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+func (s *store) Recall(token string) (string, int32, error) { return s.Peek(ended, token) }
+
 func (s *store) Update(ctx context.Context, token, payload string, version int32) (int32, error) {
 	return s.Store.Update(ctx, sessionsql.Token(token), payload, version)
 }
 
 func (s *store) Rotate(ctx context.Context, token string) (string, error) {
 	renewed, err := s.Store.Rotate(ctx, sessionsql.Token(token), &sessionsql.RotateOptions{Grace: grace})
+	return string(renewed), err
+}
+
+// renew is a Rotate without a grace. The session's previous token has ended if renew returns no error.
+func (s *store) renew(ctx context.Context, token string) (string, error) {
+	renewed, err := s.Store.Rotate(ctx, sessionsql.Token(token), &sessionsql.RotateOptions{Grace: -1})
 	return string(renewed), err
 }
 
@@ -194,20 +220,31 @@ func (s *store) List(ctx context.Context, subject string) ([]int64, error) {
 	return ids, err
 }
 
-func (s *store) cache() *sessionsql.Cache {
-	return s.Store.Cache("faults", &sessionsql.CacheOptions{Final: true})
+func (s *store) cache(key string) *sessionsql.Cache {
+	name := "faults"
+	if strings.HasPrefix(key, nearName) {
+		name = nearName + name
+	}
+	return s.Store.Cache(name, &sessionsql.CacheOptions{Final: true})
 }
 
+// nearName begins the names of the caches whose entries are kept in memory.
+const nearName = "near:"
+
 func (s *store) GetEntry(ctx context.Context, key string) (string, error) {
-	entry, err := s.cache().Get(ctx, key)
+	entry, err := s.cache(key).Get(ctx, key)
 	return string(entry.Value), err
 }
 
+func (s *store) RecallEntry(key string) (string, error) { return s.GetEntry(ended, key) }
+
 func (s *store) SetEntry(ctx context.Context, key, value string) error {
-	return s.cache().Set(ctx, key, []byte(value), 0)
+	return s.cache(key).Set(ctx, key, []byte(value), 0)
 }
 
-func (s *store) DeleteEntry(ctx context.Context, key string) error { return s.cache().Delete(ctx, key) }
+func (s *store) DeleteEntry(ctx context.Context, key string) error {
+	return s.cache(key).Delete(ctx, key)
+}
 
 // install installs the bundle, or finds it installed.
 func install(ctx context.Context, dsn string) error {

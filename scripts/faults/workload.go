@@ -147,6 +147,9 @@ func (c *caller) create(s *session, own *insertOptions) *call {
 }
 
 func (c *caller) lookup(s *session) {
+	if c.rng.IntN(3) == 0 && c.recall(s) {
+		return
+	}
 	one, token := c.begin(lookup, s, 25)
 	do := c.g.stores[c.store].Lookup
 	if s.unused || c.rng.IntN(4) == 0 {
@@ -157,6 +160,21 @@ func (c *caller) lookup(s *session) {
 		return err
 	})
 	s.add(one)
+}
+
+// recall looks a session up in the Store's memory, and reports whether it is there.
+func (c *caller) recall(s *session) bool {
+	one, token := c.begin(lookup, s, 25)
+	one.recalled = true
+	c.call(one, func(context.Context) (err error) {
+		one.payload, one.version, err = c.g.stores[c.store].Recall(token)
+		return err
+	})
+	if one.outcome != done {
+		return false
+	}
+	s.add(one)
+	return true
 }
 
 func (c *caller) update(s *session) {

@@ -40,6 +40,9 @@ func (c *caller) actOnEntry() {
 func (c *caller) firstSet(slot *atomic.Pointer[session], old *session, home int) {
 	e := &session{id: c.g.history.newID(), home: home}
 	key := fmt.Sprintf("entry %d of group %d", e.id, c.g.number)
+	if c.rng.IntN(2) == 0 {
+		key = nearName + key
+	}
 	one := &call{verb: insert, entry: true, store: c.store, next: 1, payload: e.nextPayload(c.rng)}
 	c.call(one, func(ctx context.Context) error {
 		return c.g.stores[c.store].SetEntry(ctx, key, one.payload)
@@ -55,12 +58,18 @@ func (c *caller) firstSet(slot *atomic.Pointer[session], old *session, home int)
 
 func (c *caller) get(e *session) {
 	one, key := c.begin(lookup, e, 0)
-	one.entry = true
+	one.entry, one.recalled = true, c.rng.IntN(3) == 0
 	c.call(one, func(ctx context.Context) (err error) {
-		one.payload, err = c.g.stores[c.store].GetEntry(ctx, key)
+		if one.recalled {
+			one.payload, err = c.g.stores[c.store].RecallEntry(key)
+		} else {
+			one.payload, err = c.g.stores[c.store].GetEntry(ctx, key)
+		}
 		return err
 	})
-	e.add(one)
+	if one.outcome == done || !one.recalled { // memory may have no answer
+		e.add(one)
+	}
 }
 
 func (c *caller) set(e *session) {

@@ -1,31 +1,36 @@
 # shellcheck shell=bash
 #
-# This file finds the tools of faults.sh --full. A script sources it after postgres.sh.
+# This file finds the tools of faults.sh. A script sources it after postgres.sh.
 
-# ensure_tools finds PgBouncer, Patroni with etcd, and HAProxy or installs the system's packages. If one is
-# still missing, it prints one line to stderr and returns 1.
+# ensure_tools PACKAGE... finds the programs of these packages of the system or installs them: pgbouncer,
+# haproxy, patroni and etcd-server. If one is still missing, it prints one line to stderr and returns 1.
 ensure_tools() {
 	local packages missing
-	missing=$(_tools_missing)
+	missing=$(_tools_missing "$@")
 	[ -n "$missing" ] || return 0
 	if _as_root true && command -v apt-get >/dev/null; then
 		# shellcheck disable=SC2086 # each word is a package
 		_tools_install $missing
 		packages=$missing
-		missing=$(_tools_missing)
+		missing=$(_tools_missing "$@")
 		[ -n "$missing" ] || return 0
-		_missing "--full needs ${missing//$'\n'/, }, but apt-get cannot install ${packages//$'\n'/, }"
+		_missing "this mode needs ${missing//$'\n'/, }, but apt-get cannot install ${packages//$'\n'/, }"
 		return
 	fi
-	_missing "--full needs ${missing//$'\n'/, }: install these packages (the names are Debian's)"
+	_missing "this mode needs ${missing//$'\n'/, }: install these packages (the names are Debian's)"
 }
 
-# _tools_missing prints the missing packages, one on each line.
+# _tools_missing PACKAGE... prints the missing packages, one on each line.
 _tools_missing() {
-	[ -x /usr/sbin/pgbouncer ] || echo pgbouncer
-	[ -x /usr/sbin/haproxy ] || echo haproxy
-	[ -x /usr/bin/patronictl ] || echo patroni
-	command -v etcd >/dev/null || echo etcd-server
+	local package program
+	for package in "$@"; do
+		case $package in
+		patroni) program=patronictl ;;
+		etcd-server) program=etcd ;;
+		*) program=$package ;;
+		esac
+		PATH=$PATH:/usr/sbin command -v "$program" >/dev/null || echo "$package"
+	done
 }
 
 # _tools_install keeps Debian from starting the services that it installs, now and at boot.

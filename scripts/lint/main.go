@@ -125,6 +125,7 @@ func check(ctx context.Context, pool *sql.DB, out io.Writer) (findings int, err 
 		JOIN pg_language AS l ON l.oid = p.prolang
 		LEFT JOIN LATERAL plpgsql_check_function_tb(
 		  p.oid,
+		  COALESCE((SELECT t.tgrelid FROM pg_trigger AS t WHERE t.tgfoid = p.oid LIMIT 1), 0),
 		  fatal_errors => false,
 		  other_warnings => true,
 		  extra_warnings => true,

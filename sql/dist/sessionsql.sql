@@ -143,7 +143,9 @@ SELECT
   4 <> ALL (s.migrated) AS before_4,
   5 <> ALL (s.migrated) AS before_5,
   6 <> ALL (s.migrated) AS before_6,
+  7 <> ALL (s.migrated) AS before_7,
   8 <> ALL (s.migrated) AS before_8,
+  9 <> ALL (s.migrated) AS before_9,
   s.roles AS roles,
   s.router AS router
 FROM (
@@ -408,6 +410,112 @@ COMMENT ON COLUMN sessionsql.session.label IS
   'Name by which a user tells their sessions apart ("Firefox on Linux"); null if none was given.';
 
 INSERT INTO sessionsql.migration (id, name) VALUES (1, 'label');
+$file$;
+END IF;
+IF state.before_7 THEN
+EXECUTE $file$
+-- Programs that keep sessions and cache entries in memory read here which of them others have ended or
+-- written; see functions/changes.sql. The transaction that changes one adds a row, so the row is visible
+-- exactly when the change is.
+--
+-- Both tables are UNLOGGED. They cost no WAL, and they are empty after a crash and on a promoted standby,
+-- where ids of transactions are handed out again. So rows and epoch never outlive the numbers in them.
+CREATE UNLOGGED TABLE sessionsql.change (
+  xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
+  ids bigint[],
+  keys uuid[]
+) WITH (
+  -- Each row is deleted within minutes, so vacuum starts as early as on the session table.
+  autovacuum_vacuum_threshold = 2000,
+  autovacuum_vacuum_scale_factor = 0.01,
+  autovacuum_vacuum_cost_delay = 2,
+  -- Truncation needs an ACCESS EXCLUSIVE lock, behind which logouts would wait.
+  vacuum_truncate = off
+);
+
+COMMENT ON TABLE sessionsql.change IS 'Sessions and near cache entries that were ended or written lately.';
+COMMENT ON COLUMN sessionsql.change.xid IS 'Transaction that made the change.';
+COMMENT ON COLUMN sessionsql.change.ids IS 'Ids of the changed sessions.';
+COMMENT ON COLUMN sessionsql.change.keys IS
+  'Keys of the changed near cache entries; if both columns are null, everything may have changed.';
+
+-- A reader asks for the transactions since its last snapshot. Without an index each reader would scan all
+-- rows several times a second.
+CREATE INDEX change_xid ON sessionsql.change (xid);
+
+CREATE UNLOGGED TABLE sessionsql.change_epoch (
+  singleton boolean PRIMARY KEY DEFAULT true,
+  epoch uuid NOT NULL DEFAULT gen_random_uuid(),
+  life text NOT NULL,
+  purged_before xid8 NOT NULL,
+  next_purge xid8 NOT NULL,
+  next_purge_noted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+) WITH (
+  -- The row is rewritten once in two minutes, so any setting does; see tables/reaper.sql.
+  fillfactor = 10,
+  vacuum_truncate = off
+);
+
+COMMENT ON TABLE sessionsql.change_epoch IS 'Epoch of sessionsql.change; one row, or none after a crash.';
+COMMENT ON COLUMN sessionsql.change_epoch.singleton IS 'True: the key of the only row.';
+COMMENT ON COLUMN sessionsql.change_epoch.epoch IS 'Random name of the epoch.';
+COMMENT ON COLUMN sessionsql.change_epoch.life IS 'Result of sessionsql.change_life() in this epoch.';
+COMMENT ON COLUMN sessionsql.change_epoch.purged_before IS
+  'Rows of earlier transactions may have been deleted.';
+COMMENT ON COLUMN sessionsql.change_epoch.next_purge IS 'Rows of earlier transactions are deleted next.';
+COMMENT ON COLUMN sessionsql.change_epoch.next_purge_noted_at IS 'When next_purge was noted.';
+$file$;
+EXECUTE $file$
+-- This is the row type of lookup_near.
+CREATE OR REPLACE VIEW sessionsql.near_session AS
+SELECT
+  s.id,
+  s.payload,
+  s.version,
+  s.subject,
+  date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
+  true AS is_current,
+  pg_is_in_recovery() AS in_recovery
+FROM sessionsql.session AS s
+WHERE s.expires_at > statement_timestamp();
+
+COMMENT ON VIEW sessionsql.near_session IS 'A live session, and whether its current secret opened it.';
+COMMENT ON COLUMN sessionsql.near_session.id IS 'Row number; never a credential.';
+COMMENT ON COLUMN sessionsql.near_session.payload IS 'What the application keeps.';
+COMMENT ON COLUMN sessionsql.near_session.version IS 'Counts payload writes, from 1.';
+COMMENT ON COLUMN sessionsql.near_session.subject IS 'Whose session this is; null for an anonymous one.';
+COMMENT ON COLUMN sessionsql.near_session.expires_in IS 'Seconds left, by the server''s clock.';
+COMMENT ON COLUMN sessionsql.near_session.is_current IS
+  'False: the previous secret opened the session, which works only until its grace ends.';
+COMMENT ON COLUMN sessionsql.near_session.in_recovery IS 'True: a standby answered, which may lag.';
+$file$;
+END IF;
+EXECUTE $file$
+-- This is the trigger that logs a TRUNCATE of sessions or cache entries. It runs as its owner, because a role
+-- that may truncate the table may not write the log.
+CREATE OR REPLACE FUNCTION sessionsql.log_truncate()
+RETURNS trigger
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  INSERT INTO sessionsql.change (ids) VALUES (NULL);
+  RETURN NULL;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.log_truncate() IS 'Trigger: logs a TRUNCATE as a change of everything.';
+$file$;
+IF state.before_7 THEN
+EXECUTE $file$
+-- TRUNCATE ends every session, and no function sees it. The trigger's lock stops the writes to the table, so
+-- this migration runs in the first step of an upgrade, as migration 1 does.
+CREATE TRIGGER log_truncate
+  AFTER TRUNCATE ON sessionsql.session
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION sessionsql.log_truncate();
+
+INSERT INTO sessionsql.migration (id, name) VALUES (7, 'change');
 $file$;
 END IF;
 IF state.before_2 THEN
@@ -818,6 +926,36 @@ $file$;
 END IF;
 IF state.before_8 THEN
 EXECUTE $file$
+-- This is the row type of changes.
+CREATE OR REPLACE VIEW sessionsql.change_feed AS
+SELECT
+  e.epoch::text AS epoch,
+  pg_current_snapshot()::text AS snapshot,
+  false AS everything,
+  ARRAY[]::bigint[]::sessionsql.id_list AS ids,
+  ARRAY[]::uuid[]::sessionsql.key_list AS keys
+FROM sessionsql.change_epoch AS e;
+
+COMMENT ON VIEW sessionsql.change_feed IS 'What was ended or written since a snapshot.';
+COMMENT ON COLUMN sessionsql.change_feed.epoch IS 'Name of the epoch, in which no change is lost.';
+COMMENT ON COLUMN sessionsql.change_feed.snapshot IS 'Snapshot to give to the next call of changes.';
+COMMENT ON COLUMN sessionsql.change_feed.everything IS 'True: anything may have changed.';
+COMMENT ON COLUMN sessionsql.change_feed.ids IS 'Ids of the changed sessions, some perhaps repeated.';
+COMMENT ON COLUMN sessionsql.change_feed.keys IS
+  'Keys of the changed near cache entries, some perhaps repeated.';
+$file$;
+EXECUTE $file$
+-- TRUNCATE ends every cache entry, and no function sees it, as with sessions.
+CREATE TRIGGER log_truncate
+  AFTER TRUNCATE ON sessionsql.cache_entry
+  FOR EACH STATEMENT
+  EXECUTE FUNCTION sessionsql.log_truncate();
+
+INSERT INTO sessionsql.migration (id, name) VALUES (8, 'near_entries');
+$file$;
+END IF;
+IF state.before_9 THEN
+EXECUTE $file$
 -- These functions say which sessions and cache entries this primary owns: all of them, until sessionsql.shard
 -- replaces the bodies. They are here and not in functions/, because an upgrade would otherwise make a shard
 -- answer for everything again. The planner inlines them, so a primary without shards pays nothing for them.
@@ -839,13 +977,13 @@ END;
 
 COMMENT ON FUNCTION sessionsql.is_home(uuid) IS 'Returns whether this primary owns a cache entry; see shard.';
 
-INSERT INTO sessionsql.migration (id, name) VALUES (8, 'shard');
+INSERT INTO sessionsql.migration (id, name) VALUES (9, 'shard');
 $file$;
 END IF;
 EXECUTE $file$
 -- The shard of a session is the low bits of its id. That of an entry is those of the last byte of its key,
--- which spreads entries evenly, because a key is a hash. There are 256 shards at most. Each body is one
--- expression, so that the planner inlines it.
+-- which spreads entries evenly, because a key is a hash. So there are as many shards as a byte has values, at
+-- most. Each body is one expression, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.shard_of(id bigint)
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
@@ -920,6 +1058,20 @@ COMMENT ON FUNCTION sessionsql.at_home(uuid) IS
   'Returns the key of a cache entry that this primary owns, and raises SQLSTATE SQ001 for any other.';
 $file$;
 EXECUTE $file$
+-- A router calls this after each call that goes to all shards, because a shard that has joined since the router
+-- read its map was not asked. It asks is_home, which alone knows the shard.
+CREATE OR REPLACE FUNCTION sessionsql.shards()
+RETURNS integer
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  SELECT (count(*) / NULLIF(count(*) FILTER (WHERE sessionsql.is_home(b.bits)), 0))::integer
+  FROM generate_series(0::bigint, 255) AS b (bits);
+END;
+
+COMMENT ON FUNCTION sessionsql.shards() IS
+  'Returns the number of shards of which this primary owns one, or null if it owns none.';
+$file$;
+EXECUTE $file$
 -- This makes a primary one of several, each of which owns the sessions whose id has its number in the low
 -- bits, and the cache entries whose key has; see shard_of. New ids then have these bits too. A null shard
 -- owns nothing, which is for a primary that is being filled. shard(1, 0) owns everything again.
@@ -943,9 +1095,9 @@ DECLARE
   last_id bigint;
   first_id bigint;
 BEGIN
-  IF (shard.shards BETWEEN 1 AND 256 AND shard.shards & mask = 0) IS NOT TRUE THEN
+  IF (mask BETWEEN 0 AND 255 AND shard.shards & mask = 0) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.shard: shards must be a power of two from 1 to 256';
+      MESSAGE = 'sessionsql.shard: shards must be a power of two, and shards - 1 at most 255';
   ELSIF shard.shard NOT BETWEEN 0 AND mask THEN
     RAISE invalid_parameter_value USING
       MESSAGE = 'sessionsql.shard: shard must be at least 0 and less than shards, or null for none';
@@ -984,6 +1136,9 @@ BEGIN
       ELSE format('sessionsql.shard_of(is_home.key) & %s = %s', mask, shard.shard)
     END
   );
+
+  -- Programs forget what they keep in memory, because nobody tells them here what the new owner changes.
+  INSERT INTO sessionsql.change (ids) VALUES (NULL);
 
   -- A restart replaces the file of the sequence, and by that a connection knows that its stock is no longer
   -- good. It begins behind the ids of all rows, also of those that came from another primary.
@@ -1328,6 +1483,7 @@ BEGIN
 
   GET DIAGNOSTICS ended = ROW_COUNT;
   IF ended > 0 THEN
+    INSERT INTO sessionsql.change (ids) VALUES (end_excess.ids);
     PERFORM sessionsql.commit_synchronously();
   END IF;
   RETURN ended;
@@ -1587,6 +1743,43 @@ COMMENT ON FUNCTION sessionsql.lookup_batch(bigint[], bytea[]) IS
   'Returns the live sessions that these ids and secret hashes open, in any order.';
 $file$;
 EXECUTE $file$
+-- This is lookup_batch for a program that keeps the answers. It must not keep what a previous secret opened,
+-- because nothing tells it when the grace ends, nor what a standby answered in the place of the primary. The
+-- columns are in a function of its own, because a changed result of lookup_batch would break the prepared
+-- statements of programs that run.
+CREATE OR REPLACE FUNCTION sessionsql.lookup_near(ids bigint[], secret_hashes bytea[])
+RETURNS SETOF sessionsql.near_session
+LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100 ROWS 64
+BEGIN ATOMIC
+  SELECT
+    o.id,
+    o.payload,
+    o.version,
+    o.subject,
+    o.expires_in,
+    o.is_current,
+    pg_is_in_recovery() AS in_recovery
+  FROM unnest((SELECT lookup_near.ids), (SELECT lookup_near.secret_hashes)) AS k (id, secret_hash)
+  CROSS JOIN LATERAL (
+    SELECT
+      s.id,
+      s.payload,
+      s.version,
+      s.subject,
+      date_part('epoch', s.expires_at - statement_timestamp())::double precision AS expires_in,
+      s.secret_hash = k.secret_hash AS is_current
+    FROM sessionsql.session AS s
+    WHERE s.id = sessionsql.at_home(k.id)
+      AND sessionsql.opens(k.secret_hash, s.secret_hash, s.previous_hash, s.previous_until)
+      AND s.expires_at > statement_timestamp()
+    OFFSET 0
+  ) AS o;
+END;
+
+COMMENT ON FUNCTION sessionsql.lookup_near(bigint[], bytea[]) IS
+  'Returns the live sessions that these ids and secret hashes open, and whether they may be kept.';
+$file$;
+EXECUTE $file$
 -- Promises: never shortens an expiry, never passes a deadline, never resurrects a session, writes no row that
 -- has more than its idle timeout left, and never waits for a row, so it cannot deadlock under any plan. It
 -- skips a locked row, because the holder of the lock extends the expiry itself (a touch, a payload write, a
@@ -1691,6 +1884,7 @@ BEGIN
       version = s.version + 1,
       expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
   WHERE s.id = update_payload.id;
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[update_payload.id]);
   RETURN locked.version + 1;
 END
 $function$;
@@ -1760,19 +1954,29 @@ BEGIN
       AND (w.expected_version IS NULL OR s.version = w.expected_version)
     ORDER BY s.id
     FOR NO KEY UPDATE OF s SKIP LOCKED
+  ), written AS (
+    UPDATE sessionsql.session AS s
+    SET payload = m.payload,
+        version = s.version + 1,
+        expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
+    FROM mine AS m
+    WHERE s.id = m.id
+      AND sessionsql.opens_at(
+        m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
+      )
+      AND s.expires_at > clock_timestamp()
+      AND (m.expected_version IS NULL OR s.version = m.expected_version)
+    RETURNING s.id, s.version
   )
-  UPDATE sessionsql.session AS s
-  SET payload = m.payload,
-      version = s.version + 1,
-      expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
-  FROM mine AS m
-  WHERE s.id = m.id
-    AND sessionsql.opens_at(
-      m.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
-    )
-    AND s.expires_at > clock_timestamp()
-    AND (m.expected_version IS NULL OR s.version = m.expected_version)
-  RETURNING s.id, s.version;
+  SELECT
+    w.id,
+    w.version
+  FROM written AS w;
+
+  -- The log may name sessions that were not written. To pick those that were would take longer.
+  IF FOUND THEN
+    INSERT INTO sessionsql.change (ids) VALUES (update_payload_batch.ids);
+  END IF;
 END
 $function$;
 
@@ -1826,7 +2030,9 @@ BEGIN
       MESSAGE = 'sessionsql.rotate: max_sessions must be positive and needs a subject';
   END IF;
 
-  PERFORM sessionsql.commit_synchronously();
+  IF current_setting('synchronous_commit') = 'off' THEN -- as in revoke
+    PERFORM sessionsql.commit_synchronously();
+  END IF;
   IF rotate.max_sessions IS NOT NULL THEN
     -- This also locks the session's own row, so that all locks are taken in id order.
     excess := sessionsql.lock_excess(rotate.subject, rotate.max_sessions, rotate.id);
@@ -1851,6 +2057,7 @@ BEGIN
       subject = COALESCE(rotate.subject, s.subject),
       expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
   WHERE s.id = rotate.id;
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[rotate.id]);
 
   IF excess IS NOT NULL THEN
     PERFORM sessionsql.end_excess(excess);
@@ -1872,34 +2079,38 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  locked record;
+  expiry timestamptz;
+  grace_end timestamptz;
 BEGIN
-  PERFORM sessionsql.commit_synchronously();
-
-  -- The row is locked before it is judged, because the grace of an old secret may end during the wait.
-  SELECT
-    s.expires_at,
-    s.secret_hash,
-    s.previous_hash,
-    s.previous_until
-  INTO locked
-  FROM sessionsql.session AS s
-  WHERE s.id = sessionsql.at_home(revoke.id)
-    AND sessionsql.opens_at(
-      revoke.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
-    )
-  FOR UPDATE OF s;
-  IF NOT FOUND
-    OR sessionsql.opens_at(
-      revoke.secret_hash, locked.secret_hash, locked.previous_hash, locked.previous_until, clock_timestamp()
-    ) IS NOT TRUE
-  THEN
-    RETURN false;
+  -- The call would take a fifth of the time of this function, and most callers commit synchronously anyway.
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM sessionsql.commit_synchronously();
   END IF;
 
   DELETE FROM sessionsql.session AS s
-  WHERE s.id = revoke.id;
-  RETURN locked.expires_at > clock_timestamp();
+  WHERE s.id = sessionsql.at_home(revoke.id)
+    AND s.secret_hash = revoke.secret_hash
+  RETURNING s.expires_at INTO expiry;
+
+  IF NOT FOUND THEN
+    -- The row is locked before it is judged, because the previous secret's grace may end during the wait.
+    SELECT
+      s.expires_at,
+      s.previous_until
+    INTO expiry, grace_end
+    FROM sessionsql.session AS s
+    WHERE s.id = sessionsql.at_home(revoke.id)
+      AND s.previous_hash = revoke.secret_hash
+    FOR UPDATE OF s;
+    IF (grace_end > clock_timestamp()) IS NOT TRUE THEN
+      RETURN false;
+    END IF;
+    DELETE FROM sessionsql.session AS s
+    WHERE s.id = revoke.id;
+  END IF;
+
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke.id]);
+  RETURN expiry > clock_timestamp();
 END
 $function$;
 
@@ -1945,6 +2156,9 @@ BEGIN
     AND s.expires_at > clock_timestamp()
   RETURNING l.expires_at INTO expiry;
 
+  IF FOUND THEN
+    INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke_listed.listed_id]);
+  END IF;
   RETURN (expiry > clock_timestamp()) IS TRUE;
 END
 $function$;
@@ -1972,6 +2186,9 @@ BEGIN
     AND l.subject = revoke_listed_of.subject COLLATE "default"
   RETURNING l.expires_at INTO expiry;
 
+  IF FOUND THEN
+    INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke_listed_of.listed_id]);
+  END IF;
   RETURN (expiry > clock_timestamp()) IS TRUE;
 END
 $function$;
@@ -2021,6 +2238,10 @@ BEGIN
   WHERE d.expires_at > clock_timestamp()
     AND sessionsql.is_home(d.id);
 
+  IF ids IS NOT NULL THEN
+    INSERT INTO sessionsql.change (ids) VALUES (ids);
+  END IF;
+
   RETURN revoked;
 END
 $function$;
@@ -2065,6 +2286,172 @@ END;
 
 COMMENT ON FUNCTION sessionsql.note_timeline() IS
   'Notes the timeline of this primary, for its replicas to show.';
+$file$;
+EXECUTE $file$
+-- An epoch must end when the tables of the change log are others than the ones it began with, although a row
+-- says otherwise. A restored dump brings the row back into new files. A restored copy of the data folder
+-- brings the files back, under a server that was started anew. CREATE DATABASE with a TEMPLATE copies both
+-- into another database.
+CREATE OR REPLACE FUNCTION sessionsql.change_life()
+RETURNS text
+LANGUAGE sql STABLE PARALLEL RESTRICTED CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT concat_ws(
+    '/',
+    date_part('epoch', pg_postmaster_start_time()),
+    (SELECT d.oid FROM pg_database AS d WHERE d.datname = current_database()),
+    pg_relation_filenode('sessionsql.change'::regclass),
+    pg_relation_filenode('sessionsql.change_epoch'::regclass)
+  );
+END;
+
+COMMENT ON FUNCTION sessionsql.change_life() IS
+  'Returns a text that differs after a restart, a restore or a TRUNCATE of the change log.';
+$file$;
+EXECUTE $file$
+-- A reader drops all it keeps when the epoch changes, so it needs no row that was committed before, and a new
+-- epoch starts with an empty log.
+--
+-- A prepared transaction survives a crash, but its row in the log does not. So no epoch begins while there is
+-- one. Concurrent calls wait for each other, and one epoch remains.
+CREATE OR REPLACE FUNCTION sessionsql.begin_change_epoch()
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
+SET search_path = pg_catalog, pg_temp
+AS $function$
+DECLARE
+  present CONSTANT text := sessionsql.change_life();
+  horizon CONSTANT xid8 := pg_snapshot_xmin(pg_current_snapshot());
+BEGIN
+  IF EXISTS (SELECT FROM pg_prepared_xacts AS p WHERE p.database = current_database()) THEN
+    RETURN;
+  END IF;
+
+  DELETE FROM sessionsql.change_epoch AS e
+  WHERE e.life <> present;
+  INSERT INTO sessionsql.change_epoch AS e (life, purged_before, next_purge)
+  VALUES (present, horizon, horizon)
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    DELETE FROM sessionsql.change;
+  END IF;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.begin_change_epoch() IS
+  'Begins an epoch of the change log, unless one is under way.';
+$file$;
+EXECUTE $file$
+-- A program that keeps sessions and cache entries in memory calls this several times a second on the primary,
+-- and forgets those that it returns. It gives the snapshot of its last call, and null at first.
+--
+-- Promises: each change is returned exactly once, to the first call that begins after its commit. One
+-- statement reads the rows and the snapshot, so the rows that it does not see are those of the transactions
+-- that the next call finds outside of this snapshot. Numbers of transactions or of a sequence would lose
+-- changes, because transactions commit in another order.
+--
+-- If the epoch is another than that of the last call, changes may be lost, and the caller forgets
+-- all. No row means that the caller forgets all and that no epoch is under way; this call has then begun
+-- one, if it could.
+--
+-- Call it outside of a transaction that writes, because a snapshot does not tell whether it includes the
+-- transaction that took it.
+CREATE OR REPLACE FUNCTION sessionsql.changes(last pg_snapshot)
+RETURNS SETOF sessionsql.change_feed
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000 ROWS 1
+SET search_path = pg_catalog, pg_temp
+-- The log has no statistics, and a scan of all of it would take longer than a look at its end.
+SET enable_seqscan = off
+-- Planning or compiling the query anew would take longer than the query.
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $function$
+BEGIN
+  RETURN QUERY
+  WITH missed AS MATERIALIZED (
+    -- Together these are the transactions that pg_visible_in_snapshot(c.xid, last) denies. A transaction that
+    -- stays open for long thus makes no call read the changes since its begin.
+    SELECT c.ids, c.keys
+    FROM sessionsql.change AS c
+    WHERE c.xid >= pg_snapshot_xmax(changes.last)
+    UNION ALL
+    SELECT c.ids, c.keys
+    FROM sessionsql.change AS c
+    WHERE c.xid = ANY (ARRAY(SELECT pg_snapshot_xip(changes.last)))
+  )
+  SELECT
+    e.epoch::text,
+    pg_current_snapshot()::text,
+    EXISTS (SELECT FROM missed AS m WHERE m.ids IS NULL AND m.keys IS NULL)
+      OR COALESCE(pg_snapshot_xmin(changes.last) < e.purged_before, false),
+    ARRAY(
+      SELECT u.id
+      FROM missed AS m
+      CROSS JOIN unnest(m.ids) AS u (id)
+      WHERE u.id IS NOT NULL
+    )::sessionsql.id_list,
+    ARRAY(SELECT u.key FROM missed AS m CROSS JOIN unnest(m.keys) AS u (key))::sessionsql.key_list
+  FROM sessionsql.change_epoch AS e
+  WHERE e.singleton
+    AND e.life = sessionsql.change_life();
+
+  IF NOT FOUND THEN
+    PERFORM sessionsql.begin_change_epoch();
+  END IF;
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.changes(pg_snapshot) IS
+  'Returns what has changed since a snapshot, and the snapshot for the next call; or no row.';
+$file$;
+EXECUTE $file$
+-- reap calls this, so that one call runs at a time. A row stays for two minutes at least, because a reader
+-- that comes later than that has to forget all sessions: the rows of transactions that its snapshot does not
+-- include may be gone. A transaction that is open holds back the purge of all later ones.
+--
+-- A call deletes 100,000 rows at most, so that it takes a fraction of a second.
+CREATE OR REPLACE FUNCTION sessionsql.purge_changes()
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1000
+SET search_path = pg_catalog, pg_temp
+-- See changes.
+SET enable_seqscan = off
+SET plan_cache_mode = force_generic_plan
+SET jit = off
+AS $function$
+DECLARE
+  horizon xid8;
+BEGIN
+  PERFORM sessionsql.begin_change_epoch();
+
+  UPDATE sessionsql.change_epoch AS e
+  SET purged_before = e.next_purge,
+      next_purge = pg_snapshot_xmin(pg_current_snapshot()),
+      next_purge_noted_at = clock_timestamp()
+  WHERE e.singleton
+    AND e.next_purge_noted_at NOT BETWEEN clock_timestamp() - interval '2 minutes' AND clock_timestamp()
+    AND e.life = sessionsql.change_life();
+
+  SELECT e.purged_before INTO horizon
+  FROM sessionsql.change_epoch AS e
+  WHERE e.singleton
+    AND e.life = sessionsql.change_life();
+
+  DELETE FROM sessionsql.change AS c
+  WHERE c.ctid = ANY (
+    ARRAY(
+      SELECT o.ctid
+      FROM sessionsql.change AS o
+      WHERE o.xid < horizon
+      ORDER BY o.xid
+      LIMIT 100000
+    )
+  );
+END
+$function$;
+
+COMMENT ON FUNCTION sessionsql.purge_changes() IS
+  'Deletes rows of the change log that every reader of the last two minutes has seen.';
 $file$;
 EXECUTE $file$
 -- This is the clock hand of reap and cache_reap, which state its promises. It takes the names of a table, of
@@ -2207,6 +2594,7 @@ BEGIN
     'sessionsql.session', 'id', 'sessionsql.reaper', reap.max_rows, reap.max_pages
   );
   IF result IS NOT NULL THEN
+    PERFORM sessionsql.purge_changes();
     RETURN NEXT result;
   END IF;
 END
@@ -2755,26 +3143,65 @@ COMMENT ON FUNCTION sessionsql.cache_space_id(text) IS
   'Returns the number of a space: the first 4 bytes of SHA-256 of its name in UTF-8.';
 $file$;
 EXECUTE $file$
+-- Programs may keep cache entries in memory whose space has a name that begins with "near:". The key of such
+-- an entry is not below this one; see cache_key. So each function that writes knows from the keys alone
+-- whether the change log needs them, and all writers agree, whatever their options. One other key in 65,536
+-- is in the log for nothing.
+CREATE OR REPLACE FUNCTION sessionsql.first_near_key()
+RETURNS uuid
+LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
+BEGIN ATOMIC
+  SELECT 'ffff0000-0000-0000-0000-000000000000'::uuid;
+END;
+
+COMMENT ON FUNCTION sessionsql.first_near_key() IS
+  'Returns the lowest key of a cache entry that programs may keep in memory.';
+$file$;
+EXECUTE $file$
+-- The functions that write cache entries call this if a key is not below first_near_key(). A delete logs the
+-- keys without a row too, because an evicted entry may still be in the memory of a program.
+--
+-- A clear of a large space is logged as a change of everything, because every program reads each key.
+CREATE OR REPLACE FUNCTION sessionsql.log_entries(keys uuid[])
+RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
+BEGIN ATOMIC
+  INSERT INTO sessionsql.change (keys)
+  SELECT CASE WHEN count(*) <= 10000 THEN array_agg(k.key) END
+  FROM unnest(log_entries.keys) AS k (key)
+  WHERE k.key >= sessionsql.first_near_key()
+  HAVING count(*) > 0;
+END;
+
+COMMENT ON FUNCTION sessionsql.log_entries(uuid[]) IS
+  'Adds the keys of near cache entries to the change log.';
+$file$;
+EXECUTE $file$
 -- Go computes the same keys. The hash of the key inside gives each space and key one text to be hashed, so
 -- that no two of them share one. A hash hides a random key, but not one that can be guessed.
+--
+-- The keys of a space whose name begins with "near:" begin with two bytes of ones; see first_near_key.
 CREATE OR REPLACE FUNCTION sessionsql.cache_key(space text, key bytea)
 RETURNS uuid
 LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 10
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  hash bytea;
 BEGIN
   IF (octet_length(cache_key.key) > 0) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING MESSAGE = 'sessionsql.cache_key: key must not be empty or null';
   END IF;
-  RETURN encode(
-    substr(sha256(int4send(sessionsql.cache_space_id(cache_key.space)) || sha256(cache_key.key)), 1, 16),
-    'hex'
-  )::uuid;
+  hash := sha256(int4send(sessionsql.cache_space_id(cache_key.space)) || sha256(cache_key.key));
+  IF starts_with(cache_key.space, 'near:') THEN
+    hash := overlay(hash PLACING decode('ffff', 'hex') FROM 1);
+  END IF;
+  RETURN encode(substr(hash, 1, 16), 'hex')::uuid;
 END
 $function$;
 
 COMMENT ON FUNCTION sessionsql.cache_key(text, bytea) IS
-  'Returns the first 16 bytes of SHA-256 of the number of the space and SHA-256 of the key.';
+  'Returns 16 bytes of SHA-256 of the number of the space and SHA-256 of the key.';
 
 -- This overload is for keys that are text.
 CREATE OR REPLACE FUNCTION sessionsql.cache_key(space text, key text)
@@ -2954,6 +3381,10 @@ BEGIN
   SELECT d.key
   FROM due AS d
   WHERE NOT EXISTS (SELECT FROM written AS w WHERE w.key = d.key);
+
+  IF sessionsql.first_near_key() <= ANY (cache_set_batch.keys) THEN
+    PERFORM sessionsql.log_entries(cache_set_batch.keys);
+  END IF;
 END
 $function$;
 
@@ -3083,6 +3514,9 @@ BEGIN
       AND (e.value IS NOT NULL OR e.expires_at <= clock_timestamp());
   END IF;
 
+  IF sessionsql.first_near_key() <= ANY (cache_delete_batch.keys) THEN
+    PERFORM sessionsql.log_entries(cache_delete_batch.keys);
+  END IF;
   RETURN QUERY SELECT unnest(ended);
 END
 $function$;
@@ -3133,7 +3567,13 @@ BEGIN
       value = EXCLUDED.value,
       plain_key = EXCLUDED.plain_key
   WHERE e.expires_at <= clock_timestamp();
-  RETURN FOUND;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF sessionsql.first_near_key() <= cache_add.key THEN
+    PERFORM sessionsql.log_entries(ARRAY[cache_add.key]);
+  END IF;
+  RETURN true;
 END
 $function$;
 
@@ -3188,6 +3628,9 @@ BEGIN
     SET expires_at = sessionsql.cache_expiry(cache_swap.ttl_seconds),
         value = cache_swap.value
     WHERE e.key = cache_swap.key;
+    IF sessionsql.first_near_key() <= cache_swap.key THEN
+      PERFORM sessionsql.log_entries(ARRAY[cache_swap.key]);
+    END IF;
   END IF;
   RETURN 1;
 END
@@ -3276,6 +3719,9 @@ BEGIN
       plain_key = EXCLUDED.plain_key
   WHERE e.value IS NOT NULL OR e.expires_at <= clock_timestamp()
   RETURNING encode(e.value, 'escape')::bigint INTO total;
+  IF sessionsql.first_near_key() <= cache_increment_by_key.key THEN
+    PERFORM sessionsql.log_entries(ARRAY[cache_increment_by_key.key]);
+  END IF;
   RETURN total;
 END
 $function$;
@@ -3623,6 +4069,7 @@ SET enable_mergejoin = off
 AS $function$
 DECLARE
   over integer[];
+  near uuid[];
   shares double precision[];
   expected double precision;
 BEGIN
@@ -3702,15 +4149,21 @@ BEGIN
     USING locked AS l
     WHERE e.key = l.key
       AND e.value IS NOT NULL
-    RETURNING e.space, sessionsql.entry_bytes(e.value, e.plain_key) AS bytes
+    RETURNING e.key, e.space, sessionsql.entry_bytes(e.value, e.plain_key) AS bytes
   ), counted AS (
     UPDATE sessionsql.cache_space AS b
     SET lap_evicted_bytes = b.lap_evicted_bytes + d.bytes
     FROM (SELECT d.space, sum(d.bytes) AS bytes FROM deleted AS d GROUP BY d.space) AS d
     WHERE d.space = b.space
   )
-  SELECT count(*) INTO evicted
+  SELECT
+    count(*),
+    array_agg(d.key) FILTER (WHERE d.key >= sessionsql.first_near_key())
+  INTO evicted, near
   FROM deleted AS d;
+  IF near IS NOT NULL THEN -- or a later cache_clear would not find their keys
+    PERFORM sessionsql.log_entries(near);
+  END IF;
 END
 $function$;
 
@@ -3793,7 +4246,7 @@ BEGIN
     WHERE r.singleton;
     end_page := LEAST(first_page + cache_reap.max_pages - result.pages, table_pages);
 
-    -- evict reads all of its range before it takes max_rows of it, so it gets as much as it can take.
+    -- evict reads all of its range, whatever it then takes of it, so the range is short.
     IF budgeted AND end_page > first_page THEN
       SELECT result.evicted + v.evicted, v.next_page INTO result.evicted, end_page
       FROM sessionsql.evict(
@@ -3931,9 +4384,9 @@ EXECUTE $file$
 -- sessionsql_monitor, sessionsql_owner.
 --
 -- A caller who cannot read the table needs SECURITY DEFINER, and that ends the inlining of lookups. Before
--- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch and
--- cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so it is written
--- only in functions/.
+-- PostgreSQL 18, each call of a SQL function that is not inlined plans it anew, so lookup, lookup_batch,
+-- lookup_near and cache_get_batch become PL/pgSQL there. The statement inside is copied from the catalog, so
+-- it is written only in functions/.
 
 -- This takes the lock of an installation and saves the settings that the end of this file restores.
 DO $roles$
@@ -4038,6 +4491,7 @@ ALTER FUNCTION sessionsql.insert SECURITY DEFINER;
 ALTER FUNCTION sessionsql.insert_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup SECURITY DEFINER;
 ALTER FUNCTION sessionsql.lookup_batch SECURITY DEFINER;
+ALTER FUNCTION sessionsql.lookup_near SECURITY DEFINER;
 ALTER FUNCTION sessionsql.touch_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload_batch SECURITY DEFINER;
@@ -4051,6 +4505,8 @@ ALTER FUNCTION sessionsql.use_session SECURITY DEFINER;
 ALTER FUNCTION sessionsql.list_sessions SECURITY DEFINER;
 ALTER FUNCTION sessionsql.reap SECURITY DEFINER;
 ALTER FUNCTION sessionsql.note_timeline SECURITY DEFINER;
+ALTER FUNCTION sessionsql.changes SECURITY DEFINER;
+ALTER FUNCTION sessionsql.shards SECURITY DEFINER;
 ALTER FUNCTION sessionsql.cache_get_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.cache_set_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.cache_touch_batch SECURITY DEFINER;
@@ -4087,6 +4543,7 @@ BEGIN
     WHERE p.oid IN (
         'sessionsql.lookup'::regproc,
         'sessionsql.lookup_batch'::regproc,
+        'sessionsql.lookup_near'::regproc,
         'sessionsql.cache_get_batch'::regproc
       )
       AND p.prosqlbody IS NOT NULL
@@ -4124,8 +4581,8 @@ GRANT SELECT ON TABLE sessionsql.node
 -- These functions need a secret's hash or a token. Most that take a token run with the caller's privileges,
 -- so the caller needs token_id, token_hash and the functions by hash as well.
 GRANT EXECUTE ON FUNCTION
-  sessionsql.lookup, sessionsql.lookup_batch, sessionsql.find_session, sessionsql.token_id,
-  sessionsql.token_hash, sessionsql.list_sessions
+  sessionsql.lookup, sessionsql.lookup_batch, sessionsql.lookup_near, sessionsql.find_session,
+  sessionsql.token_id, sessionsql.token_hash, sessionsql.list_sessions
   TO sessionsql_app, sessionsql_reader;
 GRANT EXECUTE ON FUNCTION
   sessionsql.insert, sessionsql.insert_batch, sessionsql.update_payload, sessionsql.update_payload_batch,
@@ -4139,6 +4596,9 @@ GRANT EXECUTE ON FUNCTION
   sessionsql.new_secret, sessionsql.token_from, sessionsql.use_session, sessionsql.save_session,
   sessionsql.end_session, sessionsql.end_listed_session
   TO sessionsql_app;
+
+-- changes shows ids without hashes, and an id opens nothing. A program that only reads keeps sessions too.
+GRANT EXECUTE ON FUNCTION sessionsql.changes TO sessionsql_app, sessionsql_reader;
 
 -- Functions by text run with the caller's privileges, so the caller needs the functions by key as well.
 GRANT EXECUTE ON FUNCTION
@@ -4167,6 +4627,9 @@ GRANT EXECUTE ON ROUTINE sessionsql.reap, sessionsql.cache_reap, sessionsql.reap
 -- A change of password revokes the user's other sessions. A router revokes one of them by revoke_listed_of.
 GRANT EXECUTE ON FUNCTION sessionsql.revoke_subject, sessionsql.revoke_listed_of
   TO sessionsql_app, sessionsql_support;
+
+-- The user of a router asks each shard after a call to all of them. The function shows a number.
+GRANT EXECUTE ON FUNCTION sessionsql.shards TO sessionsql_app, sessionsql_support;
 
 -- list_subject shows a subject's sessions to a caller without a secret, so the app does not get it.
 GRANT EXECUTE ON FUNCTION sessionsql.list_subject TO sessionsql_support;
@@ -4238,6 +4701,51 @@ END
 $router$;
 
 -- All functions run as their owner, who alone has the user mapping and with it the password of the shards.
+
+CREATE OR REPLACE FUNCTION sessionsql.shards()
+RETURNS integer
+LANGUAGE plpgsql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY DEFINER COST 100
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RETURN (
+    SELECT count(*)
+    FROM pg_foreign_server AS s
+    CROSS JOIN unnest(s.srvoptions) AS o (option)
+    WHERE s.srvname = 'sessionsql'
+      AND o.option ~ '^p[0-9]+='
+  );
+END
+$function$;
+
+CREATE OR REPLACE FUNCTION sessionsql_router.shards()
+RETURNS SETOF integer
+LANGUAGE plproxy VOLATILE SECURITY DEFINER
+AS $function$
+  CLUSTER 'sessionsql';
+  RUN ON ALL;
+  TARGET sessionsql.shards;
+$function$;
+
+-- A call that must reach every shard takes the number of shards before, and passes it here afterwards. A shard
+-- that has been divided since the router got its map says so, and then the call has left a shard out.
+CREATE OR REPLACE FUNCTION sessionsql_router.check_shards(shards integer)
+RETURNS void
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  IF (
+    SELECT count(*) = check_shards.shards AND bool_and(s.shards IS NOT DISTINCT FROM check_shards.shards)
+    FROM sessionsql_router.shards() AS s (shards)
+  ) IS NOT TRUE THEN
+    RAISE EXCEPTION USING
+      ERRCODE = 'SQ001',
+      MESSAGE = 'sessionsql: the shards are not those of this router''s map, so the call has left some out',
+      HINT = 'Call again. If this goes on, compare the options of the foreign server with the shards.';
+  END IF;
+END
+$function$;
 
 CREATE OR REPLACE FUNCTION sessionsql_router.insert(
   secret_hash bytea,
@@ -4324,6 +4832,27 @@ AS $function$
   CLUSTER 'sessionsql';
   SPLIT ids, secret_hashes;
   RUN ON sessionsql.shard_of(ids);
+$function$;
+
+CREATE OR REPLACE FUNCTION sessionsql.lookup_near(ids bigint[], secret_hashes bytea[])
+RETURNS SETOF sessionsql.near_session
+LANGUAGE plproxy VOLATILE SECURITY DEFINER
+AS $function$
+  CLUSTER 'sessionsql';
+  SPLIT ids, secret_hashes;
+  RUN ON sessionsql.shard_of(ids);
+$function$;
+
+-- No snapshot spans the shards, so a program behind a router keeps nothing in memory.
+CREATE OR REPLACE FUNCTION sessionsql.changes(last pg_snapshot)
+RETURNS SETOF sessionsql.change_feed
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000 ROWS 1
+SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+  RAISE feature_not_supported USING
+    MESSAGE = 'sessionsql.changes: a router has no log of changes, so there is no near cache behind it';
+END
 $function$;
 
 CREATE OR REPLACE FUNCTION sessionsql_router.touch_batch(ids bigint[], durable boolean)
@@ -4465,11 +4994,15 @@ RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
+  revoked bigint;
 BEGIN
-  RETURN (
-    SELECT sum(r.revoked)
-    FROM sessionsql_router.revoke_subject(revoke_subject.subject, revoke_subject.keep_id) AS r (revoked)
-  );
+  SELECT sum(r.revoked) INTO revoked
+  FROM sessionsql_router.revoke_subject(revoke_subject.subject, revoke_subject.keep_id) AS r (revoked);
+
+  PERFORM sessionsql_router.check_shards(shards);
+  RETURN revoked;
 END
 $function$;
 
@@ -4487,6 +5020,8 @@ RETURNS SETOF sessionsql.listed_session
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000 ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
 BEGIN
   RETURN QUERY
     SELECT
@@ -4496,6 +5031,8 @@ BEGIN
       l.label
     FROM sessionsql_router.list_subject(list_subject.subject) AS l
     ORDER BY l.created_at DESC, l.id DESC;
+
+  PERFORM sessionsql_router.check_shards(shards);
 END
 $function$;
 
@@ -4701,6 +5238,8 @@ RETURNS SETOF sessionsql.cache_listed
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000 ROWS 100
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
 BEGIN
   RETURN QUERY
     SELECT
@@ -4712,6 +5251,8 @@ BEGIN
     FROM sessionsql_router.cache_list(cache_list.space, cache_list.after, cache_list.max_rows) AS l
     ORDER BY l.key
     LIMIT cache_list.max_rows;
+
+  PERFORM sessionsql_router.check_shards(shards);
 END
 $function$;
 
@@ -4729,8 +5270,15 @@ RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
+  entries bigint;
 BEGIN
-  RETURN (SELECT sum(l.entries) FROM sessionsql_router.cache_len(cache_len.space) AS l (entries));
+  SELECT sum(l.entries) INTO entries
+  FROM sessionsql_router.cache_len(cache_len.space) AS l (entries);
+
+  PERFORM sessionsql_router.check_shards(shards);
+  RETURN entries;
 END
 $function$;
 
@@ -4752,11 +5300,15 @@ RETURNS bigint
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $function$
+DECLARE
+  shards CONSTANT integer := sessionsql.shards();
+  ended bigint;
 BEGIN
-  RETURN (
-    SELECT sum(c.ended)
-    FROM sessionsql_router.cache_clear(cache_clear.space, cache_clear.final, cache_clear.durable) AS c (ended)
-  );
+  SELECT sum(c.ended) INTO ended
+  FROM sessionsql_router.cache_clear(cache_clear.space, cache_clear.final, cache_clear.durable) AS c (ended);
+
+  PERFORM sessionsql_router.check_shards(shards);
+  RETURN ended;
 END
 $function$;
 
@@ -4788,13 +5340,7 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  shards CONSTANT bigint := (
-    SELECT count(*)
-    FROM pg_foreign_server AS s
-    CROSS JOIN unnest(s.srvoptions) AS o (option)
-    WHERE s.srvname = 'sessionsql'
-      AND o.option ~ '^p[0-9]+='
-  );
+  shards CONSTANT integer := sessionsql.shards();
 BEGIN
   RETURN QUERY
     SELECT

@@ -40,7 +40,13 @@ BEGIN
       value = EXCLUDED.value,
       plain_key = EXCLUDED.plain_key
   WHERE e.expires_at <= clock_timestamp();
-  RETURN FOUND;
+  IF NOT FOUND THEN
+    RETURN false;
+  END IF;
+  IF sessionsql.first_near_key() <= cache_add.key THEN
+    PERFORM sessionsql.log_entries(ARRAY[cache_add.key]);
+  END IF;
+  RETURN true;
 END
 $function$;
 

@@ -56,6 +56,9 @@ BEGIN
       AND (e.value IS NOT NULL OR e.expires_at <= clock_timestamp());
   END IF;
 
+  IF sessionsql.first_near_key() <= ANY (cache_delete_batch.keys) THEN
+    PERFORM sessionsql.log_entries(cache_delete_batch.keys);
+  END IF;
   RETURN QUERY SELECT unnest(ended);
 END
 $function$;

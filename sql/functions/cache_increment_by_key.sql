@@ -50,6 +50,9 @@ BEGIN
       plain_key = EXCLUDED.plain_key
   WHERE e.value IS NOT NULL OR e.expires_at <= clock_timestamp()
   RETURNING encode(e.value, 'escape')::bigint INTO total;
+  IF sessionsql.first_near_key() <= cache_increment_by_key.key THEN
+    PERFORM sessionsql.log_entries(ARRAY[cache_increment_by_key.key]);
+  END IF;
   RETURN total;
 END
 $function$;

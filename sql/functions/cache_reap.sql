@@ -73,7 +73,7 @@ BEGIN
     WHERE r.singleton;
     end_page := LEAST(first_page + cache_reap.max_pages - result.pages, table_pages);
 
-    -- evict reads all of its range before it takes max_rows of it, so it gets as much as it can take.
+    -- evict reads all of its range, whatever it then takes of it, so the range is short.
     IF budgeted AND end_page > first_page THEN
       SELECT result.evicted + v.evicted, v.next_page INTO result.evicted, end_page
       FROM sessionsql.evict(

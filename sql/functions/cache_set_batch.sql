@@ -129,6 +129,10 @@ BEGIN
   SELECT d.key
   FROM due AS d
   WHERE NOT EXISTS (SELECT FROM written AS w WHERE w.key = d.key);
+
+  IF sessionsql.first_near_key() <= ANY (cache_set_batch.keys) THEN
+    PERFORM sessionsql.log_entries(cache_set_batch.keys);
+  END IF;
 END
 $function$;
 

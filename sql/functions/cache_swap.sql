@@ -45,6 +45,9 @@ BEGIN
     SET expires_at = sessionsql.cache_expiry(cache_swap.ttl_seconds),
         value = cache_swap.value
     WHERE e.key = cache_swap.key;
+    IF sessionsql.first_near_key() <= cache_swap.key THEN
+      PERFORM sessionsql.log_entries(ARRAY[cache_swap.key]);
+    END IF;
   END IF;
   RETURN 1;
 END

@@ -16,6 +16,7 @@ BEGIN
 
   GET DIAGNOSTICS ended = ROW_COUNT;
   IF ended > 0 THEN
+    INSERT INTO sessionsql.change (ids) VALUES (end_excess.ids);
     PERFORM sessionsql.commit_synchronously();
   END IF;
   RETURN ended;

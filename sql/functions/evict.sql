@@ -27,6 +27,7 @@ SET enable_mergejoin = off
 AS $function$
 DECLARE
   over integer[];
+  near uuid[];
   shares double precision[];
   expected double precision;
 BEGIN
@@ -106,15 +107,21 @@ BEGIN
     USING locked AS l
     WHERE e.key = l.key
       AND e.value IS NOT NULL
-    RETURNING e.space, sessionsql.entry_bytes(e.value, e.plain_key) AS bytes
+    RETURNING e.key, e.space, sessionsql.entry_bytes(e.value, e.plain_key) AS bytes
   ), counted AS (
     UPDATE sessionsql.cache_space AS b
     SET lap_evicted_bytes = b.lap_evicted_bytes + d.bytes
     FROM (SELECT d.space, sum(d.bytes) AS bytes FROM deleted AS d GROUP BY d.space) AS d
     WHERE d.space = b.space
   )
-  SELECT count(*) INTO evicted
+  SELECT
+    count(*),
+    array_agg(d.key) FILTER (WHERE d.key >= sessionsql.first_near_key())
+  INTO evicted, near
   FROM deleted AS d;
+  IF near IS NOT NULL THEN -- or a later cache_clear would not find their keys
+    PERFORM sessionsql.log_entries(near);
+  END IF;
 END
 $function$;
 

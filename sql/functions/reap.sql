@@ -29,6 +29,7 @@ BEGIN
     'sessionsql.session', 'id', 'sessionsql.reaper', reap.max_rows, reap.max_pages
   );
   IF result IS NOT NULL THEN
+    PERFORM sessionsql.purge_changes();
     RETURN NEXT result;
   END IF;
 END

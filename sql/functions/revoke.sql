@@ -7,34 +7,38 @@ LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY INVOKER 
 SET search_path = pg_catalog, pg_temp
 AS $function$
 DECLARE
-  locked record;
+  expiry timestamptz;
+  grace_end timestamptz;
 BEGIN
-  PERFORM sessionsql.commit_synchronously();
-
-  -- The row is locked before it is judged, because the grace of an old secret may end during the wait.
-  SELECT
-    s.expires_at,
-    s.secret_hash,
-    s.previous_hash,
-    s.previous_until
-  INTO locked
-  FROM sessionsql.session AS s
-  WHERE s.id = sessionsql.at_home(revoke.id)
-    AND sessionsql.opens_at(
-      revoke.secret_hash, s.secret_hash, s.previous_hash, s.previous_until, clock_timestamp()
-    )
-  FOR UPDATE OF s;
-  IF NOT FOUND
-    OR sessionsql.opens_at(
-      revoke.secret_hash, locked.secret_hash, locked.previous_hash, locked.previous_until, clock_timestamp()
-    ) IS NOT TRUE
-  THEN
-    RETURN false;
+  -- The call would take a fifth of the time of this function, and most callers commit synchronously anyway.
+  IF current_setting('synchronous_commit') = 'off' THEN
+    PERFORM sessionsql.commit_synchronously();
   END IF;
 
   DELETE FROM sessionsql.session AS s
-  WHERE s.id = revoke.id;
-  RETURN locked.expires_at > clock_timestamp();
+  WHERE s.id = sessionsql.at_home(revoke.id)
+    AND s.secret_hash = revoke.secret_hash
+  RETURNING s.expires_at INTO expiry;
+
+  IF NOT FOUND THEN
+    -- The row is locked before it is judged, because the previous secret's grace may end during the wait.
+    SELECT
+      s.expires_at,
+      s.previous_until
+    INTO expiry, grace_end
+    FROM sessionsql.session AS s
+    WHERE s.id = sessionsql.at_home(revoke.id)
+      AND s.previous_hash = revoke.secret_hash
+    FOR UPDATE OF s;
+    IF (grace_end > clock_timestamp()) IS NOT TRUE THEN
+      RETURN false;
+    END IF;
+    DELETE FROM sessionsql.session AS s
+    WHERE s.id = revoke.id;
+  END IF;
+
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke.id]);
+  RETURN expiry > clock_timestamp();
 END
 $function$;
 

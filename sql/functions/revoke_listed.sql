@@ -36,6 +36,9 @@ BEGIN
     AND s.expires_at > clock_timestamp()
   RETURNING l.expires_at INTO expiry;
 
+  IF FOUND THEN
+    INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke_listed.listed_id]);
+  END IF;
   RETURN (expiry > clock_timestamp()) IS TRUE;
 END
 $function$;

@@ -17,6 +17,9 @@ BEGIN
     AND l.subject = revoke_listed_of.subject COLLATE "default"
   RETURNING l.expires_at INTO expiry;
 
+  IF FOUND THEN
+    INSERT INTO sessionsql.change (ids) VALUES (ARRAY[revoke_listed_of.listed_id]);
+  END IF;
   RETURN (expiry > clock_timestamp()) IS TRUE;
 END
 $function$;

@@ -39,6 +39,10 @@ BEGIN
   WHERE d.expires_at > clock_timestamp()
     AND sessionsql.is_home(d.id);
 
+  IF ids IS NOT NULL THEN
+    INSERT INTO sessionsql.change (ids) VALUES (ids);
+  END IF;
+
   RETURN revoked;
 END
 $function$;

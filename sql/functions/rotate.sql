@@ -44,7 +44,9 @@ BEGIN
       MESSAGE = 'sessionsql.rotate: max_sessions must be positive and needs a subject';
   END IF;
 
-  PERFORM sessionsql.commit_synchronously();
+  IF current_setting('synchronous_commit') = 'off' THEN -- as in revoke
+    PERFORM sessionsql.commit_synchronously();
+  END IF;
   IF rotate.max_sessions IS NOT NULL THEN
     -- This also locks the session's own row, so that all locks are taken in id order.
     excess := sessionsql.lock_excess(rotate.subject, rotate.max_sessions, rotate.id);
@@ -69,6 +71,7 @@ BEGIN
       subject = COALESCE(rotate.subject, s.subject),
       expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
   WHERE s.id = rotate.id;
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[rotate.id]);
 
   IF excess IS NOT NULL THEN
     PERFORM sessionsql.end_excess(excess);

@@ -21,9 +21,9 @@ DECLARE
   last_id bigint;
   first_id bigint;
 BEGIN
-  IF (shard.shards BETWEEN 1 AND 256 AND shard.shards & mask = 0) IS NOT TRUE THEN
+  IF (mask BETWEEN 0 AND 255 AND shard.shards & mask = 0) IS NOT TRUE THEN
     RAISE invalid_parameter_value USING
-      MESSAGE = 'sessionsql.shard: shards must be a power of two from 1 to 256';
+      MESSAGE = 'sessionsql.shard: shards must be a power of two, and shards - 1 at most 255';
   ELSIF shard.shard NOT BETWEEN 0 AND mask THEN
     RAISE invalid_parameter_value USING
       MESSAGE = 'sessionsql.shard: shard must be at least 0 and less than shards, or null for none';
@@ -62,6 +62,9 @@ BEGIN
       ELSE format('sessionsql.shard_of(is_home.key) & %s = %s', mask, shard.shard)
     END
   );
+
+  -- Programs forget what they keep in memory, because nobody tells them here what the new owner changes.
+  INSERT INTO sessionsql.change (ids) VALUES (NULL);
 
   -- A restart replaces the file of the sequence, and by that a connection knows that its stock is no longer
   -- good. It begins behind the ids of all rows, also of those that came from another primary.

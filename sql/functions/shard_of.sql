@@ -1,6 +1,6 @@
 -- The shard of a session is the low bits of its id. That of an entry is those of the last byte of its key,
--- which spreads entries evenly, because a key is a hash. There are 256 shards at most. Each body is one
--- expression, so that the planner inlines it.
+-- which spreads entries evenly, because a key is a hash. So there are as many shards as a byte has values, at
+-- most. Each body is one expression, so that the planner inlines it.
 CREATE OR REPLACE FUNCTION sessionsql.shard_of(id bigint)
 RETURNS integer
 LANGUAGE sql IMMUTABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1

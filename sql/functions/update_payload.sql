@@ -57,6 +57,7 @@ BEGIN
       version = s.version + 1,
       expires_at = GREATEST(s.expires_at, sessionsql.next_expiry(s.idle_seconds, s.deadline))
   WHERE s.id = update_payload.id;
+  INSERT INTO sessionsql.change (ids) VALUES (ARRAY[update_payload.id]);
   RETURN locked.version + 1;
 END
 $function$;

@@ -19,4 +19,4 @@ END;
 
 COMMENT ON FUNCTION sessionsql.is_home(uuid) IS 'Returns whether this primary owns a cache entry; see shard.';
 
-INSERT INTO sessionsql.migration (id, name) VALUES (8, 'shard');
+INSERT INTO sessionsql.migration (id, name) VALUES (9, 'shard');
