@@ -665,7 +665,7 @@ var callTemplates = [][3]string{
 	{"list_subject", "SELECT l.id FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^$id$"},
 	{"list_subject", "SELECT l.expires_in FROM sessionsql.list_subject('victim') AS l LIMIT 1", "^1199"},
 	{"lock_excess", "SELECT sessionsql.lock_excess('victim', 1, $id)", "^.$next.$"},
-	{"log_entries", "SELECT sessionsql.log_entries(ARRAY[sessionsql.first_near_key()])", "^$"},
+	{"log_entries", "SELECT sessionsql.log_entries(ARRAY[sessionsql.first_near_key()])", "^<nil>$"},
 	{"log_truncate", "TRUNCATE sessionsql.session", "^no row$"},
 	{"lookup", "SELECT l.payload FROM sessionsql.lookup($id, $hash) AS l", "^mine$"},
 	{"lookup", "SELECT l.expires_in FROM sessionsql.lookup($id, $hash) AS l", "^1199"},
