@@ -15,9 +15,6 @@ type nearKind struct {
 	kinds    []*kind
 	site     *siteKind // nil for a primary and two replicas behind proxies
 	clusters int
-
-	// away is how long the primary may not answer. For that long MaxReplicaLag promises nothing.
-	away time.Duration
 }
 
 // promotions is how many clusters share the revokes of a kind that happens once on each.
@@ -26,23 +23,21 @@ const promotions = 5
 // allNearKinds are the kinds of the near mode. open is how long its open transaction takes.
 func allNearKinds(open time.Duration) []*nearKind {
 	var kinds []*nearKind
-	add := func(
-		name string, from, to time.Duration, runs ...func(context.Context, *group, *fault) error,
-	) *nearKind {
+	add := func(name string, from, to time.Duration, runs ...func(context.Context, *group, *fault) error) {
 		k := &nearKind{clusters: 1}
 		for _, run := range runs {
 			k.kinds = append(k.kinds, &kind{name: name, from: from, to: to, run: run})
 		}
 		kinds = append(kinds, k)
-		return k
 	}
 	add("load", long, hang, hammer)
 	add("SIGSTOP, program", short, hang, stopProgram)
-	add("SIGSTOP, primary", short, hang, suspend(onPrimary)).away = hang
-	add("kill -9, primary", short/6, short, kill(onPrimary)).away = short
-	promotion := add("promotion", long, 2*long, promote)
-	promotion.clusters, promotion.kinds[0].promotes, promotion.away = promotions, true, 2*long
-	add("packets dropped", short/2, hang, halfOpen(onPrimary), halfOpen(onBoth)).away = hang
+	add("SIGSTOP, primary", short, hang, suspend(onPrimary))
+	add("kill -9, primary", short/6, short, kill(onPrimary))
+	add("promotion", long, 2*long, promote)
+	last := kinds[len(kinds)-1]
+	last.clusters, last.kinds[0].promotes = promotions, true
+	add("packets dropped", short/2, hang, halfOpen(onPrimary), halfOpen(onBoth))
 	add("packets of a replica dropped", short/2, hang, halfOpen(onReplica))
 	add("slow replicas", hang, 2*hang, slowReplicas)
 	add("open transaction", open, open+short, revokeInTransaction)

@@ -244,9 +244,8 @@ func (l *logouts) revoked() int {
 	return l.revokes
 }
 
-// judge ends the writes, and compares what each reader saw last with the time at which it had ended. away is
-// how long the primary may not have answered.
-func (l *logouts) judge(ctx context.Context, away time.Duration, row *nearRow) error {
+// judge ends the writes, and compares what each reader saw last with the time at which it had ended.
+func (l *logouts) judge(ctx context.Context, row *nearRow) error {
 	close(l.stop)
 	l.running.Wait()
 	if err := sleep(ctx, 2*maxStaleness); err != nil { // in which the readers look up the last ones
@@ -258,7 +257,7 @@ func (l *logouts) judge(ctx context.Context, away time.Duration, row *nearRow) e
 		lookups, hits, err := p.end(func(found answer, begun int64) {
 			v := l.all[found.session]
 			v.held = v.held || found.recalled
-			bound := readStaleness + away
+			bound := readStaleness
 			if found.recalled || p.own {
 				bound = maxStaleness
 			}

@@ -82,7 +82,7 @@ func (k *nearKind) run(ctx context.Context, number, revokes int, o options, row 
 		}
 		row.faults++
 	}
-	if err := g.logouts.judge(ctx, k.away, row); err != nil {
+	if err := g.logouts.judge(ctx, row); err != nil {
 		return err
 	}
 	broken := g.broken()
