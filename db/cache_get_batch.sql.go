@@ -12,7 +12,7 @@ import (
 )
 
 const cacheGetBatch = `-- name: CacheGetBatch :many
-SELECT g.key, g.value, g.expires_in, pg_is_in_recovery() AS in_recovery
+SELECT g.key, g.value, g.expires_in, pg_catalog.pg_is_in_recovery() AS in_recovery
 FROM sessionsql.cache_get_batch($1::sessionsql.key_list) AS g
 `
 

@@ -106,8 +106,8 @@ run_planted() {
 	esac
 }
 
-# find_planted BUG... runs these one after the other, because beside others a program makes too few calls for its
-# bug to show. The program should find each bug, and nothing without one.
+# find_planted BUG... runs these one after the other, because beside others a program makes too few calls for
+# its bug to show. The program should find each bug, and nothing without one.
 find_planted() {
 	local bug status
 	for bug in "$@"; do

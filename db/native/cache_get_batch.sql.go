@@ -13,7 +13,7 @@ import (
 )
 
 const CacheGetBatch = `-- name: CacheGetBatch :many
-SELECT g.key, g.value, g.expires_in, pg_is_in_recovery() AS in_recovery
+SELECT g.key, g.value, g.expires_in, pg_catalog.pg_is_in_recovery() AS in_recovery
 FROM sessionsql.cache_get_batch($1::pg_catalog.uuid[]) AS g
 `
 

@@ -69,11 +69,11 @@ func fullConfig() config {
 		steady:        5 * time.Minute, steadySession: 2000, steadyNaptime: "2s",
 		payloadSizes: []int{250, 2_000, 8_000, 64_000}, payloadSlice: 500 * time.Millisecond,
 		nearLevels: []nearLevel{
-			{50, 350 << 10, 2350 << 10},
-			{90, 49 << 20, 110 << 20},
-			{99, 115 << 20, 167 << 20},
+			{50, 380 << 10, 2200 << 10},
+			{90, 48 << 20, 64 << 20},
+			{99, 132 << 20, 176 << 20},
 		},
-		nearCallers: []int{64, 256}, nearSlice: time.Second,
+		nearCallers: []int{64, 256}, nearSlice: 500 * time.Millisecond,
 		nearLogouts: 1000, nearBound: time.Second, nearLogOps: 20_000,
 		nearStores: []int{1, 10, 100}, nearPolling: 10 * time.Second,
 	}

@@ -130,7 +130,7 @@ func (p *lines) add(name string, at point, label string) {
 // roundSteps are about five round values from 0 to a highest one.
 func roundSteps(highest float64) (steps []float64) {
 	step := math.Pow(10, math.Floor(math.Log10(highest)))
-	for _, divisor := range []float64{5, 2.5, 2} {
+	for _, divisor := range []float64{2, 2.5, 5} {
 		if highest/step < 4 {
 			step = math.Pow(10, math.Floor(math.Log10(highest))) / divisor
 		}

@@ -49,9 +49,13 @@ func (t turn) part() turn {
 }
 
 // interleaved splits the turn into parts, because a disturbance of the machine is short and one caller's
-// latency feels it most. A part is no shorter than shortestPart, or its start and end would weigh too much.
+// latency feels it most. A part is no shorter than shortestPart, or its start and end would weigh too much. A
+// turn that has its number of parts keeps it.
 func (t turn) interleaved() turn {
 	const shortestPart = 25 * time.Millisecond
+	if t.parts > 0 {
+		return t
+	}
 	t.parts = 8
 	if t.callers == 1 {
 		t.parts = 40

@@ -147,6 +147,8 @@ func (p *nearProgram) await(ctx context.Context, from, to int) error {
 			slot++
 		case ctx.Err() != nil:
 			return err
+		default:
+			time.Sleep(time.Millisecond) // because a client without a connection fails at once
 		}
 	}
 	return nil

@@ -1,3 +1,3 @@
 -- name: CacheGetBatch :many
-SELECT g.key, g.value, g.expires_in, pg_is_in_recovery() AS in_recovery
+SELECT g.key, g.value, g.expires_in, pg_catalog.pg_is_in_recovery() AS in_recovery
 FROM sessionsql.cache_get_batch(sqlc.arg(keys)::sessionsql.key_list) AS g;
