@@ -137,6 +137,8 @@ func (b *boundCheck) run(t *testing.T, n int, fault func()) {
 	answered := func() bool { return b.hits()-before >= int64(n) || b.revoked.Load() >= int64(4*n) }
 	for more := true; more; more = !b.once && !(b.revoked.Load() >= int64(n) && answered()) {
 		fault()
+		hits := b.hits()
+		eventually(t, "memory answers after the fault", func() bool { return b.once || b.hits() > hits })
 		time.Sleep(2 * b.staleness) // revokes go on between two faults
 	}
 	over.Store(true)
