@@ -65,6 +65,7 @@ var scenarios = []scenario{
 		"near_hit_cpu_us", "near_hit_vs_docache", "near90_vs_rueidis", "near90_vs_docache",
 		"near_staleness_max_s", "near_log_cost",
 	}, (*bench).near},
+	{"router", 4 * time.Second, []string{"router_lookup_cpu_vs_primary"}, (*bench).router},
 	{"adapters", 2 * time.Second, []string{"scs_page_vs_pgxstore"}, (*bench).adapters},
 }
 
