@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strings"
@@ -26,6 +27,9 @@ func (b *bench) router(ctx context.Context) error {
 		return err
 	}
 	defer primary.close()
+	if available, err := primary.has(ctx, "plproxy"); err != nil || !available {
+		return cmp.Or(err, error(errNoProxy))
+	}
 	b.say("router: loading %d sessions into a primary, and into %d shards", b.lookupRows, routerShards)
 	one, err := openOurs(ctx, primary, quiet)
 	if err != nil {
