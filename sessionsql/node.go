@@ -78,12 +78,14 @@ func (s *Store) newNode(i int, pool DB) *node {
 		Many:    func(ctx context.Context, calls []*lookupCall) { s.lookupMany(ctx, n, calls) },
 		Context: onNode,
 		Left:    func(ctx context.Context) error { return contextError(ctx, "lookup") },
+		Parts:   s.partsOfReads,
 	})
 	n.gets = coalesce.New(coalesce.Config[entryKey, entryRow]{
 		One:     func(ctx context.Context, k entryKey) (entryRow, error) { return s.getOne(ctx, n, k) },
 		Many:    func(ctx context.Context, calls []*getCall) { s.getMany(ctx, n, calls) },
 		Context: onNode,
 		Left:    func(ctx context.Context) error { return contextError(ctx, "cache get") },
+		Parts:   s.partsOfReads,
 	})
 	return n
 }

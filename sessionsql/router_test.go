@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sessionsql/postgres/internal/coalesce"
 	"github.com/sessionsql/postgres/internal/pgcluster"
 	"github.com/sessionsql/postgres/internal/sessiontest"
 	"github.com/sessionsql/postgres/sessionsql"
@@ -199,6 +200,33 @@ func TestAStoreDoesEverythingThroughARouter(t *testing.T) {
 	if n := r.countAll(t); n != 0 {
 		t.Errorf("the router itself holds %d sessions", n)
 	}
+}
+
+// A router plans a batch anew on each shard, so a Store sends it larger batches than it sends one server.
+func TestBatchesOfARouterAreLarger(t *testing.T) {
+	r := newRouter(t, 4)
+	r.primary.MustExec("ALTER FUNCTION sessionsql.lookup_batch RENAME TO routed_batch")
+	r.primary.MustExec("CREATE TABLE batch (size integer)")
+	r.primary.MustExec(`
+		CREATE FUNCTION sessionsql.lookup_batch(ids bigint[], secret_hashes bytea[])
+		RETURNS SETOF sessionsql.live_session LANGUAGE plpgsql SECURITY DEFINER AS $$
+		BEGIN
+		  INSERT INTO public.batch VALUES (cardinality(ids));
+		  RETURN QUERY SELECT * FROM sessionsql.routed_batch(ids, secret_hashes);
+		END $$`)
+	store := r.store(t)
+	tokens := make([]sessionsql.Token, 4*coalesce.MaxCalls)
+	for i := range tokens {
+		tokens[i] = mustInsert(t, store, fmt.Sprint(i), nil)
+	}
+	eventually(t, "a batch has more calls than one for a single server", func() bool {
+		atOnce(len(tokens), func(i int) {
+			if sess, err := store.Lookup(t.Context(), tokens[i]); err != nil || sess.Payload != fmt.Sprint(i) {
+				t.Errorf("Lookup: %q, %v", sess.Payload, err)
+			}
+		})
+		return get[int](t, r.primary, "SELECT COALESCE(max(b.size), 0) FROM batch AS b") > coalesce.MaxCalls
+	})
 }
 
 func TestACacheWorksThroughARouter(t *testing.T) {

@@ -2,7 +2,8 @@ package coalesce
 
 import "context"
 
-// MaxCalls bounds the calls of a batch. Beyond it a larger batch no longer lowers the cost of a call.
+// MaxCalls bounds the calls of a batch, or of each part of it. Beyond it a larger batch no longer lowers the
+// cost of a call.
 const MaxCalls = 64
 
 // A batch holds the calls that share a round trip. The group's mutex guards its fields except done.
@@ -32,14 +33,14 @@ func (g *Group[Q, A]) join(ctx context.Context, call *Call[Q, A]) *batch[Q, A] {
 	last.bytes += size
 	last.waiting++
 	g.queued++
-	if g.queued >= callsPerWorker*g.workers && g.workers < maxWorkers {
+	if g.queued >= callsPerWorker*g.config.Parts()*g.workers && g.workers < maxWorkers {
 		g.addWorker()
 	}
 	return last
 }
 
 func (g *Group[Q, A]) hasRoom(b *batch[Q, A], size int) bool {
-	return len(b.calls) < MaxCalls && (size == 0 || b.bytes+size <= g.config.MaxBytes)
+	return len(b.calls) < MaxCalls*g.config.Parts() && (size == 0 || b.bytes+size <= g.config.MaxBytes)
 }
 
 // leave takes a caller out of its batch. The last caller to leave ends the batch's context.

@@ -26,6 +26,10 @@ type Config[Q, A any] struct {
 	// Left returns the error of a caller whose context has ended. Defaults to the context's cause.
 	Left func(ctx context.Context) error
 
+	// Parts returns the number of parts into which the server cuts a batch. Each part costs as much as a batch,
+	// so batches become larger by this factor. Defaults to 1.
+	Parts func() int
+
 	// Size returns the bytes of a question, and MaxBytes bounds the bytes of a batch of several questions.
 	// Without them the bytes are not bounded.
 	Size     func(question Q) int
@@ -65,6 +69,9 @@ type Group[Q, A any] struct {
 func New[Q, A any](config Config[Q, A]) *Group[Q, A] {
 	if config.Left == nil {
 		config.Left = context.Cause
+	}
+	if config.Parts == nil {
+		config.Parts = func() int { return 1 }
 	}
 	if config.Size == nil || config.MaxBytes <= 0 {
 		config.Size = func(Q) int { return 0 }

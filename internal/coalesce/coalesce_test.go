@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sessionsql/postgres/internal/testkit"
 )
@@ -301,4 +302,37 @@ func TestABatchHasTheValuesOfItsFirstCaller(t *testing.T) {
 		t.Errorf("the batch has the values of %v", got)
 	}
 	wait.Wait()
+}
+
+// TestPartsMakeBatchesLarger counts the calls of batches for a server that cuts each into four parts.
+func TestPartsMakeBatchesLarger(t *testing.T) {
+	const parts = 4
+	var largest atomic.Int64
+	c := New(Config[int, int]{
+		One: func(_ context.Context, question int) (int, error) { return question, nil },
+		Many: func(_ context.Context, calls []*Call[int, int]) {
+			largest.Store(max(largest.Load(), int64(len(calls))))
+			time.Sleep(time.Millisecond) // as a server would take, so that calls gather
+			for _, each := range calls {
+				each.Answer = each.Question
+			}
+		},
+		Context: detached,
+		Parts:   func() int { return parts },
+	})
+	testkit.Eventually(t, "a batch is larger than one part", func() bool {
+		var wait sync.WaitGroup
+		for i := range 2 * parts * MaxCalls {
+			wait.Go(func() {
+				if got, err := c.Do(t.Context(), i); got != i || err != nil {
+					t.Errorf("%d was answered %d, %v", i, got, err)
+				}
+			})
+		}
+		wait.Wait()
+		return largest.Load() > MaxCalls
+	})
+	if n := largest.Load(); n > parts*MaxCalls {
+		t.Errorf("a batch of %d", n)
+	}
 }

@@ -39,6 +39,8 @@ type config struct {
 	steadySession int           // inserts in a second
 	steadyNaptime string        // autovacuum_naptime, shortened like the timeouts
 
+	routerCallers []int
+
 	payloadSizes []int
 	payloadSlice time.Duration
 
@@ -67,7 +69,8 @@ func fullConfig() config {
 		reapLoopRows: 1_000_000, reapLoopPhase: 8 * time.Second, reapLoopPause: 2 * time.Second,
 		reapLoopPeers: true,
 		steady:        5 * time.Minute, steadySession: 2000, steadyNaptime: "2s",
-		payloadSizes: []int{250, 2_000, 8_000, 64_000}, payloadSlice: 500 * time.Millisecond,
+		routerCallers: []int{64, 256, 1024},
+		payloadSizes:  []int{250, 2_000, 8_000, 64_000}, payloadSlice: 500 * time.Millisecond,
 		nearLevels: []nearLevel{
 			{50, 380 << 10, 2200 << 10},
 			{90, 48 << 20, 64 << 20},
@@ -85,6 +88,7 @@ func quickConfig() config {
 	c.mode, c.rounds = "quick", 3
 	c.slice, c.keepDatabases = 50*time.Millisecond, true
 	c.insertCallers, c.lookupCallers = []int{64}, []int{1, 64}
+	c.routerCallers = []int{256}
 	c.latencyRows, c.latencyTurn = 6_000, 100*time.Millisecond
 	c.lookupRows = 10_000
 	c.pageRows, c.pageSlice = 20_000, 150*time.Millisecond
@@ -116,7 +120,8 @@ func smokeConfig() config {
 		reapLoopRows: 2_000, reapLoopPhase: 100 * time.Millisecond, reapLoopPause: 30 * time.Millisecond,
 		reapLoopPeers: true,
 		steady:        600 * time.Millisecond, steadySession: 500, steadyNaptime: "1s",
-		payloadSizes: []int{250, 8_000}, payloadSlice: 5 * time.Millisecond,
+		routerCallers: []int{256},
+		payloadSizes:  []int{250, 8_000}, payloadSlice: 5 * time.Millisecond,
 		nearLevels:  []nearLevel{{90, 100 << 10, 150 << 10}},
 		nearCallers: []int{64}, nearSlice: 10 * time.Millisecond,
 		nearLogouts: 10, nearBound: 50 * time.Millisecond, nearLogOps: 100,

@@ -139,7 +139,12 @@ func measure(
 		if !b.due.IsZero() {
 			b.due = b.due.Add(each.share)
 		}
-		if err := each.run(b, ctx); err != nil {
+		err := each.run(b, ctx)
+		if reason, ok := errors.AsType[leftOut](err); ok {
+			b.say("%s is left out: %s", each.name, reason)
+			continue
+		}
+		if err != nil {
 			return nil, orInterrupted(ctx, err)
 		}
 		report.Scenarios = append(report.Scenarios, each.name)

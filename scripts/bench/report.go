@@ -143,6 +143,11 @@ var goals = []goal{
 		"near_log_cost", false, 1.05,
 		"CPU of a logout or a payload write, 64 callers, to the same without the log",
 	},
+	{
+		"router_lookup_cpu_vs_primary", false, 3,
+		"server CPU of a lookup through a router, 256 callers, to one primary",
+	},
+	{"reshard_longest_call_s", false, 2, "seconds of the longest call while shards are divided"},
 	{"scs_page_vs_pgxstore", true, 5.0, "throughput of scs page views by our adapter to scs pgxstore"},
 }
 

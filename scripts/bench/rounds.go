@@ -316,5 +316,6 @@ func ratio(a, b Result, pick func(Sample) float64) float64 {
 
 func throughput(s Sample) float64 { return s.OpsPerS }
 func cpu(s Sample) float64        { return s.CPU() }
+func serverCPU(s Sample) float64  { return s.ServerCPU }
 func p50(s Sample) float64        { return s.P50 }
 func p99(s Sample) float64        { return s.P99 }

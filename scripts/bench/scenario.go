@@ -26,6 +26,14 @@ type scenario struct {
 	run    func(*bench, context.Context) error
 }
 
+// leftOut is the error of a scenario that does not run here, and the reason.
+type leftOut string
+
+func (l leftOut) Error() string { return string(l) }
+
+// errNoProxy leaves out what needs a router of shards.
+const errNoProxy = leftOut("PL/Proxy is missing for this server (Debian: postgresql-15-plproxy)")
+
 // owns reports whether a race or a note of the report belongs to the scenario. A scenario with several races
 // names each "scenario: race".
 func (s scenario) owns(name string) bool {
@@ -65,6 +73,8 @@ var scenarios = []scenario{
 		"near_hit_cpu_us", "near_hit_vs_docache", "near90_vs_rueidis", "near90_vs_docache",
 		"near_staleness_max_s", "near_log_cost",
 	}, (*bench).near},
+	{"router", 4 * time.Second, []string{"router_lookup_cpu_vs_primary"}, (*bench).router},
+	{"reshard", 0, []string{"reshard_longest_call_s"}, (*bench).reshard},
 	{"adapters", 2 * time.Second, []string{"scs_page_vs_pgxstore"}, (*bench).adapters},
 }
 

@@ -23,6 +23,11 @@ const (
 // seedSessions fills the bundle's table with rows 1 to n, whose tokens seededToken knows. It vacuums the
 // table, so that the first contestant does not pay for that.
 func (d *database) seedSessions(ctx context.Context, rows int, expiry string) error {
+	return d.seedShard(ctx, rows, expiry, 1, 0)
+}
+
+// seedShard fills the table with those of the rows 1 to n that a shard owns.
+func (d *database) seedShard(ctx context.Context, rows int, expiry string, shards, shard int) error {
 	load := func(first, last int) error {
 		return d.exec(ctx, fmt.Sprintf(`
 			INSERT INTO sessionsql.session (
@@ -30,7 +35,8 @@ func (d *database) seedSessions(ctx context.Context, rows int, expiry string) er
 			)
 			OVERRIDING SYSTEM VALUE
 			SELECT g, %s, now(), %v, 1, sha256(int8send(g) || int8send(g)), '%s'
-			FROM generate_series(%d::bigint, %d) AS g`, expiry, idleTimeout.Seconds(), payload, first, last))
+			FROM generate_series(%d::bigint, %d) AS g
+			WHERE g %% %d = %d`, expiry, idleTimeout.Seconds(), payload, first, last, shards, shard))
 	}
 	var wait sync.WaitGroup
 	var errs [2]error

@@ -134,6 +134,13 @@ func (d *database) exec(ctx context.Context, statements ...string) error {
 	return nil
 }
 
+// has reports whether the server has an extension that can be created.
+func (d *database) has(ctx context.Context, extension string) (available bool, err error) {
+	err = d.pool.QueryRowContext(ctx,
+		"SELECT EXISTS (SELECT FROM pg_available_extensions AS e WHERE e.name = $1)", extension).Scan(&available)
+	return available, err
+}
+
 // alterSystem changes settings of the whole server until undo, which works after the end of ctx too.
 func (d *database) alterSystem(
 	ctx context.Context, settings map[string]string,
