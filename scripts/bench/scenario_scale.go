@@ -58,25 +58,23 @@ type Vacuum struct {
 const (
 	scaleCallers = 256
 
-	// Each verb has sessions of its own, one in this many, so that none meets what another one ended.
+	// Each verb has sessions of its own, one in this many, so that none meets what another one ended. They
+	// lie on the same pages, so that a change meets a dead row there, as in a table that is in use.
 	scaleClasses = 20
 
 	// scalePrime scatters the order of the sessions, because it divides no number of rows in use here.
 	scalePrime = 7_368_787
-
-	scaleWALBytes = 4 << 30
 )
 
 // scale measures what verbs cost the primary and a standby as the table grows, on a cluster of its own for
 // each size.
 func (b *bench) scale(ctx context.Context) error {
 	for _, rows := range b.scaleSizes {
-		// A session takes 547 bytes and its index 23, an entry 400 and its index 50.
-		bytes, copies := rows*570, 2
+		// A session takes 547 bytes and its index 23, an entry 400 and its index 50. The WAL takes 8 GiB.
+		bytes, copies := rows*570+8<<30, 2
 		if rows <= b.scaleCacheRows {
 			bytes += rows * 450
 		}
-		bytes += 2 * scaleWALBytes // what is kept, and what the measured verbs add
 		free, err := freeBytes(os.TempDir())
 		if err != nil {
 			return err
@@ -114,9 +112,6 @@ func (b *bench) scaleAt(ctx context.Context, rows, replicas int) (err error) {
 	maps.Copy(settings, map[string]string{
 		"fsync":      "off", // until the tables are full
 		"autovacuum": "off", // because its cost would count with some verb
-		// No checkpoint comes by itself, because the pages would have images again.
-		"checkpoint_timeout": "1h",
-		"max_wal_size":       strconv.Itoa(4*scaleWALBytes>>20) + "MB",
 	})
 	cluster, err := pgcluster.Start(ctx,
 		&pgcluster.Options{Replicas: replicas, Settings: settings, Log: b.progress})
@@ -145,10 +140,13 @@ func (b *bench) scaleAt(ctx context.Context, rows, replicas int) (err error) {
 	}
 	defer t.store.Close(context.WithoutCancel(ctx))
 	t.cache = t.store.Cache("bench", nil)
+	// No checkpoint comes by itself then, because pages would have images again.
+	measured := map[string]string{"checkpoint_timeout": "1h", "max_wal_size": "16GB"}
 	if b.mode != "smoke" {
-		if _, err := d.alterSystem(ctx, map[string]string{"fsync": "on"}); err != nil {
-			return err
-		}
+		measured["fsync"] = "on"
+	}
+	if _, err := d.alterSystem(ctx, measured); err != nil {
+		return err
 	}
 	return t.measureAll(ctx)
 }
@@ -178,11 +176,13 @@ func (t *scaleTable) fill(ctx context.Context) error {
 		return nil
 	}
 	t.say("scale: loading %d entries", t.rows)
+	// The key is that of sessionsql.cache_key, which would take longer than the rest.
 	err := t.db.load(ctx, t.rows, `
 		INSERT INTO sessionsql.cache_entry (key, expires_at, space, value)
 		SELECT
-		  sessionsql.cache_key('bench', `+slotKeySQL+`), now() + interval '1 hour',
-		  sessionsql.cache_space_id('bench'), '`+cacheValue+`'`)
+		  encode(substr(sha256(int4send(s.id) || sha256(`+slotKeySQL+`::bytea)), 1, 16), 'hex')::uuid,
+		  now() + interval '1 hour', s.id, '`+cacheValue+`'
+		FROM sessionsql.cache_space_id('bench') AS s (id) CROSS JOIN`)
 	if err != nil {
 		return err
 	}
@@ -253,12 +253,12 @@ func (t *scaleTable) verbs() []scaleVerb {
 		return errors.Join(noted(ctx, ops), t.store.Flush(ctx))
 	}
 	return append(verbs,
-		calls("cache set", func(ctx context.Context) error {
-			return t.cache.Set(ctx, t.key(6), []byte(other[:len(cacheValue)]), time.Hour)
-		}),
 		calls("cache get", func(ctx context.Context) error {
 			_, err := t.cache.Get(ctx, t.key(7))
 			return err
+		}),
+		calls("cache set", func(ctx context.Context) error {
+			return t.cache.Set(ctx, t.key(6), []byte(other[:len(cacheValue)]), time.Hour)
 		}),
 		touch,
 		calls("cache delete", func(ctx context.Context) error { return t.cache.Delete(ctx, t.key(9)) }),
@@ -323,6 +323,9 @@ func (t *scaleTable) measureAll(ctx context.Context) error {
 			*results[i].cost(images) = medianCost(rounds)
 		}
 		t.say("scale: reaping %d of %d rows", dead, t.rows)
+		if err := t.db.exec(ctx, "VACUUM sessionsql.session"); err != nil { // of what the verbs left
+			return err
+		}
 		cost, err := t.measure(ctx, scaleVerb{run: t.reap}, dead, images)
 		if err != nil {
 			return fmt.Errorf("reap: %w", err)

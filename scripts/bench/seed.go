@@ -28,7 +28,7 @@ func (d *database) seedSessions(ctx context.Context, rows int, expiry string) er
 		  id, expires_at, created_at, idle_seconds, version, secret_hash, payload
 		)
 		OVERRIDING SYSTEM VALUE
-		SELECT g, %s, now(), %v, 1, sha256(int8send(g) || int8send(g)), '%s'`,
+		SELECT g, %s, now(), %v, 1, sha256(int8send(g) || int8send(g)), '%s' FROM`,
 		expiry, idleTimeout.Seconds(), payload))
 	if err != nil {
 		return err
@@ -39,10 +39,10 @@ func (d *database) seedSessions(ctx context.Context, rows int, expiry string) er
 	)
 }
 
-// load runs an INSERT ... SELECT for the numbers g of the rows 1 to n, on two connections.
+// load runs an INSERT ... SELECT ... FROM for the numbers g of the rows 1 to n, on two connections.
 func (d *database) load(ctx context.Context, rows int, insert string) error {
 	part := func(first, last int) error {
-		return d.exec(ctx, fmt.Sprintf("%s FROM generate_series(%d::bigint, %d) AS g", insert, first, last))
+		return d.exec(ctx, fmt.Sprintf("%s generate_series(%d::bigint, %d) AS g", insert, first, last))
 	}
 	var wait sync.WaitGroup
 	var errs [2]error
