@@ -27,6 +27,28 @@ type report struct {
 			ServerCPU float64 `json:"server_cpu_us"`
 		}
 	}
+	Scale []struct {
+		Verb            string
+		Rows            float64
+		AfterCheckpoint cost `json:"after_checkpoint"`
+		Between         cost `json:"between_checkpoints"`
+	}
+	Vacuum []struct {
+		Rows, Dead, Seconds float64
+		Throttled           bool
+		IndexScans          int     `json:"index_scans"`
+		Dirtied             float64 `json:"dirtied_pages"`
+		Cost                cost
+	} `json:"scale_vacuum"`
+}
+
+// A cost is that of one operation.
+type cost struct {
+	CPU     float64 `json:"cpu_us"`
+	Sending float64 `json:"sending_us"`
+	Replay  float64 `json:"replay_us"`
+	WAL     float64 `json:"wal_bytes"`
+	Records float64 `json:"wal_records"`
 }
 
 // TestFiguresAreTheReports compares the figures of the README and of docs/benchmarks.md with the report.
@@ -62,15 +84,40 @@ func TestFiguresAreTheReports(t *testing.T) {
 			}
 		}
 	}
+	for _, each := range r.Scale {
+		a, b := each.Between, each.AfterCheckpoint
+		says(benchmarks, "docs/benchmarks.md", fmt.Sprintf("| %s | %s | %s | %s | %s | %s, %s | %.1f |\n",
+			each.Verb, grouped(each.Rows), both(a.CPU, b.CPU), both(a.Sending, b.Sending),
+			both(a.Replay, b.Replay), grouped(math.Round(a.WAL)), grouped(math.Round(b.WAL)), a.Records))
+	}
+	for _, each := range r.Vacuum {
+		replay := "-"
+		if each.Cost.Replay > 0 {
+			replay = fmt.Sprintf("%.1f", each.Cost.Replay)
+		}
+		throttled := map[bool]string{true: "yes", false: "no"}[each.Throttled]
+		says(benchmarks, "docs/benchmarks.md", fmt.Sprintf("| %s | %s | %s | %.1f | %d | %s | %.1f | %s | %s |\n",
+			grouped(each.Rows), throttled, grouped(each.Dead), each.Seconds, each.IndexScans,
+			grouped(each.Dirtied), each.Cost.CPU, replay, grouped(math.Round(each.Cost.WAL))))
+	}
 	for key, value := range r.Ratios {
 		says(benchmarks, "docs/benchmarks.md", fmt.Sprintf(" | %.3g | at ", value))
 		if key == "keepalive_cpu_us" {
 			says(readme, "README.md", fmt.Sprintf("**%.1f µs of CPU**", value))
 		}
 	}
-	if rows < 40 || len(r.Ratios) < 20 {
-		t.Errorf("the report has only %d rows and %d ratios", rows, len(r.Ratios))
+	if rows < 40 || len(r.Ratios) < 20 || len(r.Scale) < 30 || len(r.Vacuum) != 6 {
+		t.Errorf("the report has only %d rows, %d ratios, %d verbs and %d passes of vacuum", rows,
+			len(r.Ratios), len(r.Scale), len(r.Vacuum))
 	}
+}
+
+// both writes a figure without images of pages and one with them, or a dash if there was no standby.
+func both(between, afterCheckpoint float64) string {
+	if between == 0 && afterCheckpoint == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f, %.1f", between, afterCheckpoint)
 }
 
 // grouped writes a whole number with a comma between thousands, or tenths below 10.

@@ -52,6 +52,21 @@ func TestEveryScenarioRuns(t *testing.T) {
 	}
 }
 
+// TestScaleRunsByItsName proves that nobody fills a disk by a run of all scenarios.
+func TestScaleRunsByItsName(t *testing.T) {
+	for _, test := range []struct {
+		names []string
+		smoke bool
+		want  bool
+	}{{nil, false, false}, {nil, true, true}, {[]string{"scale"}, false, true}} {
+		chosen, err := chooseScenarios(test.names, test.smoke)
+		testkit.Must(t, err)
+		if got := slices.ContainsFunc(chosen, func(s scenario) bool { return s.name == "scale" }); got != test.want {
+			t.Errorf("names %v, smoke %v: scale runs is %v", test.names, test.smoke, got)
+		}
+	}
+}
+
 // TestRaceInterleaves checks the order of turns in a round, and the counts.
 func TestRaceInterleaves(t *testing.T) {
 	var played []string

@@ -13,6 +13,9 @@ func (r *Report) writeScale(w io.Writer) {
 	}
 	for _, each := range r.Scale {
 		both := func(pick func(Cost) float64, decimals int) string {
+			if pick(each.Between) == 0 && pick(each.AfterCheckpoint) == 0 {
+				return "-" // because there was no standby
+			}
 			return figure(pick(each.Between), decimals) + " / " + figure(pick(each.AfterCheckpoint), decimals)
 		}
 		fmt.Fprintf(w, "  %s\t%d\t%s\t%s\t%s\t%s\t%s\n", each.Verb, each.Rows,
@@ -31,6 +34,6 @@ func (r *Report) writeScale(w io.Writer) {
 		fmt.Fprintf(w, "  %s\t%d\t%d\t%.1f\t%d\t%d\t%s\t%s\t%s\t%s\n",
 			choose(each.Throttled, "throttled, after a checkpoint", "not throttled, without page images"),
 			each.Rows, each.Dead, each.Seconds, each.IndexScans, each.Dirtied,
-			figure(c.CPU, 1), figure(c.Replay, 1), figure(c.WAL, 0), figure(c.Records, 1))
+			figure(c.CPU, 1), choose(c.Replay > 0, figure(c.Replay, 1), "-"), figure(c.WAL, 0), figure(c.Records, 1))
 	}
 }
