@@ -59,7 +59,7 @@ func (n *node) newError(op string, err error) error {
 		return e
 	}
 	e.SQLState = state
-	e.kind = errorKind(state)
+	e.kind = errorKind(state, err.Error())
 	if e.kind != ErrNotInstalled && e.kind != errElsewhere {
 		e.detail = serverDetail(err, state)
 	}

@@ -611,6 +611,13 @@ func TestARouterWithAnOldMapIsUnavailable(t *testing.T) {
 		}
 	}
 	for i, shard := range r.shards {
+		shard.shard(t, 2, i)
+		shard.primary.MustExec("UPDATE sessionsql.session SET expires_at = now() + interval '1 minute'")
+	}
+	for _, token := range tokens {
+		mustLookup(t, store, token)
+	}
+	for i, shard := range r.shards {
 		shard.shard(t, 4, i)
 	}
 	for name, call := range verbs {
@@ -624,4 +631,15 @@ func TestARouterWithAnOldMapIsUnavailable(t *testing.T) {
 			t.Errorf("id %d: %v", idOf(t, tokens[i]), err)
 		}
 	})
+	if err := store.Flush(ctx); !errors.Is(err, sessionsql.ErrUnavailable) {
+		t.Errorf("Flush: %v", err)
+	}
+	for i, shard := range r.shards {
+		shard.shard(t, 2, i)
+	}
+	must(t, store.Flush(ctx))
+	if stats := store.Stats(); stats.SessionsExtended != 64 || stats.TouchesDropped > 0 {
+		t.Errorf("%d of 64 sessions were extended, and %d touches dropped",
+			stats.SessionsExtended, stats.TouchesDropped)
+	}
 }

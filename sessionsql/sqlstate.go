@@ -31,13 +31,18 @@ var errPooler = fmt.Errorf(
 var errElsewhere = fmt.Errorf(
 	"%w: it belongs to another primary; the low bits of a session's id are its shard", ErrUnavailable)
 
-// errShard is the error of a router that gets no answer from a shard. Any other server means by the same
-// SQLSTATE that it cannot answer for a reason of its own.
-var errShard = fmt.Errorf("%w: a shard behind the router does not answer, or the server is broken",
-	ErrUnavailable)
+// errShard is the error of a router that gets no answer from a shard, or asked one that owns the session no
+// more. Other shards answer meanwhile.
+var errShard = fmt.Errorf("%w: a shard behind the router gives no answer", ErrUnavailable)
 
 // errorKind sorts PostgreSQL's error codes (https://www.postgresql.org/docs/current/errcodes-appendix.html).
-func errorKind(state string) error {
+// PL/Proxy has none of its own.
+func errorKind(state, message string) error {
+	proxied := strings.Contains(message, "PL/Proxy function ") ||
+		strings.Contains(message, "] REMOTE ERROR: ")
+	if proxied && (state == "SQ001" || state == "XX000") { // internal_error
+		return errShard
+	}
 	switch state {
 	case "25006": // read_only_sql_transaction
 		return ErrReadOnly
@@ -47,8 +52,6 @@ func errorKind(state string) error {
 		return errPooler
 	case "SQ001": // see sql/functions/elsewhere.sql
 		return errElsewhere
-	case "XX000": // internal_error
-		return errShard
 	case "57014", // query_canceled: by statement_timeout or by an operator
 		"40001", "40P01": // on a replica, a conflict with recovery
 		return ErrUnavailable

@@ -74,8 +74,8 @@ AS $function$
   TARGET sessionsql.shards;
 $function$;
 
--- A call that must reach every shard takes the number of shards before, and passes it here afterwards. A shard
--- that has been divided since the router got its map says so, and then the call has left a shard out.
+-- A call that must reach every shard takes the number of shards before, and passes it here afterwards. A
+-- shard that has been divided since the router got its map says so, and then the call has left a shard out.
 CREATE OR REPLACE FUNCTION sessionsql_router.check_shards(shards integer)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000

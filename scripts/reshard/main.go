@@ -49,7 +49,7 @@ func command(ctx context.Context, arguments []string, out io.Writer) error {
 		return errors.New("the first argument is the number of shards that there are")
 	}
 	n, err := strconv.Atoi(arguments[0])
-	if err != nil {
+	if err != nil || n < 1 {
 		return errors.New("the first argument is not the number of shards that there are")
 	}
 	if err := flags.Parse(arguments[1:]); err != nil {

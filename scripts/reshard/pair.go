@@ -341,6 +341,9 @@ func (p *pair) clean(ctx context.Context) error {
 		if err == nil {
 			_, err = conn.Exec(ctx, "DROP PUBLICATION IF EXISTS "+replication)
 		}
+		if err == nil {
+			err = p.waitForReaders(ctx, conn)
+		}
 		if err != nil {
 			return err
 		}
@@ -349,6 +352,34 @@ func (p *pair) clean(ctx context.Context) error {
 			return err
 		}
 		return p.deleteMoved(ctx, conn, "cache_entry", "key", "uuid", "00000000-0000-0000-0000-000000000000")
+	})
+}
+
+// waitForReaders returns when each transaction that read the tables before the call has ended. It may not
+// know yet that the rows are another's, and would say that there is no such session.
+func (p *pair) waitForReaders(ctx context.Context, conn *pgx.Conn) error {
+	now, err := get[time.Time](ctx, conn, "SELECT clock_timestamp()")
+	if err != nil {
+		return err
+	}
+	said := false
+	return until(ctx, func() (bool, error) {
+		readers, err := get[[]int32](ctx, conn, `SELECT COALESCE(array_agg(DISTINCT a.pid), '{}')
+			FROM pg_locks AS l
+			JOIN pg_stat_activity AS a ON a.pid = l.pid
+			JOIN pg_database AS d ON d.oid = l.database
+			WHERE d.datname = current_database()
+			  AND l.relation IN ('sessionsql.session'::regclass, 'sessionsql.cache_entry'::regclass)
+			  AND l.mode = 'AccessShareLock'
+			  AND a.xact_start < $1`, now)
+		if err != nil || len(readers) == 0 {
+			return true, err
+		}
+		if !said {
+			p.say("shard %d: waiting for transactions of the processes %d", p.from.number, readers)
+			said = true
+		}
+		return false, sleep(ctx, time.Second)
 	})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -22,6 +23,23 @@ func (p primary) with(ctx context.Context, do func(conn *pgx.Conn) error) error 
 		return fmt.Errorf("shard %d: %w", p.number, err)
 	}
 	return nil
+}
+
+// lockOut returns a connection that keeps other runs out until it is closed, by the end of this program too.
+func (p primary) lockOut(ctx context.Context) (*pgx.Conn, error) {
+	conn, err := pgx.Connect(ctx, p.dsn)
+	if err != nil {
+		return nil, fmt.Errorf("shard %d: %w", p.number, err)
+	}
+	alone, err := get[bool](ctx, conn, "SELECT pg_try_advisory_lock(hashtext($1))", replication)
+	if err == nil && !alone {
+		err = errors.New("another run is dividing it")
+	}
+	if err != nil {
+		closeNow(conn)
+		return nil, fmt.Errorf("shard %d: %w", p.number, err)
+	}
+	return conn, nil
 }
 
 // exec runs statements one by one.

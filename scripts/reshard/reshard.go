@@ -27,7 +27,8 @@ type reshard struct {
 	say     func(format string, values ...any) // tells each step before it begins
 }
 
-// run takes all steps that are due.
+// run takes all steps that are due. It refuses to run beside another run, because each would undo the
+// steps of the other.
 func (r *reshard) run(ctx context.Context) error {
 	pairs := make([]*pair, len(r.shards)/2)
 	for i := range pairs {
@@ -36,6 +37,16 @@ func (r *reshard) run(ctx context.Context) error {
 			from: primary{i, r.shards[i]}, to: primary{i + len(pairs), r.shards[i+len(pairs)]},
 		}
 	}
+	for i, dsn := range r.shards {
+		if _, err := routerOption(dsn); err != nil {
+			return fmt.Errorf("shard %d: %w", i, err)
+		}
+	}
+	lock, err := pairs[0].from.lockOut(ctx)
+	if err != nil {
+		return err
+	}
+	defer closeNow(lock)
 	r.say("checking %d shards and %d routers", len(r.shards), len(r.routers))
 	if err := r.check(ctx, pairs); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/sessionsql/postgres/internal/pgcluster"
 	"github.com/sessionsql/postgres/internal/sessiontest"
@@ -532,15 +533,64 @@ func TestReshardRefusesWhatItCannotFinish(t *testing.T) {
 	}
 }
 
-func TestARouterGetsNoPassword(t *testing.T) {
+// A transaction that looked up before the division does not know of it, and would find nothing where the
+// moved rows were deleted.
+func TestRowsStayUntilEveryReaderKnowsOfTheDivision(t *testing.T) {
+	f := newFleet(t, 2)
+	ctx := t.Context()
+	old := testkit.OpenPool(t, f.server(0).Primary.DSN("shard0"))
+	var moved int64
+	for moved&1 == 0 {
+		moved = testkit.Get[int64](t, old, "SELECT sessionsql.insert(sha256('1'), 'p')")
+	}
+	tx, err := old.Begin()
+	testkit.Must(t, err)
+	defer func() { _ = tx.Rollback() }()
+	const lookup = "SELECT count(*) FROM sessionsql.lookup($1, sha256('1'))"
+	if n := testkit.Get[int](t, tx, lookup, moved); n != 1 {
+		t.Fatalf("the lookup found %d sessions", n)
+	}
+	waits, done := make(chan bool, 1), make(chan error, 1)
+	go func() {
+		done <- f.reshard(2, func(step string) {
+			t.Log(step)
+			if strings.Contains(step, "waiting for transactions") {
+				waits <- true
+			}
+		}).run(ctx)
+	}()
+	select {
+	case <-waits:
+	case err := <-done:
+		t.Fatalf("the run did not wait: %v", err)
+	}
+	if n := testkit.Get[int](t, tx, lookup, moved); n != 1 {
+		t.Errorf("in the transaction, the lookup found %d sessions after the division", n)
+	}
+	if err := f.reshard(2, func(string) {}).run(ctx); err == nil ||
+		!strings.Contains(err.Error(), "another run") {
+		t.Errorf("a second run beside the first: %v", err)
+	}
+	testkit.Must(t, tx.Rollback())
+	testkit.Must(t, <-done)
+	_, err = old.Exec(lookup, moved)
+	var refused *pgconn.PgError
+	if !errors.As(err, &refused) || refused.Code != "SQ001" {
+		t.Errorf("after the division: %v", err)
+	}
+}
+
+func TestADSNHoldsNoPassword(t *testing.T) {
 	for dsn, want := range map[string]string{
-		"host=a port=5 user=u password=p dbname=d":  "host=a port=5 dbname=d target_session_attrs=read-write",
-		`host = a  password='it\'s p' dbname='d d'`: `host=a dbname='d d' target_session_attrs=read-write`,
-		`password=it\ is host=a`:                    "host=a target_session_attrs=read-write",
-		"service=s target_session_attrs=any":        "service=s target_session_attrs=any",
-		"postgres://u:p@a/d":                        errNoKeywords.Error(),
-		"postgres://u:p@a/d?sslmode=disable":        errNoKeywords.Error(),
-		"host":                                      errNoKeywords.Error(),
+		"host=a port=5 user=u dbname=d":         "host=a port=5 dbname=d target_session_attrs=read-write",
+		`host = a  user='it\'s u' dbname='d d'`: `host=a dbname='d d' target_session_attrs=read-write`,
+		`user=it\ is host=a`:                    "host=a target_session_attrs=read-write",
+		"host=a password=p dbname=d":            errPassword.Error(),
+		"password = 'p p' host=a":               errPassword.Error(),
+		"service=s target_session_attrs=any":    "service=s target_session_attrs=any",
+		"postgres://u:p@a/d":                    errNoKeywords.Error(),
+		"postgres://u:p@a/d?sslmode=disable":    errNoKeywords.Error(),
+		"host":                                  errNoKeywords.Error(),
 	} {
 		got, err := routerOption(dsn)
 		if err != nil {

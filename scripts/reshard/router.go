@@ -90,11 +90,15 @@ func address(conn *pgx.Conn) string {
 	return fmt.Sprintf("%s:%d/%s", config.Host, config.Port, config.Database)
 }
 
-var errNoKeywords = errors.New(
-	`write the DSN as "host=... dbname=... user=...", because a router gets it too`)
+var (
+	errNoKeywords = errors.New(
+		`write the DSN as "host=... dbname=... user=...", because a router gets it too`)
+	errPassword = errors.New(
+		"the DSN holds a password, which a server would log with a failed statement: write it into ~/.pgpass")
+)
 
-// routerOption returns the DSN of a shard as a router needs it: without the user and the password, which its
-// user mapping has, and for a server that accepts writes.
+// routerOption returns the DSN of a shard as a router needs it: without the user, which its user mapping has
+// with the password, and for a server that accepts writes.
 func routerOption(dsn string) (string, error) {
 	var kept []string
 	writable := true
@@ -107,7 +111,9 @@ func routerOption(dsn string) (string, error) {
 		value = strings.TrimLeft(value, " ")
 		value, rest = value[:end], value[end:]
 		switch name {
-		case "user", "password", "passfile":
+		case "password":
+			return "", errPassword
+		case "user", "passfile":
 		case "target_session_attrs":
 			writable = false
 			fallthrough

@@ -1030,7 +1030,8 @@ EXECUTE $file$
 -- token gives, finds no row anywhere.
 --
 -- The function has no SET clause and is not STRICT, so that the planner inlines it. Where this primary owns
--- everything, nothing but the argument is left.
+-- everything, nothing but the argument is left. For an array that would not hold, so touch_batch and
+-- cache_delete_batch ask is_home about its elements themselves.
 CREATE OR REPLACE FUNCTION sessionsql.at_home(id bigint)
 RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1
@@ -1058,8 +1059,8 @@ COMMENT ON FUNCTION sessionsql.at_home(uuid) IS
   'Returns the key of a cache entry that this primary owns, and raises SQLSTATE SQ001 for any other.';
 $file$;
 EXECUTE $file$
--- A router calls this after each call that goes to all shards, because a shard that has joined since the router
--- read its map was not asked. It asks is_home, which alone knows the shard.
+-- A router calls this after each call that goes to all shards, because a shard that has joined since the
+-- router read its map was not asked. It asks is_home, which alone knows the shard.
 CREATE OR REPLACE FUNCTION sessionsql.shards()
 RETURNS integer
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100
@@ -1804,7 +1805,12 @@ BEGIN
     SELECT s.id
     FROM sessionsql.session AS s
     WHERE s.id = ANY (
-        ARRAY(SELECT sessionsql.at_home(t.id) FROM unnest(touch_batch.ids) AS t (id))
+        CASE
+          WHEN EXISTS (
+            SELECT FROM unnest(touch_batch.ids) AS t (id) WHERE NOT sessionsql.is_home(t.id)
+          ) THEN sessionsql.elsewhere(touch_batch.ids)
+          ELSE touch_batch.ids
+        END
       )
       AND sessionsql.is_due(s.expires_at, s.idle_seconds, s.deadline)
     ORDER BY s.id
@@ -3496,7 +3502,12 @@ BEGIN
       e.value IS NOT NULL AS has_value
     FROM sessionsql.cache_entry AS e
     WHERE e.key = ANY (
-        ARRAY(SELECT sessionsql.at_home(k.key) FROM unnest(cache_delete_batch.keys) AS k (key))
+        CASE
+          WHEN EXISTS (
+            SELECT FROM unnest(cache_delete_batch.keys) AS k (key) WHERE NOT sessionsql.is_home(k.key)
+          ) THEN sessionsql.elsewhere(cache_delete_batch.keys)
+          ELSE cache_delete_batch.keys
+        END
       )
     ORDER BY e.key
     FOR UPDATE OF e
@@ -4727,8 +4738,8 @@ AS $function$
   TARGET sessionsql.shards;
 $function$;
 
--- A call that must reach every shard takes the number of shards before, and passes it here afterwards. A shard
--- that has been divided since the router got its map says so, and then the call has left a shard out.
+-- A call that must reach every shard takes the number of shards before, and passes it here afterwards. A
+-- shard that has been divided since the router got its map says so, and then the call has left a shard out.
 CREATE OR REPLACE FUNCTION sessionsql_router.check_shards(shards integer)
 RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE CALLED ON NULL INPUT SECURITY DEFINER COST 1000

@@ -4,7 +4,8 @@
 -- token gives, finds no row anywhere.
 --
 -- The function has no SET clause and is not STRICT, so that the planner inlines it. Where this primary owns
--- everything, nothing but the argument is left.
+-- everything, nothing but the argument is left. For an array that would not hold, so touch_batch and
+-- cache_delete_batch ask is_home about its elements themselves.
 CREATE OR REPLACE FUNCTION sessionsql.at_home(id bigint)
 RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 1

@@ -38,7 +38,12 @@ BEGIN
       e.value IS NOT NULL AS has_value
     FROM sessionsql.cache_entry AS e
     WHERE e.key = ANY (
-        ARRAY(SELECT sessionsql.at_home(k.key) FROM unnest(cache_delete_batch.keys) AS k (key))
+        CASE
+          WHEN EXISTS (
+            SELECT FROM unnest(cache_delete_batch.keys) AS k (key) WHERE NOT sessionsql.is_home(k.key)
+          ) THEN sessionsql.elsewhere(cache_delete_batch.keys)
+          ELSE cache_delete_batch.keys
+        END
       )
     ORDER BY e.key
     FOR UPDATE OF e

@@ -1,5 +1,5 @@
--- A router calls this after each call that goes to all shards, because a shard that has joined since the router
--- read its map was not asked. It asks is_home, which alone knows the shard.
+-- A router calls this after each call that goes to all shards, because a shard that has joined since the
+-- router read its map was not asked. It asks is_home, which alone knows the shard.
 CREATE OR REPLACE FUNCTION sessionsql.shards()
 RETURNS integer
 LANGUAGE sql STABLE PARALLEL SAFE CALLED ON NULL INPUT SECURITY INVOKER COST 100

@@ -22,7 +22,12 @@ BEGIN
     SELECT s.id
     FROM sessionsql.session AS s
     WHERE s.id = ANY (
-        ARRAY(SELECT sessionsql.at_home(t.id) FROM unnest(touch_batch.ids) AS t (id))
+        CASE
+          WHEN EXISTS (
+            SELECT FROM unnest(touch_batch.ids) AS t (id) WHERE NOT sessionsql.is_home(t.id)
+          ) THEN sessionsql.elsewhere(touch_batch.ids)
+          ELSE touch_batch.ids
+        END
       )
       AND sessionsql.is_due(s.expires_at, s.idle_seconds, s.deadline)
     ORDER BY s.id
