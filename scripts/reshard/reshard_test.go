@@ -120,7 +120,7 @@ type load struct {
 
 // call tries until the answer is no longer that the database is unavailable. It counts the time of the call,
 // unless a fault was on.
-func (l *load) call(name string, do func() error) (err error, tries int) {
+func (l *load) call(name string, do func() error) (tries int, err error) {
 	begun := time.Now()
 	for {
 		tries++
@@ -143,13 +143,13 @@ func (l *load) call(name string, do func() error) (err error, tries int) {
 	for i := 0; i < len(l.disturbed); i += 2 {
 		over := i+1 < len(l.disturbed) && l.disturbed[i+1].Before(begun)
 		if !over && l.disturbed[i].Before(ended) {
-			return err, tries
+			return tries, err
 		}
 	}
 	if took := ended.Sub(begun); took > l.longest {
 		l.longest, l.slowest = took, fmt.Sprintf("%s, %d tries", name, tries)
 	}
-	return err, tries
+	return tries, err
 }
 
 // disturb runs a fault, in which slow calls do not count, and for a second after it.
@@ -208,7 +208,7 @@ func (w *worker) work(ctx context.Context, background context.Context) {
 
 func (w *worker) insert(ctx context.Context) {
 	k := known{version: 1, payload: fmt.Sprint(w.random.Uint64())}
-	err, tries := w.call("Insert", func() (err error) {
+	tries, err := w.call("Insert", func() (err error) {
 		k.token, err = w.store.Insert(ctx, k.payload, &sessionsql.InsertOptions{Subject: w.subject})
 		return err
 	})
@@ -223,7 +223,7 @@ func (w *worker) insert(ctx context.Context) {
 func (w *worker) lookup(ctx context.Context, i int) {
 	k := w.live[i]
 	var sess sessionsql.Session
-	err, _ := w.call("Lookup", func() (err error) {
+	_, err := w.call("Lookup", func() (err error) {
 		sess, err = w.store.Lookup(ctx, k.token)
 		return err
 	})
@@ -235,7 +235,7 @@ func (w *worker) lookup(ctx context.Context, i int) {
 func (w *worker) update(ctx context.Context, i int) {
 	k := &w.live[i]
 	payload := fmt.Sprint(w.random.Uint64())
-	err, tries := w.call("Update", func() error {
+	tries, err := w.call("Update", func() error {
 		_, err := w.store.Update(ctx, k.token, payload, k.version)
 		return err
 	})
@@ -248,7 +248,7 @@ func (w *worker) update(ctx context.Context, i int) {
 
 func (w *worker) revoke(ctx context.Context, i int) {
 	k := w.live[i]
-	err, tries := w.call("Revoke", func() error { return w.store.Revoke(ctx, k.token) })
+	tries, err := w.call("Revoke", func() error { return w.store.Revoke(ctx, k.token) })
 	if err != nil && (tries == 1 || err != sessionsql.ErrNoSession) {
 		w.t.Errorf("%s: Revoke: %v", w.subject, err)
 	}
@@ -259,7 +259,7 @@ func (w *worker) revoke(ctx context.Context, i int) {
 func (w *worker) rotate(ctx context.Context, i int) {
 	k := &w.live[i]
 	old := k.token
-	err, tries := w.call("Rotate", func() (err error) {
+	tries, err := w.call("Rotate", func() (err error) {
 		k.token, err = w.store.Rotate(ctx, old, &sessionsql.RotateOptions{Grace: -1})
 		return err
 	})
@@ -278,13 +278,13 @@ func (w *worker) setAndGet(ctx context.Context) {
 	key := w.subject
 	if w.entry > 0 {
 		var entry sessionsql.Entry
-		err, _ := w.call("Get", func() (err error) { entry, err = w.cache.Get(ctx, key); return err })
+		_, err := w.call("Get", func() (err error) { entry, err = w.cache.Get(ctx, key); return err })
 		if err != nil || string(entry.Value) != fmt.Sprint(w.entry) {
 			w.t.Errorf("Get of the entry %d returned %q, %v", w.entry, entry.Value, err)
 		}
 	}
 	w.entry++
-	err, _ := w.call("Set", func() error { return w.cache.Set(ctx, key, fmt.Append(nil, w.entry), 0) })
+	_, err := w.call("Set", func() error { return w.cache.Set(ctx, key, fmt.Append(nil, w.entry), 0) })
 	if err != nil {
 		w.t.Errorf("Set: %v", err)
 	}
@@ -292,7 +292,7 @@ func (w *worker) setAndGet(ctx context.Context) {
 
 func (w *worker) list(ctx context.Context) {
 	var list []sessionsql.SubjectSession
-	err, _ := w.call("ListSubject", func() (err error) {
+	_, err := w.call("ListSubject", func() (err error) {
 		list, err = w.store.ListSubject(ctx, w.subject, "")
 		return err
 	})
@@ -302,7 +302,7 @@ func (w *worker) list(ctx context.Context) {
 }
 
 func (w *worker) revokeSubject(ctx context.Context) {
-	err, tries := w.call("RevokeSubject", func() error {
+	tries, err := w.call("RevokeSubject", func() error {
 		n, err := w.store.RevokeSubject(ctx, w.subject, "")
 		if err == nil && n > int64(len(w.live)+w.unknown) {
 			err = fmt.Errorf("it ended %d sessions of %d", n, len(w.live))
@@ -319,7 +319,7 @@ func (w *worker) revokeSubject(ctx context.Context) {
 }
 
 func (w *worker) gone(ctx context.Context, token sessionsql.Token) {
-	err, _ := w.call("Lookup", func() error { _, err := w.store.Lookup(ctx, token); return err })
+	_, err := w.call("Lookup", func() error { _, err := w.store.Lookup(ctx, token); return err })
 	if err != sessionsql.ErrNoSession {
 		w.t.Errorf("%s: Lookup of a session that has ended: %v", w.subject, err)
 	}

@@ -8,8 +8,14 @@ AS $function$
 BEGIN
   RAISE EXCEPTION USING
     ERRCODE = 'SQ001',
-    MESSAGE = 'sessionsql: this session or cache entry belongs to another primary',
-    HINT = 'Send the call to its owner, or through a router: the low bits of an id are its shard.';
+    MESSAGE = format(
+      'sessionsql: this %s belongs to another primary',
+      CASE
+        WHEN pg_typeof(elsewhere.asked) IN ('uuid'::regtype, 'uuid[]'::regtype) THEN 'cache entry'
+        ELSE 'session'
+      END
+    ),
+    HINT = 'Send the call to its owner, or through a router: see sessionsql.shard_of.';
 END
 $function$;
 
