@@ -205,10 +205,19 @@ func TestAStoreDoesEverythingThroughARouter(t *testing.T) {
 // A router plans a batch anew on each shard, so a Store sends it larger batches than it sends one server.
 func TestBatchesOfARouterAreLarger(t *testing.T) {
 	r := newRouter(t, 4)
-	r.primary.MustExec("ALTER FUNCTION sessionsql.lookup_batch RENAME TO routed_batch")
-	r.primary.MustExec("CREATE TABLE batch (size integer)")
 	r.primary.MustExec(`
-		CREATE FUNCTION sessionsql.lookup_batch(ids bigint[], secret_hashes bytea[])
+		CREATE FUNCTION sessionsql.routed_batch(ids bigint[], secret_hashes bytea[])
+		RETURNS SETOF sessionsql.live_session LANGUAGE plproxy SECURITY DEFINER AS $$
+		  CLUSTER 'sessionsql';
+		  SPLIT ids, secret_hashes;
+		  RUN ON ids;
+		  TARGET sessionsql.lookup_batch;
+		$$`)
+	r.primary.MustExec("ALTER FUNCTION sessionsql.routed_batch OWNER TO sessionsql_owner")
+	r.primary.MustExec("CREATE TABLE batch (size integer)")
+	r.primary.MustExec("GRANT INSERT ON batch TO sessionsql_owner")
+	r.primary.MustExec(`
+		CREATE OR REPLACE FUNCTION sessionsql.lookup_batch(ids bigint[], secret_hashes bytea[])
 		RETURNS SETOF sessionsql.live_session LANGUAGE plpgsql SECURITY DEFINER AS $$
 		BEGIN
 		  INSERT INTO public.batch VALUES (cardinality(ids));
