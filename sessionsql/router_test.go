@@ -230,7 +230,8 @@ func TestBatchesOfARouterAreLarger(t *testing.T) {
 	}
 	eventually(t, "a batch has more calls than one for a single server", func() bool {
 		atOnce(len(tokens), func(i int) {
-			if sess, err := store.Lookup(t.Context(), tokens[i]); err != nil || sess.Payload != fmt.Sprint(i) {
+			sess, err := store.Lookup(t.Context(), tokens[i])
+			if err != nil || sess.Payload != fmt.Sprint(i) {
 				t.Errorf("Lookup: %q, %v", sess.Payload, err)
 			}
 		})
