@@ -52,6 +52,10 @@ type config struct {
 	nearLogOps  int           // logouts of each contestant in a turn
 	nearStores  []int         // the numbers of Stores that poll
 	nearPolling time.Duration
+
+	scaleSizes     []int // sessions
+	scaleCacheRows int   // as many entries at most
+	scaleOps       int   // operations in a round
 }
 
 // The full sizes come from the issue that asked for this benchmark.
@@ -79,6 +83,7 @@ func fullConfig() config {
 		nearCallers: []int{64, 256}, nearSlice: 500 * time.Millisecond,
 		nearLogouts: 1000, nearBound: time.Second, nearLogOps: 20_000,
 		nearStores: []int{1, 10, 100}, nearPolling: 10 * time.Second,
+		scaleSizes: []int{1_000_000, 10_000_000, 50_000_000}, scaleCacheRows: 10_000_000, scaleOps: 5_000,
 	}
 }
 
@@ -103,6 +108,7 @@ func quickConfig() config {
 	c.nearCallers, c.nearSlice = []int{64}, 50*time.Millisecond
 	c.nearLogouts, c.nearBound, c.nearLogOps = 50, 50*time.Millisecond, 1_000
 	c.nearStores, c.nearPolling = []int{1, 10}, 400*time.Millisecond
+	c.scaleSizes, c.scaleOps = c.scaleSizes[:2], 2_000
 	return c
 }
 
@@ -126,5 +132,6 @@ func smokeConfig() config {
 		nearCallers: []int{64}, nearSlice: 10 * time.Millisecond,
 		nearLogouts: 10, nearBound: 50 * time.Millisecond, nearLogOps: 100,
 		nearStores: []int{1, 2}, nearPolling: 50 * time.Millisecond,
+		scaleSizes: []int{2_000}, scaleCacheRows: 2_000, scaleOps: 25,
 	}
 }

@@ -36,7 +36,7 @@ func main() {
 func command(ctx context.Context, args []string, out, progress io.Writer) error {
 	var (
 		flags   = flag.NewFlagSet("bench.sh", flag.ContinueOnError)
-		quick   = flags.Bool("quick", false, "less of everything: all scenarios within a minute")
+		quick   = flags.Bool("quick", false, "less of everything: all scenarios but scale within a minute")
 		smoke   = flags.Bool("smoke", false, "hardly anything of everything: proves that all still runs")
 		asJSON  = flags.Bool("json", false, "print the report as JSON on the last line")
 		rounds  = flags.Int("rounds", 0, "turns of each contestant (default 5; 3 with -quick)")
@@ -82,7 +82,7 @@ func command(ctx context.Context, args []string, out, progress io.Writer) error 
 	if *minutes > 0 {
 		c.steady = time.Duration(*minutes * float64(time.Minute))
 	}
-	chosen, err := chooseScenarios(flags.Args())
+	chosen, err := chooseScenarios(flags.Args(), *smoke)
 	if err != nil {
 		return err
 	}

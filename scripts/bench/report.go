@@ -36,6 +36,8 @@ type Report struct {
 	Near      []NearShare         `json:"near,omitempty"`
 	Staleness []Staleness         `json:"near_staleness,omitempty"`
 	Polls     []Polls             `json:"near_polls,omitempty"`
+	Scale     []Scale             `json:"scale,omitempty"`
+	Vacuum    []Vacuum            `json:"scale_vacuum,omitempty"`
 	Notes     []string            `json:"notes,omitempty"`
 }
 
@@ -249,6 +251,8 @@ func (r *Report) addUnmeasured(earlier *Report) {
 	keep(&r.Near, earlier.Near)
 	keep(&r.Staleness, earlier.Staleness)
 	keep(&r.Polls, earlier.Polls)
+	keep(&r.Scale, earlier.Scale)
+	keep(&r.Vacuum, earlier.Vacuum)
 	changes := r.changes(earlier)
 	for _, name := range old {
 		if changes != "" {

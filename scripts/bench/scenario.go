@@ -76,13 +76,15 @@ var scenarios = []scenario{
 	{"router", 4 * time.Second, []string{"router_lookup_cpu_vs_primary"}, (*bench).router},
 	{"reshard", 0, []string{"reshard_longest_call_s"}, (*bench).reshard},
 	{"adapters", 2 * time.Second, []string{"scs_page_vs_pgxstore"}, (*bench).adapters},
+	{"scale", 0, nil, (*bench).scale},
 }
 
-// chooseScenarios returns the named scenarios in the order of the list, and all of them without a name.
-func chooseScenarios(names []string) ([]scenario, error) {
+// chooseScenarios returns the named scenarios in the order of the list, and all of them without a name. The
+// scale has a time and a disk of its own, so that only a smoke run has it without its name.
+func chooseScenarios(names []string, smoke bool) ([]scenario, error) {
 	var chosen []scenario
 	for _, each := range scenarios {
-		if len(names) == 0 || slices.Contains(names, each.name) {
+		if slices.Contains(names, each.name) || len(names) == 0 && (smoke || each.name != "scale") {
 			chosen = append(chosen, each)
 		}
 	}

@@ -28,28 +28,35 @@ func (d *database) seedSessions(ctx context.Context, rows int, expiry string) er
 
 // seedShard fills the table with those of the rows 1 to n that a shard owns.
 func (d *database) seedShard(ctx context.Context, rows int, expiry string, shards, shard int) error {
-	load := func(first, last int) error {
-		return d.exec(ctx, fmt.Sprintf(`
-			INSERT INTO sessionsql.session (
-			  id, expires_at, created_at, idle_seconds, version, secret_hash, payload
-			)
-			OVERRIDING SYSTEM VALUE
-			SELECT g, %s, now(), %v, 1, sha256(int8send(g) || int8send(g)), '%s'
-			FROM generate_series(%d::bigint, %d) AS g
-			WHERE g %% %d = %d`, expiry, idleTimeout.Seconds(), payload, first, last, shards, shard))
-	}
-	var wait sync.WaitGroup
-	var errs [2]error
-	wait.Go(func() { errs[0] = load(1, rows/2) })
-	wait.Go(func() { errs[1] = load(rows/2+1, rows) })
-	wait.Wait()
-	if err := errors.Join(errs[:]...); err != nil {
+	err := d.load(ctx, rows, fmt.Sprintf(`
+		INSERT INTO sessionsql.session (
+		  id, expires_at, created_at, idle_seconds, version, secret_hash, payload
+		)
+		OVERRIDING SYSTEM VALUE
+		SELECT g, %s, now(), %v, 1, sha256(int8send(g) || int8send(g)), '%s' FROM`,
+		expiry, idleTimeout.Seconds(), payload), fmt.Sprintf("g %% %d = %d", shards, shard))
+	if err != nil {
 		return err
 	}
 	return d.exec(ctx,
 		fmt.Sprintf("SELECT setval(pg_get_serial_sequence('sessionsql.session', 'id'), %d)", rows),
 		"VACUUM (ANALYZE) sessionsql.session",
 	)
+}
+
+// load runs an INSERT ... SELECT ... FROM for the numbers g of the rows 1 to n that meet a condition, on two
+// connections.
+func (d *database) load(ctx context.Context, rows int, insert, condition string) error {
+	part := func(first, last int) error {
+		return d.exec(ctx, fmt.Sprintf("%s generate_series(%d::bigint, %d) AS g WHERE %s",
+			insert, first, last, condition))
+	}
+	var wait sync.WaitGroup
+	var errs [2]error
+	wait.Go(func() { errs[0] = part(1, rows/2) })
+	wait.Go(func() { errs[1] = part(rows/2+1, rows) })
+	wait.Wait()
+	return errors.Join(errs[:]...)
 }
 
 // seededTokens are the tokens of rows 1 to n.

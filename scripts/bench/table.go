@@ -101,6 +101,7 @@ func (r *Report) writeUpkeep(w io.Writer) {
 		fmt.Fprintf(w, "  %s\t%.0f\t%.0f\t%.0f\n", each.Contestant, each.P50, each.P99, each.Backlog)
 	}
 	r.writeNear(w)
+	r.writeScale(w)
 	writeSteady(w, "steady, last third", r.Steady)
 	writeSteady(w, "cache churn, last third", r.Churn)
 	if len(r.Stampede) > 0 {
