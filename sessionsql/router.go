@@ -17,9 +17,9 @@ func (s *Store) isRouter(ctx context.Context, on Tx) (bool, error) {
 	return router, err
 }
 
-// partsOfReads returns the number of parts into which the primary cuts a batch of reads. A router cuts it into
-// one for each shard, and each shard parses and plans its part anew. Four bounds the batch, and so the memory
-// and the time that it takes, however many shards there are.
+// partsOfReads returns the number of parts into which the primary cuts a batch of reads. A router cuts it
+// into one for each shard, and each shard parses and plans its part anew. Four bounds the batch, and so the
+// memory and the time that it takes, however many shards there are.
 func (s *Store) partsOfReads() int {
 	if router := s.router.Load(); router != nil && *router {
 		return 4

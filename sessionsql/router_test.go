@@ -205,10 +205,19 @@ func TestAStoreDoesEverythingThroughARouter(t *testing.T) {
 // A router plans a batch anew on each shard, so a Store sends it larger batches than it sends one server.
 func TestBatchesOfARouterAreLarger(t *testing.T) {
 	r := newRouter(t, 4)
-	r.primary.MustExec("ALTER FUNCTION sessionsql.lookup_batch RENAME TO routed_batch")
-	r.primary.MustExec("CREATE TABLE batch (size integer)")
 	r.primary.MustExec(`
-		CREATE FUNCTION sessionsql.lookup_batch(ids bigint[], secret_hashes bytea[])
+		CREATE FUNCTION sessionsql.routed_batch(ids bigint[], secret_hashes bytea[])
+		RETURNS SETOF sessionsql.live_session LANGUAGE plproxy SECURITY DEFINER AS $$
+		  CLUSTER 'sessionsql';
+		  SPLIT ids, secret_hashes;
+		  RUN ON ids;
+		  TARGET sessionsql.lookup_batch;
+		$$`)
+	r.primary.MustExec("ALTER FUNCTION sessionsql.routed_batch OWNER TO sessionsql_owner")
+	r.primary.MustExec("CREATE TABLE batch (size integer)")
+	r.primary.MustExec("GRANT INSERT ON batch TO sessionsql_owner")
+	r.primary.MustExec(`
+		CREATE OR REPLACE FUNCTION sessionsql.lookup_batch(ids bigint[], secret_hashes bytea[])
 		RETURNS SETOF sessionsql.live_session LANGUAGE plpgsql SECURITY DEFINER AS $$
 		BEGIN
 		  INSERT INTO public.batch VALUES (cardinality(ids));
@@ -221,7 +230,8 @@ func TestBatchesOfARouterAreLarger(t *testing.T) {
 	}
 	eventually(t, "a batch has more calls than one for a single server", func() bool {
 		atOnce(len(tokens), func(i int) {
-			if sess, err := store.Lookup(t.Context(), tokens[i]); err != nil || sess.Payload != fmt.Sprint(i) {
+			sess, err := store.Lookup(t.Context(), tokens[i])
+			if err != nil || sess.Payload != fmt.Sprint(i) {
 				t.Errorf("Lookup: %q, %v", sess.Payload, err)
 			}
 		})

@@ -111,7 +111,8 @@ func TestATokenLeadsToItsShard(t *testing.T) {
 			t.Errorf("Lookup: %v", err)
 		}
 		for _, store := range stores {
-			if _, err := store.Lookup(ctx, token); store != chosen && !errors.Is(err, sessionsql.ErrUnavailable) {
+			_, err := store.Lookup(ctx, token)
+			if store != chosen && !errors.Is(err, sessionsql.ErrUnavailable) {
 				t.Errorf("Lookup on another shard: %v", err)
 			}
 		}

@@ -33,7 +33,7 @@ func (g *Group[Q, A]) join(ctx context.Context, call *Call[Q, A]) *batch[Q, A] {
 	last.bytes += size
 	last.waiting++
 	g.queued++
-	if g.queued >= callsPerWorker*g.config.Parts()*g.workers && g.workers < maxWorkers {
+	if g.queued >= g.callsPerWorker()*g.workers && g.workers < maxWorkers {
 		g.addWorker()
 	}
 	return last

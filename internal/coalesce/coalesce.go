@@ -26,8 +26,8 @@ type Config[Q, A any] struct {
 	// Left returns the error of a caller whose context has ended. Defaults to the context's cause.
 	Left func(ctx context.Context) error
 
-	// Parts returns the number of parts into which the server cuts a batch. Each part costs as much as a batch,
-	// so batches become larger by this factor. Defaults to 1.
+	// Parts returns the number of parts into which the server cuts a batch. Each part costs as much as a
+	// batch, so batches become larger by this factor. Defaults to 1.
 	Parts func() int
 
 	// Size returns the bytes of a question, and MaxBytes bounds the bytes of a batch of several questions.

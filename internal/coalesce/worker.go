@@ -16,6 +16,15 @@ const (
 	stallTimeout = 100 * time.Millisecond
 )
 
+// callsPerWorker returns the number of calls that wait before a second worker starts. It is a full batch if
+// the server cuts batches into parts, because two smaller batches would be cut into twice as many.
+func (g *Group[Q, A]) callsPerWorker() int {
+	if parts := g.config.Parts(); parts > 1 {
+		return parts * MaxCalls
+	}
+	return callsPerWorker
+}
+
 // release ends a lone call, which counts as a worker. A real worker takes its place if calls have gathered.
 func (g *Group[Q, A]) release(generation int) {
 	g.mu.Lock()

@@ -11,8 +11,8 @@ import (
 
 var longestCall = regexp.MustCompile(`; the longest call took (\S+) `)
 
-// reshard runs the test that divides 1 shard into 2, 4 and 8 under load, and takes its longest call from what it
-// prints. The test begins and ends its own servers.
+// reshard runs the test that divides 1 shard into 2, 4 and 8 under load, and takes its longest call from the
+// line that it prints. The test begins and ends its own servers.
 func (b *bench) reshard(ctx context.Context) error {
 	const test = "TestShardsAreDividedUnderLoad"
 	if b.mode != "full" {

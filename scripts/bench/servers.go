@@ -136,8 +136,8 @@ func (d *database) exec(ctx context.Context, statements ...string) error {
 
 // has reports whether the server has an extension that can be created.
 func (d *database) has(ctx context.Context, extension string) (available bool, err error) {
-	err = d.pool.QueryRowContext(ctx,
-		"SELECT EXISTS (SELECT FROM pg_available_extensions AS e WHERE e.name = $1)", extension).Scan(&available)
+	const statement = "SELECT EXISTS (SELECT FROM pg_available_extensions AS e WHERE e.name = $1)"
+	err = d.pool.QueryRowContext(ctx, statement, extension).Scan(&available)
 	return available, err
 }
 
