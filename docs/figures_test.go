@@ -96,7 +96,8 @@ func TestFiguresAreTheReports(t *testing.T) {
 			replay = fmt.Sprintf("%.1f", each.Cost.Replay)
 		}
 		throttled := map[bool]string{true: "yes", false: "no"}[each.Throttled]
-		says(benchmarks, "docs/benchmarks.md", fmt.Sprintf("| %s | %s | %s | %.1f | %d | %s | %.1f | %s | %s |\n",
+		says(benchmarks, "docs/benchmarks.md", fmt.Sprintf(
+			"| %s | %s | %s | %.1f | %d | %s | %.1f | %s | %s |\n",
 			grouped(each.Rows), throttled, grouped(each.Dead), each.Seconds, each.IndexScans,
 			grouped(each.Dirtied), each.Cost.CPU, replay, grouped(math.Round(each.Cost.WAL))))
 	}

@@ -61,7 +61,8 @@ func TestScaleRunsByItsName(t *testing.T) {
 	}{{nil, false, false}, {nil, true, true}, {[]string{"scale"}, false, true}} {
 		chosen, err := chooseScenarios(test.names, test.smoke)
 		testkit.Must(t, err)
-		if got := slices.ContainsFunc(chosen, func(s scenario) bool { return s.name == "scale" }); got != test.want {
+		got := slices.ContainsFunc(chosen, func(s scenario) bool { return s.name == "scale" })
+		if got != test.want {
 			t.Errorf("names %v, smoke %v: scale runs is %v", test.names, test.smoke, got)
 		}
 	}

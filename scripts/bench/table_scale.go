@@ -16,7 +16,8 @@ func (r *Report) writeScale(w io.Writer) {
 			if pick(each.Between) == 0 && pick(each.AfterCheckpoint) == 0 {
 				return "-" // because there was no standby
 			}
-			return figure(pick(each.Between), decimals) + " / " + figure(pick(each.AfterCheckpoint), decimals)
+			return figure(pick(each.Between), decimals) + " / " +
+				figure(pick(each.AfterCheckpoint), decimals)
 		}
 		fmt.Fprintf(w, "  %s\t%d\t%s\t%s\t%s\t%s\t%s\n", each.Verb, each.Rows,
 			both(func(c Cost) float64 { return c.CPU }, 1),
@@ -34,6 +35,7 @@ func (r *Report) writeScale(w io.Writer) {
 		fmt.Fprintf(w, "  %s\t%d\t%d\t%.1f\t%d\t%d\t%s\t%s\t%s\t%s\n",
 			choose(each.Throttled, "throttled, after a checkpoint", "not throttled, without page images"),
 			each.Rows, each.Dead, each.Seconds, each.IndexScans, each.Dirtied,
-			figure(c.CPU, 1), choose(c.Replay > 0, figure(c.Replay, 1), "-"), figure(c.WAL, 0), figure(c.Records, 1))
+			figure(c.CPU, 1), choose(c.Replay > 0, figure(c.Replay, 1), "-"), figure(c.WAL, 0),
+			figure(c.Records, 1))
 	}
 }
