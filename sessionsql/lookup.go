@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/sessionsql/postgres/db"
@@ -84,9 +83,9 @@ func (s *Store) lookup(ctx context.Context, token Token, version int32, use bool
 		s.stats.nearHits.Add(1)
 		session := sessionOf(&e.row)
 		session.ExpiresIn -= at.since(e.fetched)
-		if flush := s.touches.flushes.Load(); use && atomic.LoadUint32(&e.flush) != flush {
+		if flush := s.touches.flushes.Load(); use && e.flush.Load() != flush {
 			s.touch(k.id, session.ExpiresIn)
-			atomic.StoreUint32(&e.flush, flush)
+			e.flush.Store(flush)
 		}
 		return session, nil
 	}

@@ -157,7 +157,7 @@ func TestWithoutAPollNothingIsKept(t *testing.T) {
 	if c.find(k.near(), 0, both(0)) != nil {
 		t.Error("a session is answered before the first poll")
 	}
-	if e := c.entries.Get(k.near().row); e != nil {
+	if e, ok := c.entries.Get(k.near().row); ok {
 		t.Errorf("version %d is kept before the first poll", e.row.Version)
 	}
 }

@@ -19,7 +19,7 @@ type touchBuffer[K comparable] struct {
 	wake    chan struct{} // gets an element when urgent is not empty
 
 	flushing chan struct{} // holds an element while a flush is under way
-	flushes  atomic.Uint32 // counts the flushes from 1, so that a near entry is added once before each
+	flushes  atomic.Uint64 // counts the flushes from 1, so that a near entry is added once before each
 
 	mu        sync.Mutex
 	pending   map[K]struct{}

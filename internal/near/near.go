@@ -24,7 +24,7 @@ const (
 	// With more shards, callers on many CPUs no longer wait less for each other.
 	maxShards = 64
 
-	// entryBytes is what an entry occupies apart from its value, its share of the map included.
+	// entryBytes is what an entry occupies apart from its value.
 	entryBytes = 112
 )
 
@@ -39,17 +39,17 @@ func New[K comparable, V any](maxBytes int64) *Map[K, V] {
 	return m
 }
 
-// Get returns the value that is kept for a key, or nil. All callers share it.
-func (m *Map[K, V]) Get(key K) *V {
+// Get returns the value that is kept for a key.
+func (m *Map[K, V]) Get(key K) (value V, ok bool) {
 	s := m.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
 	if e == nil || !e.kept {
-		return nil
+		return value, false
 	}
 	e.visited = true
-	return &e.value
+	return e.value, true
 }
 
 // A Placeholder stands for a value that is being fetched.

@@ -13,15 +13,14 @@ type shard[K comparable, V any] struct {
 	bytes, max     int64
 }
 
-// An entry is a value, or the placeholder of one, which is not in the queue. What a hit reads comes first,
-// because in a large map each line of memory that it reads costs as much as all the rest.
+// An entry is a value, or the placeholder of one, which is not in the queue.
 type entry[K comparable, V any] struct {
-	kept         bool // it holds a value
-	visited      bool // it was used since the hand's last visit
-	value        V
 	key          K
+	value        V
 	bytes        int64
 	newer, older *entry[K, V]
+	kept         bool // it holds a value
+	visited      bool // it was used since the hand's last visit
 }
 
 func (s *shard[K, V]) clear() {
