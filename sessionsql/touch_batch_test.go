@@ -367,8 +367,8 @@ func TestTouchBufferIsBoundedAndDeduplicated(t *testing.T) {
 }
 
 // Sessions that were inserted together share pages and become due together. A flush that extends them all
-// must leave each on its page, without a new index entry. That takes the space of dead rows, which no snapshot
-// may see: an ANALYZE of autovacuum or another look at that moment keeps them, so one flush of three counts.
+// must leave each on its page, without a new index entry. That takes the space of dead rows, which no
+// snapshot may see. An ANALYZE of autovacuum at that moment keeps them, so one flush of three counts.
 func TestNeighboursAreKeptAliveInPlace(t *testing.T) {
 	for _, payloadBytes := range []int{20, 250, 1500} {
 		t.Run(fmt.Sprint(payloadBytes), func(t *testing.T) {
@@ -409,8 +409,10 @@ func neighboursInPlace(t *testing.T, payloadBytes, sessions int) (hot int64) {
 		t.Fatalf("%d of %d sessions were extended", n, sessions)
 	}
 	eventually(t, "the statistics arrive", func() bool {
-		updated := get[int64](t, d.primary, "SELECT pg_stat_get_tuples_updated('sessionsql.session'::regclass)")
-		hot = get[int64](t, d.primary, "SELECT pg_stat_get_tuples_hot_updated('sessionsql.session'::regclass)")
+		updated := get[int64](t, d.primary,
+			"SELECT pg_stat_get_tuples_updated('sessionsql.session'::regclass)")
+		hot = get[int64](t, d.primary,
+			"SELECT pg_stat_get_tuples_hot_updated('sessionsql.session'::regclass)")
 		return updated == int64(sessions)
 	})
 	return hot
