@@ -405,11 +405,13 @@ func spell(statement string) string {
 	})
 }
 
-// numbered replaces all sessions by 40 with known ids and secrets, of which the last ten have expired. It
-// replaces all cache entries by 12 live ones, a dead one and a tombstone.
+// numbered replaces all sessions by 40 with known ids and secrets, of which the last ten have expired. New
+// ones get lower ids, which a call of sessionsql.shard has changed. It replaces all cache entries by 12 live
+// ones, a dead one and a tombstone.
 func (d *database) numbered(t testing.TB) {
 	t.Helper()
-	d.primary.MustExec("TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0")
+	d.primary.MustExec(`TRUNCATE sessionsql.session; UPDATE sessionsql.reaper SET next_page = 0;
+		ALTER SEQUENCE sessionsql.session_id_seq RESTART WITH 1`)
 	d.emptyCache()
 	d.primary.MustExec(`
 		INSERT INTO sessionsql.cache_entry (key, expires_at, space, value, plain_key)
