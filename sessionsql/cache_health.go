@@ -3,7 +3,6 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
-	"fmt"
 
 	"github.com/sessionsql/postgres/db"
 )
@@ -28,16 +27,12 @@ func (s *Store) CacheHealth(ctx context.Context) (CacheHealth, error) {
 	}
 	defer s.calls.leave()
 	var row db.CacheHealthRow
-	router := false
 	err := s.primary.read(ctx, "cache health", func(ctx context.Context, on Tx) (err error) {
-		if router, err = s.isRouter(ctx, on); err == nil && !router {
+		if err = s.refuseRouter(ctx, on); err == nil {
 			row, err = s.queries.CacheHealth(ctx, on)
 		}
 		return err
 	})
-	if err == nil && router {
-		err = fmt.Errorf("sessionsql: cache health: %w", ErrRouter)
-	}
 	if err != nil {
 		return CacheHealth{}, s.countError("cache health", err)
 	}

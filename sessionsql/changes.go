@@ -60,7 +60,7 @@ func (s *Store) pollChanges(ctx context.Context, reader *changeReader) error {
 	defer cancel()
 	var feed db.ChangeFeed
 	err := s.upkeep.read(ctx, "changes", func(ctx context.Context, on Tx) (err error) {
-		if err = s.refuseRouter(ctx, "changes", on); err == nil {
+		if err = s.refuseRouter(ctx, on); err == nil {
 			feed, err = s.queries.Changes(ctx, on, reader.last)
 		}
 		return err

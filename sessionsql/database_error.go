@@ -52,6 +52,9 @@ func (n *node) newError(op string, err error) error {
 	case errors.Is(err, errStandby):
 		e.kind = ErrReadOnly
 		return e
+	case errors.Is(err, ErrRouter):
+		e.kind = ErrRouter
+		return e
 	}
 	state, ok := sqlState(err)
 	if !ok {

@@ -120,7 +120,7 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap returns ErrUnavailable, ErrReadOnly or ErrNotInstalled, if it is one of them.
+// Unwrap returns ErrUnavailable, ErrReadOnly, ErrNotInstalled or ErrRouter, if it is one of them.
 func (e *Error) Unwrap() []error {
 	var chain []error
 	for _, err := range []error{e.kind, e.cause} {

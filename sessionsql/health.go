@@ -3,7 +3,6 @@ package sessionsql
 import (
 	"context"
 	"database/sql"
-	"fmt"
 
 	"github.com/sessionsql/postgres/db"
 )
@@ -30,16 +29,12 @@ func (s *Store) Health(ctx context.Context) (Health, error) {
 	}
 	defer s.calls.leave()
 	var row db.HealthRow
-	router := false
 	err := s.primary.read(ctx, "health", func(ctx context.Context, on Tx) (err error) {
-		if router, err = s.isRouter(ctx, on); err == nil && !router {
+		if err = s.refuseRouter(ctx, on); err == nil {
 			row, err = s.queries.Health(ctx, on)
 		}
 		return err
 	})
-	if err == nil && router {
-		err = fmt.Errorf("sessionsql: health: %w", ErrRouter)
-	}
 	if err != nil {
 		return Health{}, s.countError("health", err)
 	}

@@ -70,10 +70,7 @@ func (s *Store) Insert(ctx context.Context, payload string, options *InsertOptio
 // On a router it returns ErrRouter.
 func (s *Store) InsertTx(ctx context.Context, tx Tx, payload string, options *InsertOptions) (Token, error) {
 	return s.insert(payload, options, func(session newSession) (id int64, err error) {
-		if err = s.refuseRouter(ctx, "insert", tx); errors.Is(err, ErrRouter) {
-			return 0, err
-		}
-		if err == nil {
+		if err = s.refuseRouter(ctx, tx); err == nil {
 			id, err = s.sendInsert(ctx, tx, session, true)
 		}
 		if err == nil {

@@ -1,9 +1,6 @@
 package sessionsql
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
 
 // isRouter reports whether the primary is a router; see sql/router.sql. It asks once.
 func (s *Store) isRouter(ctx context.Context, on Tx) (bool, error) {
@@ -28,10 +25,10 @@ func (s *Store) partsOfReads() int {
 }
 
 // refuseRouter returns ErrRouter if the primary is a router.
-func (s *Store) refuseRouter(ctx context.Context, op string, on Tx) error {
+func (s *Store) refuseRouter(ctx context.Context, on Tx) error {
 	router, err := s.isRouter(ctx, on)
 	if err == nil && router {
-		return fmt.Errorf("sessionsql: %s: %w", op, ErrRouter)
+		return ErrRouter
 	}
 	return err
 }

@@ -407,7 +407,12 @@ func TestARouterSaysWhatItCannotDo(t *testing.T) {
 	if _, err := sessionsql.Open(ctx, r.dsn, nil, near); !errors.Is(err, sessionsql.ErrRouter) {
 		t.Errorf("Open with a near cache: %v", err)
 	}
+	var log logBuffer
+	near.Logger = log.logger()
 	keeps := sessiontest.OpenStoreOver(t, pool, near)
+	eventually(t, "the log says that no near cache is kept", func() bool {
+		return strings.Contains(log.String(), "a router of shards cannot do this")
+	})
 	kept := mustInsert(t, keeps, "p", nil)
 	for range 20 {
 		mustLookup(t, keeps, kept)
