@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,12 +28,7 @@ type routed struct {
 func newRouter(t testing.TB, shards int, clusters ...*pgcluster.Cluster) *routed {
 	t.Helper()
 	r := &routed{database: emptyDatabaseIn(t, shared)}
-	if get[int](t, r.primary, "SELECT count(*) FROM pg_available_extensions WHERE name = 'plproxy'") == 0 {
-		if os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "" && os.Getenv("SESSIONSQL_PG_MAJOR") == "" {
-			t.Fatal("PL/Proxy is missing: install it (Debian: postgresql-15-plproxy)")
-		}
-		t.Skip("PL/Proxy is missing for this server, so no test has a router")
-	}
+	sessiontest.RequireProxy(t, r.primary.DB)
 	var options []string
 	for i := range shards {
 		cluster := shared

@@ -86,6 +86,20 @@ func NewEmptyDatabase(t testing.TB, cluster *pgcluster.Cluster) *Database {
 	return d
 }
 
+// RequireProxy skips a test of a router where the server of a pool has no PL/Proxy. Where packages are
+// required, it fails the test instead, unless the server is of another major, for which there is no package.
+func RequireProxy(t testing.TB, pool *sql.DB) {
+	t.Helper()
+	if testkit.Get[bool](t, pool,
+		"SELECT EXISTS (SELECT FROM pg_available_extensions AS e WHERE e.name = 'plproxy')") {
+		return
+	}
+	if os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "" && os.Getenv("SESSIONSQL_PG_MAJOR") == "" {
+		t.Fatal("PL/Proxy is missing: install it (Debian: postgresql-15-plproxy)")
+	}
+	t.Skip("PL/Proxy is missing for this server, so no test has a router")
+}
+
 // NewDatabase makes a database with the bundle, and returns when every replica has it.
 func NewDatabase(t testing.TB, cluster *pgcluster.Cluster) *Database {
 	t.Helper()

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -43,13 +42,7 @@ func newFleet(t *testing.T, shards int) *fleet {
 	}
 	f.router = sessiontest.StartCluster(t, nil)
 	admin := testkit.OpenPool(t, f.router.Primary.DSN("postgres"))
-	const available = "SELECT EXISTS (SELECT FROM pg_available_extensions AS e WHERE e.name = 'plproxy')"
-	if !testkit.Get[bool](t, admin, available) {
-		if os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "" && os.Getenv("SESSIONSQL_PG_MAJOR") == "" {
-			t.Fatal("PL/Proxy is missing: install it (Debian: postgresql-15-plproxy)")
-		}
-		t.Skip("PL/Proxy is missing for this server, so no test has a router")
-	}
+	sessiontest.RequireProxy(t, admin)
 	for i := range f.servers {
 		f.servers[i] = sessiontest.StartCluster(t, &pgcluster.Options{Settings: settings})
 		exec(t, f.servers[i].Primary.DSN("postgres"), "CREATE ROLE "+routerUser+" LOGIN")
