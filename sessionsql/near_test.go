@@ -372,7 +372,7 @@ func TestALogoutIsSeenWithinTheBound(t *testing.T) {
 			case "wall clock":
 				clock = shiftClock(t, f.Cluster.Primary)
 			case "SIGSTOP of the primary", "kill -9 of the primary", "kill -9 of a process", "restart":
-				// While the primary is away, a replica serves what it has, for which MaxReplicaLag is the bound.
+				// While the primary is away, a replica serves what it has; its bound is MaxReplicaLag.
 				b.stores[0] = nearStoreOn(t, f.PrimaryDSN(), staleness)
 			case "promotion":
 				b.once = true
