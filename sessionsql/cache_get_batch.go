@@ -232,13 +232,14 @@ func (s *Store) getEntries(
 		return err
 	}
 	err = n.read(ctx, "cache get", ask)
-	if err == nil && len(found) < len(hashes) {
-		switch {
-		case n.replica:
-			err = sql.ErrNoRows
-		case !n.neverStandby.Load():
-			err = s.confirmMiss(ctx, n, "cache get", ask)
-		}
+	switch {
+	case err != nil:
+		found = nil // because a server may have answered that cannot be confirmed
+	case len(found) == len(hashes):
+	case n.replica:
+		err = sql.ErrNoRows
+	case !n.neverStandby.Load():
+		err = s.confirmMiss(ctx, n, "cache get", ask)
 	}
 	switch {
 	case err == nil:

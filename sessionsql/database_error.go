@@ -55,6 +55,9 @@ func (n *node) newError(op string, err error) error {
 	case errors.Is(err, ErrRouter):
 		e.kind = ErrRouter
 		return e
+	case errors.Is(err, errLeftOut):
+		e.kind, e.detail, e.cause = ErrUnavailable, string(errLeftOut), errLeftOut
+		return e
 	}
 	state, ok := sqlState(err)
 	if !ok {

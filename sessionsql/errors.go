@@ -101,7 +101,7 @@ type Error struct {
 
 	kind   error  // ErrUnavailable, ErrReadOnly, ErrNotInstalled, or nil
 	detail string // the part of the cause that holds no data of the caller
-	cause  error  // a lateError, or nil
+	cause  error  // a lateError, errLeftOut or nil
 }
 
 // Error implements error.

@@ -23,7 +23,9 @@ var (
 	errOtherCluster  = errors.New("sessionsql: server belongs to another cluster than the primary")
 	errOtherTimeline = errors.New(
 		"sessionsql: server does not follow the primary's timeline, or has not caught up with a failover")
-	errAhead       = errors.New("sessionsql: server is ahead of the primary, so it is none of its replicas")
+	errAhead      = errors.New("sessionsql: server is ahead of the primary, so it is none of its replicas")
+	errUnknownLag = errors.New(
+		"sessionsql: server lacks what the primary had when the Store first saw it, so its lag is unknown")
 	errLacksWrites = errors.New("sessionsql: server lacks writes that the other replicas have replayed")
 )
 
@@ -48,7 +50,7 @@ func (s *Store) judgeReplicas() {
 		if err == nil && !state.usable && state.err != errNotProbedYet {
 			r.noteReturn(time.Now())
 		}
-		n.setState(nodeState{usable: err == nil, lag: r.lag, err: err})
+		n.setState(nodeState{usable: err == nil, lag: r.lag, err: err, server: r.node})
 		if err == nil {
 			slowest = min(slowest, r.node.WalPosition)
 		}
@@ -83,6 +85,8 @@ func (s *Store) refusal(r *replicaRecord) error {
 			skew, maxClockSkew)
 	case r.lag > bound:
 		return fmt.Errorf("sessionsql: server lags by %v, more than %v", r.lag.Round(time.Millisecond), bound)
+	case r.node.WalPosition < s.cluster.positions[0].bytes:
+		return errUnknownLag
 	case !s.recent.reached(r.node.WalPosition), !s.others.reached(r.node.WalPosition):
 		return errLacksWrites
 	}

@@ -46,6 +46,8 @@ func (s *Store) replicaGaveNoAnswer(ctx context.Context, n *node, reads int64, e
 		return err
 	case errors.Is(err, errElsewhere):
 		// The token is another primary's, and the replica is not at fault.
+	case errors.Is(err, errLeftOut):
+		// It was never asked, so the error says nothing new about it.
 	case errors.As(err, &late) && late.limit < n.statements.limit/2:
 		// The caller's deadline left the replica too little time, so the replica is not at fault.
 	default:

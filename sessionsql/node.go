@@ -27,10 +27,8 @@ type node struct {
 	log        *logbook
 	condition  condition // guarded by the logbook
 
-	// confirm follows each answer of the server.
-	confirm func(context.Context, *sql.Conn, *pgconn.PgConn) error
-
-	probed atomic.Pointer[db.Node] // what the last successful probe found; nil before
+	// confirm follows each answer of the server. It gets the state from before the statement was sent.
+	confirm func(context.Context, *sql.Conn, *pgconn.PgConn, *nodeState) error
 
 	// neverStandby says that no connection of the pool can lead to a standby; see Store.acceptPrimary.
 	neverStandby atomic.Bool
@@ -45,6 +43,7 @@ type nodeState struct {
 	lag    time.Duration
 	err    error     // the reason why it is not usable
 	since  time.Time // when usable last changed
+	server db.Node   // a usable replica: what the probe found by which it was judged
 }
 
 // readBudget bounds a statement on a replica. After it, the primary is asked and the replica is left out.

@@ -215,6 +215,30 @@ func TestReplicaThatLagsIsLeftOut(t *testing.T) {
 	}
 }
 
+// How long a replica has lagged already, no probe tells.
+func TestAReplicaThatLagsWhenAStoreStartsIsNotReadFrom(t *testing.T) {
+	d := newDatabase(t)
+	admin := d.Store(t, nil)
+	token := mustInsert(t, admin, "p", nil)
+	d.CatchUp(t)
+	d.pauseReplay(t)
+	must(t, admin.Revoke(t.Context(), token))
+	var stores []*sessionsql.Store
+	for range 3 {
+		store := d.Store(t, nil)
+		for range 100 {
+			if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
+				t.Fatalf("Lookup of a session that was revoked before the Store started: %v", err)
+			}
+		}
+		stores = append(stores, store)
+	}
+	d.replica.MustExec("SELECT pg_wal_replay_resume()")
+	for _, store := range stores {
+		eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
+	}
+}
+
 func TestAPrimaryIsNoReplica(t *testing.T) {
 	d := newDatabase(t)
 	store := sessiontest.OpenStore(t, d.PrimaryDSN(), []string{d.PrimaryDSN()}, nil)

@@ -22,6 +22,7 @@ const (
 	errUnconfirmed = wrongServer("the server answered after a silence, and not when asked for its timeline")
 	errManyServers = wrongServer("the DSN leads to more than one server; give each replica a DSN of its own")
 	errRestarted   = wrongServer("the server has restarted since it was probed")
+	errLeftOut     = wrongServer("the replica was left out before it was asked")
 )
 
 // A server is what a connection tells of the one that it leads to.
@@ -58,8 +59,11 @@ func serverOf(ctx context.Context, conn *pgconn.PgConn) (answering server, ok bo
 const startedKey = "sessionsql.started"
 
 // confirmReplica follows each answer of a replica. It asks each connection once which server it leads to. If
-// that is not the server that is probed, a balancer is in between, and nobody knows how far the server lags.
-func (n *node) confirmReplica(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn) error {
+// that is not the server that was found usable before the statement was sent, a balancer is in between or the
+// DSN leads elsewhere now, and nobody knows how far the server lagged when it answered.
+func (n *node) confirmReplica(
+	ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn, before *nodeState,
+) error {
 	started, asked := pg.CustomData()[startedKey].(float64)
 	if !asked {
 		answering, ok, err := serverOf(context.WithoutCancel(ctx), pg)
@@ -73,11 +77,10 @@ func (n *node) confirmReplica(ctx context.Context, conn *sql.Conn, pg *pgconn.Pg
 		started = answering.startedAt
 		pg.CustomData()[startedKey] = started
 	}
-	probed := n.probed.Load()
 	switch {
-	case probed == nil || !otherStart(started, probed.StartedAt):
+	case !otherStart(started, before.server.StartedAt):
 		return nil
-	case started > probed.Clock:
+	case started > before.server.Clock:
 		return errRestarted
 	}
 	return errManyServers

@@ -59,6 +59,11 @@ func (n *node) onConnection(ctx *statementContext, run func(context.Context, Tx)
 			_ = conn.Close() // returns it to the pool
 		}
 	}()
+	before := n.state.Load()
+	if n.replica && !before.usable {
+		returned = true
+		return errLeftOut
+	}
 	pg := pgConnOf(conn)
 	if pg == nil {
 		within, end := context.WithCancel(ctx.Context)
@@ -77,7 +82,7 @@ func (n *node) onConnection(ctx *statementContext, run func(context.Context, Tx)
 	}()
 	err = run(context.WithoutCancel(ctx), conn)
 	if err == nil || answered(err) {
-		if replaced := n.confirm(ctx, conn, pg); replaced != nil {
+		if replaced := n.confirm(ctx, conn, pg, before); replaced != nil {
 			err = replaced
 		}
 	}

@@ -124,7 +124,6 @@ func (s *Store) probeReplica(ctx context.Context, i int) {
 	switch {
 	case result.err == nil:
 		s.noteRole(r)
-		n.probed.Store(&result.node)
 		// The lag is counted up to the last good probe of the primary, so that it does not grow in an outage.
 		r.lag = c.positions.lag(c.primary.begun, result.node.WalPosition)
 	case !errors.Is(result.err, errManyServers):
