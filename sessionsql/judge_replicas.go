@@ -85,7 +85,7 @@ func (s *Store) refusal(r *replicaRecord) error {
 			skew, maxClockSkew)
 	case r.lag > bound:
 		return fmt.Errorf("sessionsql: server lags by %v, more than %v", r.lag.Round(time.Millisecond), bound)
-	case r.node.WalPosition < s.cluster.positions[0].bytes:
+	case s.cluster.positions.lagUnknown(r.node.WalPosition):
 		return errUnknownLag
 	case !s.recent.reached(r.node.WalPosition), !s.others.reached(r.node.WalPosition):
 		return errLacksWrites

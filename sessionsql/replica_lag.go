@@ -9,6 +9,7 @@ type primaryPositions []primaryPosition
 type primaryPosition struct {
 	at    time.Time
 	bytes int64
+	first bool // when it was written is unknown
 }
 
 // add adds a position. It forgets the positions that are older than the bound, except the newest of them, by
@@ -18,12 +19,15 @@ func (p *primaryPositions) add(at time.Time, bytes int64, bound time.Duration) {
 	if n := len(kept); n > 0 && bytes < kept[n-1].bytes {
 		kept = nil // because positions of different primaries do not compare
 	}
-	kept = append(kept, primaryPosition{at, bytes})
+	kept = append(kept, primaryPosition{at, bytes, len(kept) == 0})
 	for len(kept) > 1 && at.Sub(kept[1].at) > bound {
 		kept = kept[1:]
 	}
 	*p = kept
 }
+
+// lagUnknown reports whether a replica lacks what the primary had at the first position.
+func (p primaryPositions) lagUnknown(replayed int64) bool { return p[0].first && p[0].bytes > replayed }
 
 func (p primaryPositions) lag(now time.Time, replayed int64) time.Duration {
 	for _, position := range p {

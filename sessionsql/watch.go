@@ -17,9 +17,11 @@ func (s *Store) probeLoop(ctx context.Context, probe func(context.Context)) {
 	}
 }
 
-// probeAll probes every server once. The primary comes last, because a replica is refused when its position
-// is higher than a later one of the primary.
+// probeAll probes every server. The primary comes first, because a replica's lag is unknown until the replica
+// has what the primary had then, and last, because a replica is refused when its position is higher than a
+// later one of the primary.
 func (s *Store) probeAll(ctx context.Context) {
+	s.probePrimary(ctx)
 	var wait sync.WaitGroup
 	for i := range s.replicas {
 		wait.Go(func() { s.probeReplica(ctx, i) })
