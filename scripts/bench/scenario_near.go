@@ -61,7 +61,7 @@ func (b *bench) near(ctx context.Context) error {
 	if err := seeder.clear(ctx); err != nil {
 		return err
 	}
-	return b.nearLog(ctx)
+	return b.nearLog(ctx, d)
 }
 
 // nearPair is a Store with a near cache, and rueidis with one.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -17,8 +18,14 @@ var loggingFunctions = []string{"revoke", "rotate", "update_payload", "update_pa
 var logStatements = regexp.MustCompile(`\n *INSERT INTO sessionsql\.change \(ids\) VALUES \([^;]*\);`)
 
 // nearLog measures the price of the log of changes, by the bundle's functions beside the same functions
-// without the statement that writes the log.
-func (b *bench) nearLog(ctx context.Context) error {
+// without the statement that writes the log. Each turn ends with the purge of the log and a vacuum, because
+// autovacuum's cost would count with some turn.
+func (b *bench) nearLog(ctx context.Context, any *database) (err error) {
+	undo, err := any.alterSystem(ctx, map[string]string{"autovacuum": "off"})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, undo()) }()
 	var stores []*ours
 	defer func() { closeAll(stores) }()
 	for _, variant := range []string{"log", "no_log"} {
@@ -58,7 +65,8 @@ func (b *bench) nearLog(ctx context.Context) error {
 			}
 			contestants = append(contestants, contestant{
 				name: []string{"sessionsql", "without the log"}[i], cpu: store.cpu(), reset: again,
-				op: func(ctx context.Context, c *caller) error { return r.op(ctx, store, turns, c) },
+				op:     func(ctx context.Context, c *caller) error { return r.op(ctx, store, turns, c) },
+				finish: store.cleanUp,
 			})
 		}
 		r.turn.callers, r.turn.slice = ratioCallers, b.slice
@@ -108,6 +116,18 @@ func (l *logTurns) begin(ctx context.Context, store *ours) error {
 		return err
 	}
 	return store.seed(ctx, l.rows)
+}
+
+// cleanUp does what the reaper and autovacuum do minutes later.
+func (o *ours) cleanUp(ctx context.Context) error {
+	for _, statement := range []string{
+		"DELETE FROM sessionsql.change", "VACUUM sessionsql.change", "VACUUM sessionsql.session",
+	} {
+		if err := o.db.exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func revokeNext(ctx context.Context, store *ours, l *logTurns, _ *caller) error {
