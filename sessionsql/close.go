@@ -37,6 +37,7 @@ func (s *Store) Close(ctx context.Context) error {
 		s.abort()
 		s.inserts.Abandon()
 		s.updates.Abandon()
+		s.revokes.Abandon()
 		s.sets.Abandon()
 		s.deletes.Abandon()
 		s.finalDeletes.Abandon()

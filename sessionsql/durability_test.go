@@ -26,6 +26,8 @@ type call struct{ name, text string }
 var logoutCalls = []call{
 	{"end_session", `sessionsql.end_session({victim})`},
 	{"revoke", `sessionsql.revoke(sessionsql.token_id({victim}), sessionsql.token_hash({victim}))`},
+	{"revoke_batch", `(SELECT count(*) FROM sessionsql.revoke_batch(
+		ARRAY[sessionsql.token_id({victim})], ARRAY[sessionsql.token_hash({victim})]))`},
 	{"revoke_listed", `sessionsql.revoke_listed(
 		sessionsql.token_id({mate}), sessionsql.token_hash({mate}), sessionsql.token_id({victim}))`},
 	{"revoke_subject", `sessionsql.revoke_subject({subject})`},

@@ -187,6 +187,11 @@ var skippingCalls = []waitingCall{
 		"update_payload_batch", `(SELECT count(*) FROM sessionsql.update_payload_batch(
 			ARRAY[{id}::bigint], ARRAY[sha256('s')], '{late}', '{NULL}'))`, "0", "1", "alive",
 	},
+	{
+		"revoke_batch",
+		"(SELECT count(*) FROM sessionsql.revoke_batch(ARRAY[{id}::bigint], ARRAY[sha256('s')]))",
+		"0", "1", "",
+	},
 }
 
 func (c waitingCall) wait(name, hold, end string, alive bool) *wait {

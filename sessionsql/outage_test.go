@@ -485,6 +485,55 @@ func TestAPrimaryThatThawsRightAfterAPromotionAcknowledgesNothing(t *testing.T) 
 	}
 }
 
+// Callers that share a round trip share its server, and none of its answers counts.
+func TestABatchThatAnOldPrimaryHasWrittenIsNotAcknowledged(t *testing.T) {
+	f := newFaulty(t, 1)
+	tokens := f.tokens(t, 200)
+	// Open's pools refuse the old primary's new connections, and few callers would have an older one.
+	own, replica := open(t, f.through(t, f.primaryProxy)), open(t, f.through(t, f.replicaProxy[0]))
+	store, err := sessionsql.OpenDB(own, []sessionsql.DB{replica}, nil)
+	must(t, err)
+	t.Cleanup(func() { closeStore(t, store) })
+	eventually(t, "the replica is read from", func() bool { return store.Stats().Replicas[0].Usable })
+	f.silent(t, store)
+	before := store.Stats()
+	errs := make([]error, len(tokens))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		atOnce(len(tokens), func(i int) {
+			if i%2 == 0 {
+				errs[i] = store.Revoke(t.Context(), tokens[i])
+			} else {
+				_, errs[i] = store.Update(t.Context(), tokens[i], "late", sessionsql.AnyVersion)
+			}
+		})
+	}()
+	eventually(t, "callers share round trips to the old primary", func() bool {
+		now := store.Stats()
+		return now.RevokeBatches > before.RevokeBatches+1 && now.UpdateBatches > before.UpdateBatches+1
+	})
+	must(t, f.Cluster.Replicas[0].Promote(t.Context()))
+	f.primaryProxy.Pass()
+	<-ended
+
+	leader := open(t, f.Cluster.Replicas[0].DSN(f.Name))
+	lost := map[bool]int{}
+	for i, token := range tokens {
+		revoked := i%2 == 0
+		unwritten := get[int](t, leader, countFound+" AS f WHERE f.payload = 'p'", string(token)) == 1
+		if unwritten && errs[i] == nil {
+			t.Errorf("the new primary lacks an acknowledged write: session %d", i)
+		}
+		if unwritten && f.countWhere(t, "s.id = $1 AND s.payload = 'p'", idOf(t, token)) == 0 {
+			lost[revoked]++
+		}
+	}
+	if lost[true] < 2 || lost[false] < 2 {
+		t.Errorf("the old primary wrote %v alone, so this test proves nothing", lost)
+	}
+}
+
 // A replica that someone promotes by mistake is no successor of a primary that answers.
 func TestAPromotionByMistakeDoesNotShutOutThePrimary(t *testing.T) {
 	f := newFaulty(t, 1)

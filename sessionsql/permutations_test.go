@@ -39,6 +39,8 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 			ARRAY[$1, $2]::bigint[], ARRAY[sha256('1'), sha256('2')], '{late,late}', '{NULL,NULL}')`
 		saveBoth2 = `SELECT count(*) FROM sessionsql.update_payload_batch(
 			ARRAY[$2, $1]::bigint[], ARRAY[sha256('2'), sha256('1')], '{late,late}', '{NULL,NULL}')`
+		revokeBatch = `SELECT count(*) FROM sessionsql.revoke_batch(
+			ARRAY[$2, $1]::bigint[], ARRAY[sha256('none'), sha256('1')])`
 		expireFirst = `UPDATE sessionsql.session SET expires_at = now() - interval '1 second'
 			WHERE id = $1 AND $2 > 0`
 	)
@@ -46,6 +48,7 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 	touchesBack := transaction{"touch backwards", []string{"BEGIN", touchBoth2, "COMMIT"}}
 	reaps := transaction{"reap", []string{"BEGIN", reapAll, reapAll, "COMMIT"}}
 	revokes := transaction{"revoke", []string{"BEGIN", revokeFirst, "COMMIT"}}
+	batchRevokes := transaction{"revoke", []string{"BEGIN", revokeBatch, revokeFirst, "COMMIT"}}
 	unrevokes := transaction{"revoke, rolled back", []string{"BEGIN", revokeFirst, "ROLLBACK"}}
 	saves := transaction{"save", []string{"BEGIN", saveFirst, "COMMIT"}}
 	savesBoth := transaction{"save both", []string{"BEGIN", saveBoth, saveBoth, "COMMIT"}}
@@ -63,6 +66,13 @@ func TestEveryInterleavingOfTwoTransactions(t *testing.T) {
 		{saves, reaps},
 		{revokes, revokes},
 		{revokes, reaps},
+		{batchRevokes, touches},
+		{batchRevokes, savesBoth},
+		{batchRevokes, revokes},
+		{batchRevokes, batchRevokes},
+		{batchRevokes, reaps},
+		{batchRevokes, expires},
+		{unrevokes, batchRevokes},
 		{unrevokes, saves},
 		{unrevokes, touches},
 		{expires, reaps},

@@ -7,7 +7,7 @@ import (
 )
 
 // Revoke ends a session, as a logout does. When it returns nil, the session stays dead after a crash of the
-// server, because the commit is synchronous. OWASP ASVS 5.0, 7.4.1.
+// server, because the commit is synchronous. OWASP ASVS 5.0, 7.4.1. Concurrent calls share round trips.
 //
 // From then on this Store does not find the session. Another program may find it on a replica until the
 // replica has replayed the logout, which takes milliseconds as a rule and [Options.MaxReplicaLag] at most. It
@@ -23,21 +23,24 @@ func (s *Store) Revoke(ctx context.Context, token Token) error {
 		return ErrClosed
 	}
 	defer s.calls.leave()
-	return s.revoke(ctx, "revoke", k, func(ctx context.Context, on Tx) (bool, error) {
-		return s.queries.Revoke(ctx, on, db.RevokeParams{ID: k.id, SecretHash: k.hash[:]})
-	})
+	revoked, err := s.revokes.Do(ctx, k)
+	if err != nil {
+		s.noteWrite(k) // because the caller may have left while the logout is under way
+	}
+	return s.countRevoke("revoke", revoked, err)
 }
 
-// revoke sends a logout, and remembers the session that it ended.
-func (s *Store) revoke(
-	ctx context.Context, op string, ended key, send func(context.Context, Tx) (bool, error),
-) error {
-	var revoked bool
-	err := s.primary.write(ctx, op, func(ctx context.Context, on Tx) (err error) {
-		revoked, err = send(ctx, on)
+func (s *Store) revokeOne(ctx context.Context, k key) (revoked bool, err error) {
+	err = s.primary.write(ctx, "revoke", func(ctx context.Context, on Tx) (err error) {
+		revoked, err = s.queries.Revoke(ctx, on, db.RevokeParams{ID: k.id, SecretHash: k.hash[:]})
 		return err
 	})
-	s.noteWrite(ended)
+	s.noteWrite(k)
+	return revoked, err
+}
+
+// countRevoke counts the end of one session, and returns the error of the call.
+func (s *Store) countRevoke(op string, revoked bool, err error) error {
 	switch {
 	case err != nil:
 		return s.countError(op, err)

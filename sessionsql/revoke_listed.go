@@ -21,8 +21,12 @@ func (s *Store) RevokeListed(ctx context.Context, token Token, id int64) error {
 		return ErrClosed
 	}
 	defer s.calls.leave()
-	return s.revoke(ctx, "revoke listed", key{id: id}, func(ctx context.Context, on Tx) (bool, error) {
+	var revoked bool
+	err := s.primary.write(ctx, "revoke listed", func(ctx context.Context, on Tx) (err error) {
 		params := db.RevokeListedParams{ID: k.id, SecretHash: k.hash[:], ListedID: id}
-		return s.queries.RevokeListed(ctx, on, params)
+		revoked, err = s.queries.RevokeListed(ctx, on, params)
+		return err
 	})
+	s.noteWrite(key{id: id})
+	return s.countRevoke("revoke listed", revoked, err)
 }

@@ -121,6 +121,7 @@ var shardVerbs = map[string]string{
 	"update_payload_batch":     "update_payload_batch(ARRAY[{id}, $1::bigint], '{a,b}', '{p,q}', NULL)",
 	"rotate":                   "rotate($1::bigint, sha256('1'), sha256('1'))",
 	"revoke":                   "revoke($1::bigint, sha256('none'))",
+	"revoke_batch":             "revoke_batch(ARRAY[{id}, $1::bigint], '{a,b}')",
 	"revoke_listed":            "revoke_listed($1::bigint, sha256('1'), {id})",
 	"revoke_listed listed":     "revoke_listed({id}, sha256('1'), $1::bigint)",
 	"revoke_listed_of":         "revoke_listed_of('nobody', $1::bigint)",

@@ -25,6 +25,7 @@ type Stats struct {
 	LookupBatches int64 // round trips of lookups; fewer than the lookups when callers shared them
 	InsertBatches int64 // round trips of inserts, without InsertTx
 	UpdateBatches int64 // round trips of updates
+	RevokeBatches int64 // round trips of logouts by token
 
 	CacheGets       int64 // keys that Get, GetMany, GetAndTouch and Fetch asked for
 	CacheMisses     int64 // those that had no entry
@@ -129,6 +130,7 @@ func (s *Store) Stats() Stats {
 		LookupBatches:    s.primary.lookups.Trips(),
 		InsertBatches:    s.inserts.Trips(),
 		UpdateBatches:    s.updates.Trips(),
+		RevokeBatches:    s.revokes.Trips(),
 		CacheGets:        s.stats.cacheGets.Load(),
 		CacheMisses:      s.stats.cacheMisses.Load(),
 		CacheSets:        s.stats.cacheSets.Load(),

@@ -42,6 +42,7 @@ type Store struct {
 
 	inserts  *coalesce.Group[newSession, int64]
 	updates  *coalesce.Group[payloadWrite, int32]
+	revokes  *coalesce.Group[key, bool]
 	touches  touchBuffer[int64]
 	recent   recentWrites
 	others   recentWrites // those by other programs, as the polls tell
@@ -121,6 +122,10 @@ func newStore(primary, upkeep DB, replicas []DB, options *Options) (*Store, erro
 		Left:     func(ctx context.Context) error { return contextError(ctx, "update") },
 		Size:     func(w payloadWrite) int { return len(w.payload) },
 		MaxBytes: o.MaxBatchBytes,
+	})
+	s.revokes = coalesce.New(coalesce.Config[key, bool]{
+		One: s.revokeOne, Many: s.revokeMany, Context: onPrimary,
+		Left: func(ctx context.Context) error { return contextError(ctx, "revoke") },
 	})
 	s.sets = coalesce.New(coalesce.Config[entryWrite, bool]{
 		One: s.setOne, Many: s.setMany, Context: onPrimary,

@@ -73,6 +73,7 @@ func (m *meter) prime() {
 			"SELECT sessionsql.rotate(lastval(), sha256('2'), sha256('3'), '0', 's', 1)",
 			`SELECT sessionsql.update_payload_batch(
 				ARRAY[lastval()], ARRAY[sha256('3')], '{q}', '{NULL}')`,
+			"SELECT sessionsql.revoke_batch(ARRAY[lastval()], ARRAY[sha256('none')])",
 			"SELECT sessionsql.revoke_subject('s')",
 		} {
 			_, err := tx.Exec(m.t.Context(), statement)
@@ -209,7 +210,7 @@ func (m *meter) linearCalls(state string) {
 	}
 
 	const written = 1_000
-	write := func(n int) cost {
+	batch := func(call string, n int) cost {
 		rows, err := m.conn.Query(t.Context(), `SELECT s.id, s.secret_hash
 			FROM sessionsql.session AS s WHERE s.subject = 'many' ORDER BY s.id LIMIT $1`, n)
 		must(t, err)
@@ -223,10 +224,14 @@ func (m *meter) linearCalls(state string) {
 			return nil
 		})
 		must(t, err)
-		return m.measure(`SELECT sessionsql.update_payload_batch(
-			$1, $2, array_fill('q'::text, ARRAY[$3::integer]), $4)`, ids, hashes, n, make([]*int32, n))
+		return m.measure("SELECT sessionsql."+call+" WHERE $3 > 0", ids, hashes, n)
 	}
-	m.linear(state+": update_payload_batch", written, write(written), write(4*written))
+	for _, call := range []string{
+		"update_payload_batch($1, $2, array_fill('q'::text, ARRAY[$3::integer]), ARRAY[NULL::integer])",
+		"revoke_batch($1, $2)",
+	} {
+		m.linear(state+": "+call, written, batch(call, written), batch(call, 4*written))
+	}
 }
 
 // fillOthers makes one session for each of many other subjects.

@@ -119,6 +119,7 @@ FROM (
 \ir functions/update_payload_batch.sql
 \ir functions/rotate.sql
 \ir functions/revoke.sql
+\ir functions/revoke_batch.sql
 \ir functions/revoke_listed.sql
 \ir functions/revoke_listed_of.sql
 \ir functions/revoke_subject.sql

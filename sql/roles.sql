@@ -140,6 +140,7 @@ ALTER FUNCTION sessionsql.update_payload SECURITY DEFINER;
 ALTER FUNCTION sessionsql.update_payload_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.rotate SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke SECURITY DEFINER;
+ALTER FUNCTION sessionsql.revoke_batch SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_listed SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_listed_of SECURITY DEFINER;
 ALTER FUNCTION sessionsql.revoke_subject SECURITY DEFINER;
@@ -229,7 +230,7 @@ GRANT EXECUTE ON FUNCTION
   TO sessionsql_app, sessionsql_reader;
 GRANT EXECUTE ON FUNCTION
   sessionsql.insert, sessionsql.insert_batch, sessionsql.update_payload, sessionsql.update_payload_batch,
-  sessionsql.rotate, sessionsql.revoke, sessionsql.revoke_listed,
+  sessionsql.rotate, sessionsql.revoke, sessionsql.revoke_batch, sessionsql.revoke_listed,
   sessionsql.new_session(text, interval, interval, text, boolean, bigint, text),
   sessionsql.new_session(text, double precision, double precision, text, boolean, bigint, text),
   sessionsql.new_session(text, text, text, text, boolean, bigint, text),

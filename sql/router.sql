@@ -303,6 +303,15 @@ AS $function$
   RUN ON sessionsql.shard_of(id);
 $function$;
 
+CREATE OR REPLACE FUNCTION sessionsql.revoke_batch(ids bigint[], secret_hashes bytea[])
+RETURNS SETOF bigint
+LANGUAGE plproxy VOLATILE SECURITY DEFINER
+AS $function$
+  CLUSTER 'sessionsql';
+  SPLIT ids, secret_hashes;
+  RUN ON sessionsql.shard_of(ids);
+$function$;
+
 CREATE OR REPLACE FUNCTION sessionsql.revoke_listed_of(subject text, listed_id bigint)
 RETURNS boolean
 LANGUAGE plproxy VOLATILE SECURITY DEFINER

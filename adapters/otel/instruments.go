@@ -86,6 +86,7 @@ var instruments = []instrument{
 			take(float64(s.LookupBatches), verb.String("lookup"))
 			take(float64(s.InsertBatches), verb.String("insert"))
 			take(float64(s.UpdateBatches), verb.String("update"))
+			take(float64(s.RevokeBatches), verb.String("revoke"))
 			take(float64(s.CacheGetBatches), verb.String("cache get"))
 			take(float64(s.CacheSetBatches), verb.String("cache set"))
 		},

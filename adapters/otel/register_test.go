@@ -154,7 +154,7 @@ func (s *scene) write() {
 	must(t, err)
 	s.moved("a rotate", readings{"sessionsql.writes verb=rotate": 1})
 	must(t, s.store.Revoke(ctx, tokens[2]))
-	s.moved("a revoke", readings{"sessionsql.writes verb=revoke": 1})
+	s.moved("a revoke", readings{"sessionsql.writes verb=revoke": 1, "sessionsql.batches verb=revoke": 1})
 }
 
 func (s *scene) reap() {
@@ -202,6 +202,7 @@ func (s *scene) fail() {
 		"sessionsql.server.usable server=primary":        -1,
 		"sessionsql.errors type=unavailable verb=insert": 2,
 		"sessionsql.errors type=unavailable verb=revoke": 1,
+		"sessionsql.batches verb=revoke":                 1,
 		"sessionsql.batches verb=insert":                 2,
 		"sessionsql.flush.errors":                        1,
 	})

@@ -12,7 +12,7 @@ import (
 )
 
 // loggingFunctions are the functions that a race calls, with and without the log of changes.
-var loggingFunctions = []string{"revoke", "rotate", "update_payload", "update_payload_batch"}
+var loggingFunctions = []string{"revoke", "revoke_batch", "rotate", "update_payload", "update_payload_batch"}
 
 // logStatements matches the statements that write the log.
 var logStatements = regexp.MustCompile(`\n *INSERT INTO sessionsql\.change \(ids\) VALUES \([^;]*\);`)
