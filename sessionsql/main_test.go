@@ -62,8 +62,18 @@ type database struct {
 	appDSN string // of a user with the role of an application
 }
 
+// router is what newDatabase returns while TestTheStoresSuiteThroughARouter runs.
+var router *database
+
 // newDatabase makes a database with the bundle on the shared servers.
-func newDatabase(t testing.TB) *database { t.Helper(); return newDatabaseIn(t, shared) }
+func newDatabase(t testing.TB) *database {
+	t.Helper()
+	if router != nil {
+		router.empty(t)
+		return router
+	}
+	return newDatabaseIn(t, shared)
+}
 
 // Store opens a Store over the primary and the replicas, or over a router, which closes with the test. Nil
 // means quiet.
