@@ -117,7 +117,7 @@ func TestSetManyWritesAnyNumberOfEntries(t *testing.T) {
 func TestOneBadEntryFailsNoOthersSet(t *testing.T) {
 	d := newDatabase(t)
 	cache := d.Store(t, nil).Cache("c", nil)
-	d.primary.MustExec("ALTER TABLE sessionsql.cache_entry ADD CHECK (value <> 'bad'::bytea)")
+	d.refuse(t, "cache_entry", "value <> 'bad'::bytea")
 	atOnce(200, func(i int) {
 		value := "good"
 		if i%20 == 0 {

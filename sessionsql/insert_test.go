@@ -246,7 +246,7 @@ const badWriters = 64
 // are refused. A constraint of the operator refuses them, because the Store refuses others before it sends.
 func badFailsAlone(t *testing.T, d *database, write func(caller int, payload string) error) {
 	t.Helper()
-	d.primary.MustExec(`ALTER TABLE sessionsql.session ADD CONSTRAINT no_bad CHECK (payload <> 'bad')`)
+	d.refuse(t, "session", "payload <> 'bad'")
 	atOnce(badWriters, func(caller int) {
 		payload := "good"
 		if caller%8 == 0 {
@@ -263,4 +263,14 @@ func badFailsAlone(t *testing.T, d *database, write func(caller int, payload str
 			}
 		}
 	})
+}
+
+// refuse adds a constraint, as an operator may, until the test ends.
+func (d *database) refuse(t *testing.T, table, condition string) {
+	t.Helper()
+	alter := "ALTER TABLE sessionsql." + table
+	for _, each := range d.tables() {
+		each.primary.MustExec(alter + " ADD CONSTRAINT no_bad CHECK (" + condition + ")")
+		t.Cleanup(func() { each.primary.MustExec(alter + " DROP CONSTRAINT no_bad") })
+	}
 }

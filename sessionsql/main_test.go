@@ -56,10 +56,42 @@ type database struct {
 	*sessiontest.Database
 	primary *sqlx.DB
 	replica *sqlx.DB // nil without a replica
+
+	// A router has these.
+	shards []*database
+	appDSN string // of a user with the role of an application
 }
 
+// router is what newDatabase returns while TestTheStoresSuiteThroughARouter runs.
+var router *database
+
 // newDatabase makes a database with the bundle on the shared servers.
-func newDatabase(t testing.TB) *database { t.Helper(); return newDatabaseIn(t, shared) }
+func newDatabase(t testing.TB) *database {
+	t.Helper()
+	if router != nil {
+		router.empty(t)
+		return router
+	}
+	return newDatabaseIn(t, shared)
+}
+
+// Store opens a Store over the primary and the replicas, or over a router, which closes with the test. Nil
+// means quiet.
+func (d *database) Store(t testing.TB, options *sessionsql.Options) *sessionsql.Store {
+	t.Helper()
+	if d.shards != nil {
+		return sessiontest.OpenStore(t, d.appDSN, nil, options)
+	}
+	return d.Database.Store(t, options)
+}
+
+// tables are the databases that hold the rows: the shards of a router, or the database itself.
+func (d *database) tables() []*database {
+	if d.shards != nil {
+		return d.shards
+	}
+	return []*database{d}
+}
 
 func newDatabaseIn(t testing.TB, cluster *pgcluster.Cluster) *database {
 	t.Helper()
@@ -284,21 +316,28 @@ func underLoad(t testing.TB, store *sessionsql.Store, do func()) {
 // users numbers the users of the databases, because all databases of a cluster share their users.
 var users atomic.Int64
 
-// fill makes n sessions that expire in the given interval, with an idle timeout of 30 minutes, and returns
-// their ids in order. The secret of session n is the text of n, so its hash is sha256(n).
+// fill makes sessions 1 to n that expire in the given interval, with an idle timeout of 30 minutes, and
+// returns their ids, which grow on one primary. The secret of session n is the text of n, so its hash is
+// sha256(n).
 func (d *database) fill(t testing.TB, n int, expiresIn string) []int64 {
 	t.Helper()
-	var ids []int64
-	must(t, d.primary.Select(&ids, `
-		WITH made AS (
-		  INSERT INTO sessionsql.session AS s (
-		    expires_at, created_at, idle_seconds, version, secret_hash, payload
-		  )
-		  SELECT now() + $2::interval, now(), 1800, 1, sha256(n::text::bytea), n::text || repeat('x', 200)
-		  FROM generate_series(1, $1) AS n
-		  RETURNING s.id
-		)
-		SELECT m.id FROM made AS m ORDER BY m.id`, n, expiresIn))
+	ids, tables := make([]int64, n), d.tables()
+	for i, table := range tables {
+		var made []int64
+		must(t, table.primary.Select(&made, `
+			WITH made AS (
+			  INSERT INTO sessionsql.session AS s (
+			    expires_at, created_at, idle_seconds, version, secret_hash, payload
+			  )
+			  SELECT now() + $4::interval, now(), 1800, 1, sha256(n::text::bytea), n::text || repeat('x', 200)
+			  FROM generate_series($1::integer, $2, $3) AS n
+			  RETURNING s.id
+			)
+			SELECT m.id FROM made AS m ORDER BY m.id`, i+1, n, len(tables), expiresIn))
+		for j, id := range made {
+			ids[i+j*len(tables)] = id
+		}
+	}
 	return ids
 }
 

@@ -114,11 +114,12 @@ func TestBatchedKeepalivesOfManyNodesNeverDeadlock(t *testing.T) {
 		for _, token := range tokens {
 			must(t, node.Touch(t.Context(), token))
 		}
-		pool := d.primary
 		work = append(work, func(random *rand.Rand) error {
 			for range rounds {
-				if _, err := pool.Exec(makeAllDue); err != nil {
-					return err
+				for _, table := range d.tables() {
+					if _, err := table.primary.Exec(makeAllDue); err != nil {
+						return err
+					}
 				}
 				if err := node.Flush(context.Background()); err != nil {
 					return err

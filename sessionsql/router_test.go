@@ -16,18 +16,11 @@ import (
 	bundle "github.com/sessionsql/postgres/sql"
 )
 
-// A routed database is a router, with a Store over it and the primaries behind it.
-type routed struct {
-	*database
-	dsn    string // of a user with the role of an application
-	shards []*database
-}
-
 // newRouter makes a router of so many shards. Each shard is a database of the shared primary or, if it is to
 // fail, of a cluster of its own.
-func newRouter(t testing.TB, shards int, clusters ...*pgcluster.Cluster) *routed {
+func newRouter(t testing.TB, shards int, clusters ...*pgcluster.Cluster) *database {
 	t.Helper()
-	r := &routed{database: emptyDatabaseIn(t, shared)}
+	r := emptyDatabaseIn(t, shared)
 	sessiontest.RequireProxy(t, r.primary.DB)
 	var options []string
 	for i := range shards {
@@ -54,13 +47,8 @@ func newRouter(t testing.TB, shards int, clusters ...*pgcluster.Cluster) *routed
 	tx.MustExec("CREATE USER MAPPING FOR sessionsql_owner SERVER sessionsql")
 	must(t, tx.Commit())
 	r.CatchUp(t)
-	r.dsn = asUser(t, r.PrimaryDSN(), r.login(t, "sessionsql_app", "sessionsql_support"))
+	r.appDSN = asUser(t, r.PrimaryDSN(), r.login(t, "sessionsql_app", "sessionsql_support"))
 	return r
-}
-
-func (r *routed) store(t testing.TB) *sessionsql.Store {
-	t.Helper()
-	return sessiontest.OpenStore(t, r.dsn, nil, nil)
 }
 
 // Every function that reaches a table has a counterpart of the same signature, which goes to the shards. A
@@ -108,7 +96,7 @@ func TestARouterHasEveryFunctionOfTheBundle(t *testing.T) {
 
 func TestAStoreDoesEverythingThroughARouter(t *testing.T) {
 	r := newRouter(t, 4)
-	store := r.store(t)
+	store := r.Store(t, nil)
 	ctx := t.Context()
 	tokens := make([]sessionsql.Token, 400)
 	atOnce(64, func(worker int) {
@@ -217,7 +205,7 @@ func TestBatchesOfARouterAreLarger(t *testing.T) {
 		  INSERT INTO public.batch VALUES (cardinality(ids));
 		  RETURN QUERY SELECT * FROM sessionsql.routed_batch(ids, secret_hashes);
 		END $$`)
-	store := r.store(t)
+	store := r.Store(t, nil)
 	tokens := make([]sessionsql.Token, 4*coalesce.MaxCalls)
 	for i := range tokens {
 		tokens[i] = mustInsert(t, store, fmt.Sprint(i), nil)
@@ -235,7 +223,7 @@ func TestBatchesOfARouterAreLarger(t *testing.T) {
 
 func TestACacheWorksThroughARouter(t *testing.T) {
 	r := newRouter(t, 4)
-	store := r.store(t)
+	store := r.Store(t, nil)
 	ctx := t.Context()
 	cache := store.Cache("c", &sessionsql.CacheOptions{KeepKeys: true, MaxBytes: 1 << 30})
 	final := store.Cache("f", &sessionsql.CacheOptions{Final: true})
@@ -314,7 +302,7 @@ func TestACacheWorksThroughARouter(t *testing.T) {
 
 func TestClientsWithOnlySQLUseARouter(t *testing.T) {
 	r := newRouter(t, 4)
-	pool := open(t, r.dsn)
+	pool := open(t, r.appDSN)
 	for range 8 {
 		token := get[string](t, pool, "SELECT sessionsql.new_session('p', subject => 'u')")
 		payload := get[string](t, pool, "SELECT payload FROM sessionsql.use_session($1)", token)
@@ -390,15 +378,15 @@ func TestClientsWithOnlySQLUseARouter(t *testing.T) {
 // Whatever a router cannot do, it refuses by name.
 func TestARouterSaysWhatItCannotDo(t *testing.T) {
 	r := newRouter(t, 2)
-	store := r.store(t)
+	store := r.Store(t, nil)
 	ctx := t.Context()
-	pool := open(t, r.dsn)
-	_, err := sessionsql.Open(ctx, r.dsn, []string{shared.Replicas[0].DSN("postgres")}, sessiontest.Quiet())
+	pool := open(t, r.appDSN)
+	_, err := sessionsql.Open(ctx, r.appDSN, []string{shared.Replicas[0].DSN("postgres")}, quiet())
 	if !errors.Is(err, sessionsql.ErrRouter) {
 		t.Errorf("Open with a replica: %v", err)
 	}
 	near := nearOptions(time.Second)
-	if _, err := sessionsql.Open(ctx, r.dsn, nil, near); !errors.Is(err, sessionsql.ErrRouter) {
+	if _, err := sessionsql.Open(ctx, r.appDSN, nil, near); !errors.Is(err, sessionsql.ErrRouter) {
 		t.Errorf("Open with a near cache: %v", err)
 	}
 	var log logBuffer
@@ -483,7 +471,7 @@ func TestRolesMayThroughARouterWhatTheyMayOnAPrimary(t *testing.T) {
 // A program that upgrades its database must not turn a router into an empty primary.
 func TestAnUpgradeKeepsARouter(t *testing.T) {
 	r := newRouter(t, 2)
-	store := r.store(t)
+	store := r.Store(t, nil)
 	token := mustInsert(t, store, "p", nil)
 	catalog := r.catalog(t)
 	r.pretendOlder()
@@ -501,7 +489,7 @@ func TestAnUpgradeKeepsARouter(t *testing.T) {
 func TestADeadShardTakesOnlyItsOwnSessionsAway(t *testing.T) {
 	cluster := sessiontest.StartCluster(t, nil)
 	r := newRouter(t, 4, cluster, shared, shared, shared)
-	store := r.store(t)
+	store := r.Store(t, nil)
 	ctx := t.Context()
 	cache := store.Cache("c", nil)
 	tokens := make([]sessionsql.Token, 128)
@@ -584,7 +572,7 @@ func TestADeadShardTakesOnlyItsOwnSessionsAway(t *testing.T) {
 // A router whose map is old reaches a shard that owns the session no more, and does not ask the new shards.
 func TestARouterWithAnOldMapIsUnavailable(t *testing.T) {
 	r := newRouter(t, 2)
-	store := r.store(t)
+	store := r.Store(t, nil)
 	ctx := t.Context()
 	cache := store.Cache("c", &sessionsql.CacheOptions{KeepKeys: true})
 	tokens := make([]sessionsql.Token, 64)
