@@ -333,7 +333,7 @@ func TestACrashAndAPromotionEndTheEpoch(t *testing.T) {
 	d.primary.MustExec("COMMIT PREPARED 'logout'")
 	f.endsEpoch(t, d.primary, "end of the prepared transaction")
 
-	d.CatchUp(t)
+	waitReplayed(t, d.primary, d.replica) // by pools that know of the restarts
 	must(t, cluster.Primary.Kill())
 	must(t, cluster.Replicas[0].Promote(t.Context()))
 	f.endsEpoch(t, d.replica, "promotion")

@@ -53,6 +53,7 @@ var throughARouter = []func(*testing.T){
 	TestTheStoredHashIsNoToken,
 	TestReapRefusesBadLimits, TestStoreReapsByItself, TestReapOfAnEmptyOrShrunkTableBeginsAgain,
 	TestReapLeavesLockedRowsForTheNextLap,
+	TestConcurrentLogoutsShareRoundTripsAndEachEndsItsOwn,
 	TestListSubjectTellsSessionsApart, TestConcurrentInsertsKeepTheirOwnLabels,
 	TestRevokeListedEndsOneOtherSessionOfItsSubject,
 	TestRotateKeepsTheRowAndChangesTheSecret, TestLogoutWithTheOldTokenEndsTheRotatedSession,
@@ -111,6 +112,7 @@ var notThroughARouter = map[string]string{
 	"they look who waits for a lock, and the router's server does not know": `
 		expiry_wait_test.go TestRevokeListedByASessionThatEndsWhileItWaitsEndsNothing
 		TestRevokeSubjectWaitsForWhatIsBeingKeptAlive TestALockedSessionHoldsUpNoOtherUpdate
+		TestALogoutOfALockedSessionHoldsUpNoOther
 		TestAWaitingCallerLeavesWhenItsContextEnds TestStoppingTheCleanupNeitherPanicsNorHangs`,
 	"the limits of a reaper hold on each shard": `
 		cache_reap_sql_test.go TestReapReadsAtMostMaxPagesOnATableOfAnySize
@@ -128,7 +130,7 @@ var notThroughARouter = map[string]string{
 	"they install, upgrade, divide or change a database of their own": `
 		open_test.go roles_test.go secrecy_test.go settings_test.go shard_test.go upgrade_test.go
 		TestCacheCallsSayThatTheBundleIsOlder TestAStoreWithoutACacheDoesNotAskForOne
-		TestAnIDThatIsTakenNeverTakesOverASession`,
+		TestAnIDThatIsTakenNeverTakesOverASession TestConcurrentLogoutsWorkWithAnOlderBundle`,
 	"PL/Proxy says in its own words what is wrong": `
 		TestSQLRefusesBadInputWithoutRepeatingIt TestBadEntriesAreRefusedByNameAndNotShown`,
 	"they are long, and others show the same": `
