@@ -81,7 +81,7 @@ func fullConfig() config {
 			{99, 132 << 20, 176 << 20},
 		},
 		nearCallers: []int{64, 256}, nearSlice: 500 * time.Millisecond,
-		nearLogouts: 1000, nearBound: time.Second, nearLogOps: 20_000,
+		nearLogouts: 1000, nearBound: time.Second, nearLogOps: 100_000,
 		nearStores: []int{1, 10, 100}, nearPolling: 10 * time.Second,
 		scaleSizes: []int{1_000_000, 10_000_000, 50_000_000}, scaleCacheRows: 10_000_000, scaleOps: 5_000,
 	}
