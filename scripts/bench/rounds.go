@@ -36,6 +36,7 @@ type turn struct {
 	slice   time.Duration
 	ops     int
 	parts   int // the parts that alternate with other contestants' parts; 0 means 1
+	often   bool // the parts are five times as many
 }
 
 // part returns one part of the turn.
@@ -48,16 +49,16 @@ func (t turn) part() turn {
 	return t
 }
 
-// interleaved splits the turn into parts, because a disturbance of the machine is short and one caller's
-// latency feels it most. A part is no shorter than shortestPart, or its start and end would weigh too much. A
-// turn that has its number of parts keeps it.
+// interleaved splits the turn into parts, because a disturbance of the machine is short. One caller's latency
+// feels it most, and so does a small difference. A part is no shorter than shortestPart, or its start and end
+// would weigh too much. A turn that has its number of parts keeps it.
 func (t turn) interleaved() turn {
 	const shortestPart = 25 * time.Millisecond
 	if t.parts > 0 {
 		return t
 	}
 	t.parts = 8
-	if t.callers == 1 {
+	if t.callers == 1 || t.often {
 		t.parts = 40
 	}
 	t.parts = max(min(t.parts, int(t.slice/shortestPart)), 1)

@@ -70,6 +70,7 @@ func (b *bench) nearLog(ctx context.Context, any *database) (err error) {
 			})
 		}
 		r.turn.callers, r.turn.slice = ratioCallers, b.slice
+		r.turn.often = true // because the price is a few hundredths
 		results, err := b.race(ctx, r.name, r.turn, contestants)
 		if err != nil {
 			return err
