@@ -5,6 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-}" in -h | --help) sed -n '2,3s/^# //p' "scripts/test.sh" && exit 0 ;; esac
 . scripts/lib/postgres.sh
+. scripts/lib/tools.sh
 ensure_go
 ensure_race
 ensure_postgres
@@ -14,6 +15,7 @@ rows=(
 	"pages in a browser:chromium"
 	"shifted clocks:libfaketime"
 	"lines for psql:postgresql-client"
+	"a near cache behind PgBouncer:pgbouncer"
 	"a router of shards:postgresql-15-plproxy"
 	"make install of the extension:make:postgresql-client"
 	"the login in Python:python3-psycopg:python3-psycopg-pool"
@@ -39,6 +41,7 @@ for row in "${rows[@]}"; do
 	done
 done
 if [[ ${SESSIONSQL_REQUIRE_PACKAGES:-} ]]; then
+	ensure_tools pgbouncer # without its service, which ensure_packages would start
 	ensure_packages "${needed[@]}"
 elif [[ $left_out ]]; then
 	echo "test.sh: these tests are left out: $left_out" >&2

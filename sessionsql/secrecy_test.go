@@ -553,6 +553,7 @@ var exported = map[string][]any{
 		db.ChangeFeed{},
 		db.ReapParams{},
 		db.RevokeParams{},
+		db.RevokeBatchParams{},
 		db.RevokeListedParams{},
 		db.RevokeSubjectParams{},
 		db.RotateParams{},

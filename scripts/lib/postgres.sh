@@ -83,6 +83,7 @@ has_ruby-webrick() { ruby -r webrick -e '' 2>/dev/null; }
 has_default-jdk-headless() { javac -version >/dev/null 2>&1; }
 has_libpostgresql-jdbc-java() { [ -f /usr/share/java/postgresql.jar ]; }
 has_postgresql-15-plproxy() { [ -f /usr/share/postgresql/15/extension/plproxy.control ]; }
+has_pgbouncer() { [ -x /usr/sbin/pgbouncer ]; }
 has_make() { command -v make >/dev/null; }
 has_postgresql-client() { command -v psql >/dev/null; }
 has_alembic() { /usr/bin/python3 -c 'import alembic' 2>/dev/null; }

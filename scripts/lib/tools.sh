@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 #
-# This file finds the tools of faults.sh. A script sources it after postgres.sh.
+# This file finds tools that would run as services. A script sources it after postgres.sh.
 
 # ensure_tools PACKAGE... finds the programs of these packages of the system or installs them: pgbouncer,
 # haproxy, patroni and etcd-server. If one is still missing, it prints one line to stderr and returns 1.
