@@ -78,7 +78,10 @@ func TestTheLogHoldsEveryEndAndEveryWriteAndNothingElse(t *testing.T) {
 		{fmt.Sprintf("revoke(%d, %s)", ids[0], hash(0)), nil},
 		{fmt.Sprintf("revoke(%d, %s)", ids[1], hash(0)), nil},
 		{fmt.Sprintf("revoke_batch('{%d,%d}', ARRAY[%s,%s])", ids[0], ids[1], hash(0), hash(0)), nil},
-		{fmt.Sprintf("revoke_batch('{%d,%d}', ARRAY[%s,%s])", ids[1], ids[10], hash(0), hash(10)), ids[10:11]},
+		{
+			fmt.Sprintf("revoke_batch('{%d,%d}', ARRAY[%s,%s])", ids[1], ids[10], hash(0), hash(10)),
+			ids[10:11],
+		},
 		{fmt.Sprintf("update_payload(%d, %s, 'p')", ids[1], hash(1)), ids[1:2]},
 		{fmt.Sprintf("update_payload(%d, %s, 'p', 1)", ids[1], hash(1)), nil},
 		{fmt.Sprintf("update_payload_batch('{%d,%d,%d}', ARRAY[%s,%s,%s], '{p,p,p}', '{NULL,NULL,7}')",

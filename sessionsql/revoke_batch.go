@@ -10,8 +10,8 @@ import (
 
 type revokeCall = coalesce.Call[key, bool]
 
-// revokeMany ends a batch of sessions in one statement, as updateMany writes payloads. The bundle of 0.1.0 has
-// no such statement, so every caller tries alone there.
+// revokeMany ends a batch of sessions in one statement, as updateMany writes payloads. The bundle of 0.1.0
+// has no such statement, so every caller tries alone there.
 func (s *Store) revokeMany(ctx context.Context, calls []*revokeCall) {
 	var params db.RevokeBatchParams
 	var keys []key

@@ -9,8 +9,8 @@ import (
 	"github.com/sessionsql/postgres/sessionsql"
 )
 
-// Each session is logged out by several callers at once: with its secret, with a wrong one, and after a rotate
-// with the previous one. One of those that know a secret ends it.
+// Each session is logged out by several callers at once: with its secret, with a wrong one, and after a
+// rotate with the previous one. One of those that know a secret ends it.
 func TestConcurrentLogoutsShareRoundTripsAndEachEndsItsOwn(t *testing.T) {
 	const sessions = 200
 	d := newDatabase(t)

@@ -182,9 +182,9 @@ var granted = map[string][]string{
 		"insert_batch", "list_sessions", "lookup", "lookup_batch", "lookup_near",
 		"new_secret", "new_session", "new_session", "new_session", "node",
 		"note_timeline", "reap", "reap_all", "renew_session", "renew_session", "renew_session", "revoke",
-		"revoke_batch", "revoke_listed", "revoke_listed_of", "revoke_subject", "rotate", "save_session", "shards",
-		"token_from", "token_hash", "token_id", "touch_batch", "update_payload", "update_payload_batch",
-		"use_session", "version",
+		"revoke_batch", "revoke_listed", "revoke_listed_of", "revoke_subject", "rotate", "save_session",
+		"shards", "token_from", "token_hash", "token_id", "touch_batch", "update_payload",
+		"update_payload_batch", "use_session", "version",
 	},
 	"sessionsql_support": {"list_subject", "node", "revoke_listed_of", "revoke_subject", "shards", "version"},
 	"sessionsql_reader": {

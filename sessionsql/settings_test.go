@@ -287,7 +287,8 @@ var endingCalls = []string{
 	"SELECT sessionsql.revoke($id11, $hash11)",
 	"SELECT sessionsql.revoke($id11, $hash11)",
 	"SELECT sessionsql.revoke($id31, $hash31)",
-	"SELECT sessionsql.revoke_batch(ARRAY[$id12, $id31, NULL, $id15], ARRAY[$hash13, $hash31, $hash14, $hash15])",
+	`SELECT sessionsql.revoke_batch(
+		ARRAY[$id12, $id31, NULL, $id15], ARRAY[$hash13, $hash31, $hash14, $hash15])`,
 	"SELECT sessionsql.revoke_listed($id12, $hash12, $id17)",
 	"SELECT sessionsql.revoke_listed($id12, $hash12, $id13)",
 	"SELECT sessionsql.revoke_subject('subject 4', $id14)",

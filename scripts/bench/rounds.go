@@ -35,7 +35,7 @@ type turn struct {
 	callers int
 	slice   time.Duration
 	ops     int
-	parts   int // the parts that alternate with other contestants' parts; 0 means 1
+	parts   int  // the parts that alternate with other contestants' parts; 0 means 1
 	often   bool // the parts are five times as many
 }
 
