@@ -115,9 +115,7 @@ const confirmedKey = "sessionsql.confirmed"
 
 // confirm follows each answer of the primary. After a silence it asks each connection once whether it leads
 // to a server that has been replaced. Then the answer does not count, and a write is lost.
-func (s *Store) confirm(
-	ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn, _ *nodeState,
-) error {
+func (s *Store) confirm(ctx context.Context, conn *sql.Conn, pg *pgconn.PgConn, _ *nodeState) error {
 	silence := s.silences.noteAnswer()
 	if silence == 0 || pg.CustomData()[confirmedKey] == silence {
 		return nil
