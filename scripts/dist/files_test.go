@@ -145,11 +145,14 @@ func TestMakeInstallCopiesTheExtension(t *testing.T) {
 	if err == nil {
 		_, err = os.Stat(strings.TrimSpace(string(makefile)))
 	}
+	if err == nil {
+		_, err = exec.LookPath("make")
+	}
 	if err != nil {
 		if os.Getenv("SESSIONSQL_REQUIRE_PACKAGES") != "" {
 			t.Fatal(err)
 		}
-		t.Skipf("make install needs pg_config and what it names as --pgxs: %v", err)
+		t.Skipf("make install needs make, pg_config and what it names as --pgxs: %v", err)
 	}
 	folder, _ := packaged(t)
 	target := t.TempDir()
