@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -146,6 +147,24 @@ func TestFollowLeadsAReplicaToThePromotedServer(t *testing.T) {
 	})
 }
 
+func TestKillWaitsForAProcessThatFreesMuchMemory(t *testing.T) {
+	cluster := start(t, nil)
+	node := cluster.Primary
+	db := testkit.OpenPool(t, node.DSN("postgres")+"&work_mem=1GB")
+	execute(t, db, "DECLARE held CURSOR WITH HOLD FOR SELECT generate_series(1, 10000000)")
+	before, err := node.processes(nil)
+	testkit.Must(t, err)
+	testkit.Must(t, node.Kill())
+	all, err := listProcesses()
+	testkit.Must(t, err)
+	for _, p := range before {
+		if slices.ContainsFunc(all, func(left process) bool { return left.pid == p.pid }) {
+			t.Errorf("process %d (%s) is not gone", p.pid, p.title)
+		}
+	}
+	testkit.Must(t, node.Start(t.Context()))
+}
+
 func TestKillLeavesNoProcess(t *testing.T) {
 	cluster := start(t, nil)
 	node := cluster.Primary
@@ -160,7 +179,7 @@ func TestKillLeavesNoProcess(t *testing.T) {
 	if pid := node.PID(); pid != 0 {
 		t.Errorf("process id of a killed server: %d", pid)
 	}
-	if left, err := node.processes(); err != nil || len(left) > 0 {
+	if left, err := node.processes(nil); err != nil || len(left) > 0 {
 		t.Errorf("processes left: %v, %v", left, err)
 	}
 	if err := node.Kill(); err != nil {

@@ -3,6 +3,7 @@ package pgcluster
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"syscall"
@@ -25,8 +26,9 @@ func (n *Node) Kill() error {
 	if err := n.signalPostmaster(syscall.SIGSTOP); err != nil {
 		return err
 	}
+	killed := map[int]bool{}
 	for deadline := time.Now().Add(killTimeout); ; {
-		processes, err := n.processes()
+		processes, err := n.processes(killed)
 		if err != nil {
 			return err
 		}
@@ -37,9 +39,13 @@ func (n *Node) Kill() error {
 			return fmt.Errorf("pgcluster: %s: %d processes survive SIGKILL", n.name, len(processes))
 		}
 		for _, p := range processes {
+			if killed[p.pid] {
+				continue
+			}
 			if err := syscall.Kill(p.pid, syscall.SIGKILL); err != nil && err != syscall.ESRCH {
 				return fmt.Errorf("pgcluster: %s: kill: %w", n.name, err)
 			}
+			killed[p.pid] = true
 		}
 		time.Sleep(pollInterval)
 	}
@@ -95,13 +101,16 @@ func (n *Node) children(title string) ([]process, error) {
 	return found, nil
 }
 
-// processes returns the postmaster, its descendants, and orphans of an earlier one, which it knows by title.
-func (n *Node) processes() ([]process, error) {
+// processes returns the postmaster, its descendants, and orphans of an earlier one, which it knows by title. Of
+// the killed ones it returns those that are not gone yet: they have lost title and parent, and still free
+// their memory. No server can start meanwhile.
+func (n *Node) processes(killed map[int]bool) ([]process, error) {
 	all, err := listProcesses()
 	if err != nil {
 		return nil, err
 	}
 	members := map[int]bool{}
+	maps.Copy(members, killed)
 	if pid := n.PID(); pid != 0 {
 		members[pid] = true
 	}
