@@ -63,6 +63,8 @@ install_engine() {
   local packages=()
   command -v dockerd >/dev/null || packages+=(docker.io)
   command -v iptables >/dev/null || packages+=(iptables)
+  command -v ip >/dev/null || packages+=(iproute2) # it removes dockerd's bridge in the end
+  command -v pkill >/dev/null || packages+=(procps)
   ((${#packages[@]})) || return 0
   say "installing ${packages[*]}"
   install_packages "${packages[@]}"

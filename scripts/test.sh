@@ -49,6 +49,8 @@ elif [[ $left_out ]]; then
 	echo "test.sh: these tests are left out, because they need packages: $left_out" >&2
 fi
 
+export JAVA_TOOL_OPTIONS=-XX:-UsePerfData # otherwise each virtual machine leaves a folder in /tmp
+
 # The library, adapters, and the tests of migration tools and frameworks are modules. The verbs in scripts/ test the
 # modules below scripts/.
 # -count=1 bypasses the cache because a cached result says nothing about the servers of this machine.
