@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 	"testing"
 
 	"github.com/sessionsql/postgres/internal/sessiontest"
@@ -73,13 +72,7 @@ func TestExpress(t *testing.T) {
 func install(t *testing.T) (folder string) {
 	t.Helper()
 	folder = t.TempDir()
-	tracked, err := exec.CommandContext(t.Context(), "git", "ls-files", "-co", "--exclude-standard").Output()
-	testkit.Must(t, err)
-	for name := range strings.FieldsSeq(string(tracked)) {
-		into := filepath.Join(folder, name)
-		testkit.Must(t, os.MkdirAll(filepath.Dir(into), 0o755))
-		testkit.Must(t, os.WriteFile(into, []byte(testkit.ReadFile(t, name)), 0o644))
-	}
+	testkit.Must(t, os.CopyFS(folder, os.DirFS(".")))
 	command := exec.CommandContext(t.Context(), "sh", "-euc", `
 		npm ci --prefer-offline
 		npm pack
