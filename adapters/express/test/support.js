@@ -118,7 +118,7 @@ class Browser {
   async send (path, options) {
     const headers = { connection: 'close', ...(this.cookie && { cookie: this.cookie }) }
     const response = await fetch(this.origin + path, { headers, ...options })
-    const [set] = response.headers.getSetCookie()
+    const set = response.headers.get('set-cookie')
     if (set) {
       this.cookie = set.split(';')[0]
       this.expires = new Date(/Expires=([^;]+)/.exec(set)?.[1])
