@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -34,6 +35,13 @@ func npm(t *testing.T) string {
 	t.Helper()
 	must(t, npmInstall())
 	return filepath.Join(npmFolder, "node_modules")
+}
+
+// npmPath begins with the Node that npm has installed, because node-pg-migrate is too new for that of Debian
+// 12. npm installs none on other systems than Linux.
+func npmPath() string {
+	folders, _ := filepath.Glob(filepath.Join(npmFolder, "node_modules/node-linux-*/bin"))
+	return strings.Join(append(folders, os.Getenv("PATH")), ":")
 }
 
 var nodePgMigrate = tool{

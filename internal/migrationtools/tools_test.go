@@ -87,8 +87,7 @@ func (p *project) run(program string, arguments ...string) {
 	command.Dir = p.folder
 	command.Env = append(os.Environ(),
 		"DATABASE_URL="+p.dsn, "JDBC_URL="+p.jdbcURL(), "PYTHONDONTWRITEBYTECODE=1", "JITI_FS_CACHE=false",
-		// npm brings a Node for node-pg-migrate, which is too new for that of Debian 12.
-		"PATH="+filepath.Join(npmFolder, "node_modules/.bin")+":"+os.Getenv("PATH"))
+		"PATH="+npmPath())
 	if output, err := command.CombinedOutput(); err != nil {
 		p.Fatalf("%v: %v\n%s", command.Args, err, output)
 	}
