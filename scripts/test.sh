@@ -9,6 +9,7 @@ case "${1:-}" in -h | --help) sed -n '2,3s/^# //p' "scripts/test.sh" && exit 0 ;
 ensure_go
 ensure_race
 ensure_postgres
+export JAVA_TOOL_OPTIONS=-XX:-UsePerfData # otherwise each virtual machine leaves a folder in /tmp
 
 # Each row is a group of tests and the packages that they need.
 rows=(
@@ -48,8 +49,6 @@ if [[ ${SESSIONSQL_REQUIRE_PACKAGES:-} ]]; then
 elif [[ $left_out ]]; then
 	echo "test.sh: these tests are left out, because they need packages: $left_out" >&2
 fi
-
-export JAVA_TOOL_OPTIONS=-XX:-UsePerfData # otherwise each virtual machine leaves a folder in /tmp
 
 # The library, adapters, and the tests of migration tools and frameworks are modules. The verbs in scripts/ test the
 # modules below scripts/.
