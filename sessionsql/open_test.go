@@ -225,7 +225,7 @@ func TestAReplicaThatLagsWhenAStoreStartsIsNotReadFrom(t *testing.T) {
 	must(t, admin.Revoke(t.Context(), token))
 	var stores []*sessionsql.Store
 	for range 3 {
-		store := d.Store(t, nil)
+		store := sessiontest.OpenStore(t, d.PrimaryDSN(), d.ReplicaDSNs(), nil)
 		for range 100 {
 			if _, err := store.Lookup(t.Context(), token); err != sessionsql.ErrNoSession {
 				t.Fatalf("Lookup of a session that was revoked before the Store started: %v", err)

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -128,10 +130,20 @@ func (d *Database) CatchUp(t testing.TB) {
 	}
 }
 
-// Store opens a Store over the primary and the replicas, which closes with the test. Nil means Quiet.
+// Store opens a Store over the primary and the replicas, which closes with the test. Nil means Quiet. A server
+// that writes on its own just before makes the Store leave the replicas out until its next probe, a second
+// later, so Store waits for that probe.
 func (d *Database) Store(t testing.TB, options *sessionsql.Options) *sessionsql.Store {
 	t.Helper()
-	return OpenStore(t, d.PrimaryDSN(), d.ReplicaDSNs(), options)
+	store := OpenStore(t, d.PrimaryDSN(), d.ReplicaDSNs(), options)
+	lagUnknown := func(replica sessionsql.ServerStats) bool {
+		return replica.Err != nil && strings.HasSuffix(replica.Err.Error(), "its lag is unknown")
+	}
+	deadline := time.Now().Add(2 * time.Second)
+	for slices.ContainsFunc(store.Stats().Replicas, lagUnknown) && time.Now().Before(deadline) {
+		time.Sleep(5 * time.Millisecond)
+	}
+	return store
 }
 
 // Quiet returns options without background loops and without a log, so that only the test's own calls act.
