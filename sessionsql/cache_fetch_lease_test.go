@@ -251,6 +251,8 @@ func TestAStaleValueIsServedWhileOneCallerLoads(t *testing.T) {
 		}
 	})
 	eventually(t, "the failed load is counted", func() bool {
+		_, err := caches[0].Fetch(t.Context(), "k", time.Minute, fail)
+		must(t, err)
 		n := int64(0)
 		for _, store := range stores {
 			n += store.Stats().Errors[sessionsql.ErrorKey{Op: "cache load", Kind: "refused"}]

@@ -130,12 +130,18 @@ func (d *Database) CatchUp(t testing.TB) {
 	}
 }
 
-// Store opens a Store over the primary and the replicas, which closes with the test. Nil means Quiet. A server
-// that writes on its own just before makes the Store leave the replicas out until its next probe, a second
-// later, so Store waits for that probe.
+// Store opens a Store over the primary and the replicas, which closes with the test. Nil means Quiet. It waits
+// as AwaitProbe does.
 func (d *Database) Store(t testing.TB, options *sessionsql.Options) *sessionsql.Store {
 	t.Helper()
 	store := OpenStore(t, d.PrimaryDSN(), d.ReplicaDSNs(), options)
+	AwaitProbe(store)
+	return store
+}
+
+// AwaitProbe waits until the Store knows the lag of its replicas. If the primary wrote something just before
+// the Store was opened, the Store leaves them out until its next probe, a second later.
+func AwaitProbe(store *sessionsql.Store) {
 	lagUnknown := func(replica sessionsql.ServerStats) bool {
 		return replica.Err != nil && strings.HasSuffix(replica.Err.Error(), "its lag is unknown")
 	}
@@ -143,7 +149,6 @@ func (d *Database) Store(t testing.TB, options *sessionsql.Options) *sessionsql.
 	for slices.ContainsFunc(store.Stats().Replicas, lagUnknown) && time.Now().Before(deadline) {
 		time.Sleep(5 * time.Millisecond)
 	}
-	return store
 }
 
 // Quiet returns options without background loops and without a log, so that only the test's own calls act.

@@ -37,8 +37,12 @@ func openStoreAt(t testing.TB, primary string) *sessionsql.Store {
 	t.Helper()
 	options := sessiontest.Quiet()
 	options.Timeout = 2 * time.Second
-	options.MaxReplicaLag = time.Minute // because a test may hold the replica back
-	return sessiontest.OpenStore(t, primary, []string{cluster.Replicas[0].DSN("postgres")}, options)
+	// A test may hold the replica back and want its older rows, without a poll that tells of the newer ones.
+	options.MaxReplicaLag = time.Minute
+	options.NearCache.MaxStaleness = time.Minute
+	store := sessiontest.OpenStore(t, primary, []string{cluster.Replicas[0].DSN("postgres")}, options)
+	sessiontest.AwaitProbe(store)
+	return store
 }
 
 // pools connect to the primary and the replica, past every Store.
