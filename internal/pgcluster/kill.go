@@ -101,8 +101,8 @@ func (n *Node) children(title string) ([]process, error) {
 	return found, nil
 }
 
-// processes returns the postmaster, its descendants, and orphans of an earlier one, which it knows by title. Of
-// the killed ones it returns those that are not gone yet: they have lost title and parent, and still free
+// processes returns the postmaster, its descendants, and orphans of an earlier one, which it knows by title.
+// Of the killed ones it returns those that are not gone yet: they have lost title and parent, and still free
 // their memory. No server can start meanwhile.
 func (n *Node) processes(killed map[int]bool) ([]process, error) {
 	all, err := listProcesses()

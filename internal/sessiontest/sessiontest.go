@@ -130,8 +130,8 @@ func (d *Database) CatchUp(t testing.TB) {
 	}
 }
 
-// Store opens a Store over the primary and the replicas, which closes with the test. Nil means Quiet. It waits
-// as AwaitProbe does.
+// Store opens a Store over the primary and the replicas, which closes with the test. Nil means Quiet. It
+// waits as AwaitProbe does.
 func (d *Database) Store(t testing.TB, options *sessionsql.Options) *sessionsql.Store {
 	t.Helper()
 	store := OpenStore(t, d.PrimaryDSN(), d.ReplicaDSNs(), options)
