@@ -231,6 +231,9 @@ func TestAReplicaThatLagsWhenAStoreStartsIsNotReadFrom(t *testing.T) {
 				t.Fatalf("Lookup of a session that was revoked before the Store started: %v", err)
 			}
 		}
+		if replica := store.Stats().Replicas[0]; !sessiontest.LagUnknown(replica) {
+			t.Errorf("the replica is left out because of %v", replica.Err)
+		}
 		stores = append(stores, store)
 	}
 	d.replica.MustExec("SELECT pg_wal_replay_resume()")

@@ -142,13 +142,16 @@ func (d *Database) Store(t testing.TB, options *sessionsql.Options) *sessionsql.
 // AwaitProbe waits until the Store knows the lag of its replicas. If the primary wrote something just before
 // the Store was opened, the Store leaves them out until its next probe, a second later.
 func AwaitProbe(store *sessionsql.Store) {
-	lagUnknown := func(replica sessionsql.ServerStats) bool {
-		return replica.Err != nil && strings.HasSuffix(replica.Err.Error(), "its lag is unknown")
-	}
 	deadline := time.Now().Add(2 * time.Second)
-	for slices.ContainsFunc(store.Stats().Replicas, lagUnknown) && time.Now().Before(deadline) {
+	for slices.ContainsFunc(store.Stats().Replicas, LagUnknown) && time.Now().Before(deadline) {
 		time.Sleep(5 * time.Millisecond)
 	}
+}
+
+// LagUnknown reports whether a replica is left out because it lacks what the primary had when the Store was
+// opened.
+func LagUnknown(replica sessionsql.ServerStats) bool {
+	return replica.Err != nil && strings.HasSuffix(replica.Err.Error(), "its lag is unknown")
 }
 
 // Quiet returns options without background loops and without a log, so that only the test's own calls act.
