@@ -399,7 +399,7 @@ func (f *faulty) silent(t *testing.T, store *sessionsql.Store) {
 	})
 }
 
-// The Store probes once a second, so the old primary goes on before any probe has found the new one.
+// Statements that reached the old primary before the promotion are done when it goes on.
 func TestAPrimaryThatThawsRightAfterAPromotionAcknowledgesNothing(t *testing.T) {
 	for _, opens := range []string{"Open", "OpenDB"} {
 		t.Run(opens, func(t *testing.T) {
@@ -459,11 +459,21 @@ func TestAPrimaryThatThawsRightAfterAPromotionAcknowledgesNothing(t *testing.T) 
 			const count = "SELECT count(*) FROM sessionsql.session"
 			before := get[int](t, f.primary, count)
 			f.silent(t, store)
+			var made []sessionsql.Token
+			sent := make(chan struct{})
+			go func() {
+				defer close(sent)
+				made = insert(100)
+			}()
+			eventually(t, "callers wait for the old primary", func() bool {
+				pool := store.Stats().Primary.Pool
+				return pool.InUse > 0 && pool.Idle == 0
+			})
 			must(t, f.Cluster.Replicas[0].Promote(t.Context()))
 			f.primaryProxy.Pass()
+			<-sent
 
 			leader := open(t, f.Cluster.Replicas[0].DSN(f.Name))
-			made := insert(100)
 			for end := time.Now().Add(3 * time.Second); time.Now().Before(end) && len(made) < 200; {
 				made = append(made, insert(20)...)
 			}
