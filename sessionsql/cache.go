@@ -147,6 +147,17 @@ func (c *Cache) key(key string) entryKey {
 // enter lets a call in, as the Store's gate does, if the Cache is valid and no key is empty. If it returns
 // nil, the caller calls leave at its end.
 func (c *Cache) enter(op string, keys ...string) error {
+	if err := c.check(op, keys...); err != nil {
+		return err
+	}
+	if !c.store.calls.enter() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// check is enter for a call that memory may answer.
+func (c *Cache) check(op string, keys ...string) error {
 	if c.err != nil {
 		return fmt.Errorf("sessionsql: %s: %w", op, c.err)
 	}
@@ -155,7 +166,7 @@ func (c *Cache) enter(op string, keys ...string) error {
 			return fmt.Errorf("sessionsql: %s: %w: the key is empty", op, ErrOptions)
 		}
 	}
-	if !c.store.calls.enter() {
+	if c.store.calls.isShut() {
 		return ErrClosed
 	}
 	return nil

@@ -26,15 +26,20 @@ import (
 func (c *Cache) Fetch(
 	ctx context.Context, key string, ttl time.Duration, load func(context.Context) ([]byte, error),
 ) ([]byte, error) {
-	if err := c.enter("cache fetch", key); err != nil {
+	if err := c.check("cache fetch", key); err != nil {
 		return nil, err
 	}
-	defer c.leave()
 	if err := c.checkTTL("cache fetch", ttl); err != nil {
 		return nil, err
 	}
 	s, k := c.store, c.key(key)
-	s.stats.cacheGets.Add(1)
+	if entry, ok := c.freshInMemory(k); ok {
+		return entry.Value, nil
+	}
+	if !s.calls.enter() {
+		return nil, ErrClosed
+	}
+	defer s.calls.leave()
 	row, err := c.entry(ctx, k)
 	if err != nil && !errors.Is(err, ErrNoEntry) {
 		return nil, s.countError("cache fetch", err)

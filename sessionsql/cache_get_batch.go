@@ -42,15 +42,32 @@ func (e Entry) LogValue() slog.Value { return slog.StringValue(fmt.Sprint(e)) }
 //
 // It returns ErrNoEntry or ErrUnavailable.
 func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
-	if err := c.enter("cache get", key); err != nil {
+	if err := c.check("cache get", key); err != nil {
 		return Entry{}, err
 	}
+	k := c.key(key)
+	if entry, ok := c.freshInMemory(k); ok {
+		return entry, nil
+	}
+	if !c.store.calls.enter() {
+		return Entry{}, ErrClosed
+	}
 	defer c.leave()
-	return c.get(ctx, c.key(key))
+	return c.get(ctx, k)
+}
+
+// freshInMemory answers a call as lookupInMemory does, before the call enters the gate.
+func (c *Cache) freshInMemory(k entryKey) (entry Entry, ok bool) {
+	if row, kept := c.inMemory(k, now()); kept {
+		entry, ok = c.fresh(row)
+	}
+	if ok {
+		c.store.stats.nearGets.add()
+	}
+	return entry, ok
 }
 
 func (c *Cache) get(ctx context.Context, k entryKey) (Entry, error) {
-	c.store.stats.cacheGets.Add(1)
 	row, err := c.entry(ctx, k)
 	entry, fresh := c.fresh(row)
 	switch {
@@ -118,13 +135,13 @@ type getCall = coalesce.Call[entryKey, entryRow]
 // entry returns an entry from memory, or else from a server.
 func (c *Cache) entry(ctx context.Context, k entryKey) (entryRow, error) {
 	s, at := c.store, now()
+	if row, kept := c.inMemory(k, at); kept {
+		s.stats.nearGets.add()
+		return row, nil
+	}
+	s.stats.cacheGets.Add(1)
 	if !k.isNear() {
 		return c.askEntry(ctx, k, false)
-	}
-	if e := s.near.find(k.near(), 0, at); e != nil {
-		s.stats.nearHits.Add(1)
-		left := e.row.ExpiresIn - at.since(e.fetched).Seconds()
-		return entryRow{value: pgtext.Value(e.row.Payload), expiresIn: left}, nil
 	}
 	fetch := s.near.begin(k.near(), at)
 	defer fetch.end()
@@ -135,6 +152,18 @@ func (c *Cache) entry(ctx context.Context, k entryKey) (entryRow, error) {
 		fetch.keep(kept, 0)
 	}
 	return row, err
+}
+
+func (c *Cache) inMemory(k entryKey, at instant) (row entryRow, ok bool) {
+	if !k.isNear() {
+		return row, false
+	}
+	e := c.store.near.find(k.near(), 0, at)
+	if e == nil {
+		return row, false
+	}
+	left := e.row.ExpiresIn - at.since(e.fetched).Seconds()
+	return entryRow{value: pgtext.Value(e.row.Payload), expiresIn: left}, true
 }
 
 // askEntry asks a replica first, and then the primary, as lookupRow does. Other programs have written the

@@ -5,8 +5,7 @@ import (
 	"sync/atomic"
 )
 
-// A gate counts the calls under way, and lets none in once it is shut. A call adds to one counter twice,
-// because a hit in the near cache takes hardly longer than a lock.
+// A gate counts the calls under way, and lets none in once it is shut.
 type gate struct {
 	state atomic.Int64   // the calls under way, plus shutState once the gate is shut
 	calls sync.WaitGroup // ends when the last call has left a shut gate
@@ -33,7 +32,7 @@ func (g *gate) leave() {
 // shut lets no further call in, and reports whether it was the first to do so. Only one caller at a time may
 // call it.
 func (g *gate) shut() bool {
-	if g.state.Load() < 0 {
+	if g.isShut() {
 		return false
 	}
 	g.calls.Add(1)
@@ -41,5 +40,8 @@ func (g *gate) shut() bool {
 	g.leave()
 	return true
 }
+
+// isShut is for calls that need not be waited for.
+func (g *gate) isShut() bool { return g.state.Load() < 0 }
 
 func (g *gate) wait() { g.calls.Wait() }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/sessionsql/postgres/db"
@@ -73,22 +74,18 @@ func (s *Store) lookup(ctx context.Context, token Token, version int32, use bool
 	if !ok {
 		return Session{}, ErrNoSession
 	}
+	if s.calls.isShut() {
+		return Session{}, ErrClosed
+	}
+	at := now()
+	if e := s.near.find(k.near(), version, at); e != nil {
+		return s.lookupInMemory(k, e, at, use)
+	}
 	if !s.calls.enter() {
 		return Session{}, ErrClosed
 	}
 	defer s.calls.leave()
 	s.stats.lookups.Add(1)
-	at := now()
-	if e := s.near.find(k.near(), version, at); e != nil {
-		s.stats.nearHits.Add(1)
-		session := sessionOf(&e.row)
-		session.ExpiresIn -= at.since(e.fetched)
-		if flush := s.touches.flushes.Load(); use && e.flush.Load() != flush {
-			s.touch(k.id, session.ExpiresIn)
-			e.flush.Store(flush)
-		}
-		return session, nil
-	}
 	fetch := s.near.begin(k.near(), at)
 	defer fetch.end()
 	row, err := s.lookupRow(ctx, k, version)
@@ -100,6 +97,23 @@ func (s *Store) lookup(ctx context.Context, token Token, version int32, use bool
 	if use {
 		s.touch(k.id, session.ExpiresIn)
 	}
+	return session, nil
+}
+
+// lookupInMemory writes nothing that other CPUs read, except for the first use of an entry since a flush.
+// Else CPUs would wait for each other in each hit.
+func (s *Store) lookupInMemory(k key, e *nearEntry, at instant, use bool) (Session, error) {
+	session := sessionOf(&e.row)
+	session.ExpiresIn -= at.since(e.fetched)
+	if flush := uint32(s.touches.flushes.Load()); use && atomic.LoadUint32(&e.flush) != flush {
+		if !s.calls.enter() { // because the last flush of Close must not miss the touch
+			return Session{}, ErrClosed
+		}
+		defer s.calls.leave()
+		s.touch(k.id, session.ExpiresIn)
+		atomic.StoreUint32(&e.flush, flush)
+	}
+	s.stats.nearLookups.add()
 	return session, nil
 }
 

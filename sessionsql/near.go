@@ -39,7 +39,7 @@ const maxNearAge = 30 * time.Second
 // which a poll of the changes renews; see Store.pollChanges. It keeps no token, and nothing about a token
 // that opens no session.
 type nearCache struct {
-	entries   *near.Map[pgtext.Key, *nearEntry] // nil without a near cache
+	entries   *near.Map[pgtext.Key, nearEntry] // nil without a near cache
 	staleness time.Duration
 	polled    atomic.Pointer[instant] // the begin of the last poll that succeeded; nil before the first
 
@@ -68,12 +68,12 @@ type nearEntry struct {
 	row     db.NearSession
 	fetched instant       // when the lookup began
 	keep    time.Duration // how long after that it is answered
-	flush   atomic.Uint64 // the flush that its last touch waits for
+	flush   uint32        // the low bits of the flush that its last touch waits for; atomic
 }
 
 const (
 	// nearEntryBytes is what an entry occupies apart from its texts and the map's own.
-	nearEntryBytes = 192
+	nearEntryBytes = 160
 
 	// maxMarkedSubjects bounds the marks. Beyond it, everything is dropped instead.
 	maxMarkedSubjects = 1024
@@ -83,7 +83,7 @@ func (c *nearCache) init(options NearCache) {
 	c.staleness = options.MaxStaleness
 	c.subjects = map[string]instant{}
 	if options.MaxBytes > 0 {
-		c.entries = near.New[pgtext.Key, *nearEntry](options.MaxBytes)
+		c.entries = near.New[pgtext.Key, nearEntry](options.MaxBytes)
 	}
 }
 
@@ -118,7 +118,7 @@ func (c *nearCache) find(k nearKey, version int32, at instant) *nearEntry {
 	if at.since(*polled) >= c.staleness {
 		return nil
 	}
-	e, _ := c.entries.Get(k.row)
+	e := c.entries.Get(k.row)
 	switch {
 	case e == nil || e.hash != k.hash || e.row.Version < version || at.since(e.fetched) >= e.keep:
 		return nil
@@ -131,7 +131,7 @@ func (c *nearCache) find(k nearKey, version int32, at instant) *nearEntry {
 // A nearFetch is a lookup whose answer may be kept.
 type nearFetch struct {
 	cache       *nearCache // nil if the answer is not kept
-	placeholder near.Placeholder[pgtext.Key, *nearEntry]
+	placeholder near.Placeholder[pgtext.Key, nearEntry]
 	hash        hash
 	begun       instant
 }
@@ -142,7 +142,7 @@ func (c *nearCache) begin(k nearKey, at instant) nearFetch {
 	if !c.on() {
 		return nearFetch{}
 	}
-	if e, ok := c.entries.Get(k.row); ok && e.hash != k.hash && at.since(e.fetched) < e.keep {
+	if e := c.entries.Get(k.row); e != nil && e.hash != k.hash && at.since(e.fetched) < e.keep {
 		return nearFetch{}
 	}
 	return nearFetch{c, c.entries.Begin(k.row), k.hash, at}
@@ -159,7 +159,7 @@ func (f *nearFetch) keep(row db.NearSession, lastMoments time.Duration) {
 	if f.cache == nil || !row.IsCurrent || left <= 0 {
 		return
 	}
-	e := &nearEntry{hash: f.hash, row: row, fetched: f.begun, keep: left}
+	e := nearEntry{hash: f.hash, row: row, fetched: f.begun, keep: left}
 	size := nearEntryBytes + len(row.Payload) + len(row.Subject.String)
 	f.cache.entries.Keep(f.placeholder, e, int64(size))
 }

@@ -2,10 +2,14 @@ package sessionsql
 
 import (
 	"fmt"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/sessionsql/postgres/db"
+	"github.com/sessionsql/postgres/internal/pgtext"
+	"github.com/sessionsql/postgres/internal/testkit"
 )
 
 // filled returns a near cache with a lease from the instant 0, and one session fetched then.
@@ -157,7 +161,40 @@ func TestWithoutAPollNothingIsKept(t *testing.T) {
 	if c.find(k.near(), 0, both(0)) != nil {
 		t.Error("a session is answered before the first poll")
 	}
-	if e, ok := c.entries.Get(k.near().row); ok {
+	if e := c.entries.Get(k.near().row); e != nil {
 		t.Errorf("version %d is kept before the first poll", e.row.Version)
+	}
+}
+
+func TestTheNearCacheHoldsItsBoundInBytes(t *testing.T) {
+	const maxBytes = 16 << 20
+	heap := func() int64 {
+		runtime.GC()
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return int64(stats.HeapAlloc)
+	}
+	random := testkit.Random(t)
+	before := heap()
+	var c nearCache
+	c.init(NearCache{MaxBytes: maxBytes, MaxStaleness: time.Second})
+	c.renew(instant{})
+	kept := 0
+	for id := range int64(200_000) {
+		row := db.NearSession{ID: id, ExpiresIn: 3600, IsCurrent: true}
+		row.Payload = pgtext.Payload(strings.Repeat("x", random.IntN(400)))
+		row.Subject.String = strings.Repeat("x", random.IntN(20))
+		fetch := c.begin(key{id: id}.near(), instant{})
+		fetch.keep(row, 0)
+		fetch.end()
+	}
+	grown := heap() - before
+	for id := range int64(200_000) {
+		if c.find(key{id: id}.near(), 0, instant{}) != nil {
+			kept++
+		}
+	}
+	if grown < maxBytes/2 || grown > maxBytes*5/4 {
+		t.Errorf("%d sessions take %d bytes of the heap; the bound is %d", kept, grown, maxBytes)
 	}
 }

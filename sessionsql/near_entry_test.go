@@ -2,6 +2,7 @@ package sessionsql_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"sync"
@@ -260,5 +261,43 @@ func TestAnEntryOfAStandbyInThePlaceOfThePrimaryIsNotKept(t *testing.T) {
 	pool.misled.Store(false)
 	if entry := hitEntry(t, store, cache, "k"); string(entry.Value) != "new" {
 		t.Errorf("memory answers %q", entry.Value)
+	}
+}
+
+func TestAClosedStoreAnswersNothingFromMemory(t *testing.T) {
+	d := newDatabase(t)
+	store := d.Store(t, nearOptions(10*time.Second))
+	cache := store.Cache("near:c", nil)
+	token := mustInsert(t, store, "p", nil)
+	mustSet(t, cache, "k", "v", time.Hour)
+	hit(t, store, token)
+	hitEntry(t, store, cache, "k")
+	load := func(context.Context) ([]byte, error) { return nil, errors.New("loaded") }
+	calls := map[string]func() error{
+		"Lookup":      func() error { _, err := store.Lookup(t.Context(), token); return err },
+		"Peek":        func() error { _, err := store.Peek(t.Context(), token); return err },
+		"Get":         func() error { _, err := cache.Get(t.Context(), "k"); return err },
+		"GetAndTouch": func() error { _, err := cache.GetAndTouch(t.Context(), "k", time.Hour); return err },
+		"Fetch":       func() error { _, err := cache.Fetch(t.Context(), "k", time.Hour, load); return err },
+	}
+	before := store.Stats()
+	for name, call := range calls {
+		if err := call(); err != nil {
+			t.Errorf("%s of an open Store: %v", name, err)
+		}
+	}
+	after := store.Stats()
+	lookups, gets := after.Lookups-before.Lookups, after.CacheGets-before.CacheGets
+	if hits := after.NearHits - before.NearHits; hits != 5 || lookups != 2 || gets != 3 {
+		t.Errorf("%d hits, %d lookups and %d gets are counted, want 5, 2 and 3", hits, lookups, gets)
+	}
+	must(t, store.Close(t.Context()))
+	for name, call := range calls {
+		if err := call(); err != sessionsql.ErrClosed {
+			t.Errorf("%s of a closed Store: %v", name, err)
+		}
+	}
+	if now := store.Stats().NearHits; now != after.NearHits {
+		t.Errorf("%d hits of a closed Store", now-after.NearHits)
 	}
 }

@@ -72,7 +72,7 @@ type ServerStats struct {
 }
 
 type counters struct {
-	lookups, nearHits, replicaReads, primaryReads              atomic.Int64
+	lookups, replicaReads, primaryReads                        atomic.Int64
 	replicaMisses                                              atomic.Int64
 	inserts, updates, rotates, revokes                         atomic.Int64
 	touchesSent, touchesDropped, sessionsExtended, flushErrors atomic.Int64
@@ -80,6 +80,8 @@ type counters struct {
 	cacheGets, cacheMisses, cacheSets, cacheLoads              atomic.Int64
 	entriesExtended, entriesReaped, entriesEvicted             atomic.Int64
 	lastFlush, lastReap                                        atomic.Pointer[time.Time]
+
+	nearLookups, nearGets busyCounter // the near cache answered them; lookups and cacheGets are without them
 
 	mu     sync.Mutex
 	errors map[ErrorKey]int64
@@ -117,9 +119,10 @@ func setNow(at *atomic.Pointer[time.Time]) {
 
 // Stats returns the counters. It makes no round trip, and works on a closed Store.
 func (s *Store) Stats() Stats {
+	nearLookups, nearGets := s.stats.nearLookups.sum(), s.stats.nearGets.sum()
 	stats := Stats{
-		Lookups:          s.stats.lookups.Load(),
-		NearHits:         s.stats.nearHits.Load(),
+		Lookups:          s.stats.lookups.Load() + nearLookups,
+		NearHits:         nearLookups + nearGets,
 		ReplicaReads:     s.stats.replicaReads.Load(),
 		PrimaryReads:     s.stats.primaryReads.Load(),
 		ReplicaMisses:    s.stats.replicaMisses.Load(),
@@ -131,7 +134,7 @@ func (s *Store) Stats() Stats {
 		InsertBatches:    s.inserts.Trips(),
 		UpdateBatches:    s.updates.Trips(),
 		RevokeBatches:    s.revokes.Trips(),
-		CacheGets:        s.stats.cacheGets.Load(),
+		CacheGets:        s.stats.cacheGets.Load() + nearGets,
 		CacheMisses:      s.stats.cacheMisses.Load(),
 		CacheSets:        s.stats.cacheSets.Load(),
 		CacheLoads:       s.stats.cacheLoads.Load(),

@@ -39,17 +39,19 @@ func New[K comparable, V any](maxBytes int64) *Map[K, V] {
 	return m
 }
 
-// Get returns the value that is kept for a key.
-func (m *Map[K, V]) Get(key K) (value V, ok bool) {
+// Get returns the value that is kept for a key, or nil.
+func (m *Map[K, V]) Get(key K) *V {
 	s := m.shard(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.entries[key]
 	if e == nil || !e.kept {
-		return value, false
+		return nil
 	}
-	e.visited = true
-	return e.value, true
+	if !e.visited { // else a hit would take the entry's cache line from other CPUs
+		e.visited = true
+	}
+	return &e.value
 }
 
 // A Placeholder stands for a value that is being fetched.
@@ -64,7 +66,7 @@ func (m *Map[K, V]) Begin(key K) Placeholder[K, V] {
 	e := s.entries[key]
 	if e == nil || e.kept {
 		s.drop(e)
-		e = &entry[K, V]{key: key}
+		e = &entry[K, V]{key: key, era: s.era}
 		s.entries[key] = e
 	}
 	return Placeholder[K, V]{e}
@@ -76,7 +78,7 @@ func (m *Map[K, V]) Keep(p Placeholder[K, V], value V, bytes int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	bytes += entryBytes
-	if s.entries[p.entry.key] != p.entry || p.entry.kept || bytes > s.max {
+	if !s.stands(p.entry) || bytes > s.max {
 		return false
 	}
 	p.entry.value, p.entry.bytes, p.entry.kept = value, bytes, true
@@ -90,7 +92,7 @@ func (m *Map[K, V]) End(p Placeholder[K, V]) {
 	s := m.shard(p.entry.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.entries[p.entry.key] == p.entry && !p.entry.kept {
+	if s.stands(p.entry) {
 		s.drop(p.entry)
 	}
 }

@@ -11,6 +11,7 @@ type shard[K comparable, V any] struct {
 	newest, oldest *entry[K, V]
 	hand           *entry[K, V] // nil: begins at the oldest
 	bytes, max     int64
+	era            uint32 // counts the calls of clear
 }
 
 // An entry is a value, or the placeholder of one, which is not in the queue.
@@ -19,14 +20,20 @@ type entry[K comparable, V any] struct {
 	value        V
 	bytes        int64
 	newer, older *entry[K, V]
+	era          uint32
 	kept         bool // it holds a value
+	dropped      bool
 	visited      bool // it was used since the hand's last visit
 }
 
 func (s *shard[K, V]) clear() {
 	s.entries = map[K]*entry[K, V]{}
 	s.newest, s.oldest, s.hand, s.bytes = nil, nil, nil, 0
+	s.era++
 }
+
+// stands reports whether a placeholder stands.
+func (s *shard[K, V]) stands(e *entry[K, V]) bool { return e.era == s.era && !e.kept && !e.dropped }
 
 func (s *shard[K, V]) push(e *entry[K, V]) {
 	s.bytes += e.bytes
@@ -44,6 +51,7 @@ func (s *shard[K, V]) drop(e *entry[K, V]) {
 		return
 	}
 	delete(s.entries, e.key)
+	e.dropped = true
 	if !e.kept {
 		return
 	}
