@@ -76,9 +76,9 @@ func fullConfig() config {
 		routerCallers: []int{64, 256, 1024},
 		payloadSizes:  []int{250, 2_000, 8_000, 64_000}, payloadSlice: 500 * time.Millisecond,
 		nearLevels: []nearLevel{
-			{50, 380 << 10, 2200 << 10},
-			{90, 48 << 20, 64 << 20},
-			{99, 132 << 20, 176 << 20},
+			{50, 350 << 10, 2170 << 10},
+			{90, 44 << 20, 67 << 20},
+			{99, 122 << 20, 172 << 20},
 		},
 		nearCallers: []int{64, 256}, nearSlice: 500 * time.Millisecond,
 		nearLogouts: 1000, nearBound: time.Second, nearLogOps: 100_000,

@@ -28,6 +28,7 @@ type caller struct {
 	index int
 	of    int
 	rng   *rand.Rand
+	drawn uint32 // the place of the last draw in a zipf
 }
 
 // A turn bounds one contestant's work in a round by time, and by operations if ops is not 0.

@@ -37,4 +37,11 @@ func newZipf(slots int) *zipf {
 	return z
 }
 
-func (z *zipf) draw(c *caller) int { return int(z.draws[c.rng.IntN(len(z.draws))]) }
+// draw begins at any place and goes on from there, because a jump to each place would wait for the memory.
+func (z *zipf) draw(c *caller) int {
+	if c.drawn == 0 {
+		c.drawn = c.rng.Uint32()
+	}
+	c.drawn++
+	return int(z.draws[c.drawn%zipfDraws])
+}
