@@ -2,7 +2,6 @@ package sessionsql
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -168,14 +167,8 @@ func TestWithoutAPollNothingIsKept(t *testing.T) {
 
 func TestTheNearCacheHoldsItsBoundInBytes(t *testing.T) {
 	const maxBytes = 16 << 20
-	heap := func() int64 {
-		runtime.GC()
-		var stats runtime.MemStats
-		runtime.ReadMemStats(&stats)
-		return int64(stats.HeapAlloc)
-	}
 	random := testkit.Random(t)
-	before := heap()
+	before := testkit.Heap()
 	var c nearCache
 	c.init(NearCache{MaxBytes: maxBytes, MaxStaleness: time.Second})
 	c.renew(instant{})
@@ -188,7 +181,7 @@ func TestTheNearCacheHoldsItsBoundInBytes(t *testing.T) {
 		fetch.keep(row, 0)
 		fetch.end()
 	}
-	grown := heap() - before
+	grown := testkit.Heap() - before
 	for id := range int64(200_000) {
 		if c.find(key{id: id}.near(), 0, instant{}) != nil {
 			kept++

@@ -125,19 +125,13 @@ func TestNoCallerGetsAValueThatWasDroppedBefore(t *testing.T) {
 
 func TestTheBoundInBytesHolds(t *testing.T) {
 	const maxBytes = 32 << 20
-	heap := func() int64 {
-		runtime.GC()
-		var stats runtime.MemStats
-		runtime.ReadMemStats(&stats)
-		return int64(stats.HeapAlloc)
-	}
 	random := testkit.Random(t)
-	before := heap()
+	before := testkit.Heap()
 	m := New[int64, string](maxBytes)
 	for range 300_000 {
 		put(m, random.Int64N(200_000), strings.Repeat("x", 50+random.IntN(500)))
 	}
-	grown := heap() - before
+	grown := testkit.Heap() - before
 	t.Logf("%d bytes are counted, and the heap has grown by %d", bytes(m), grown)
 	if bytes(m) > maxBytes || bytes(m) < maxBytes*9/10 {
 		t.Errorf("%d bytes are counted; the bound is %d", bytes(m), maxBytes)

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -59,6 +60,14 @@ func Random(t testing.TB) *rand.Rand {
 
 // Fork returns a source for one goroutine, because a rand.Rand serves one goroutine at a time.
 func Fork(random *rand.Rand) *rand.Rand { return rand.New(rand.NewPCG(random.Uint64(), 0)) }
+
+// Heap returns the bytes of the heap that are in use.
+func Heap() int64 {
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	return int64(stats.HeapAlloc)
+}
 
 // OpenPool opens a pool that closes with the test.
 func OpenPool(t testing.TB, dsn string) *sql.DB {
