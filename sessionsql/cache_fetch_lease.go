@@ -33,18 +33,23 @@ func (c *Cache) Fetch(
 		return nil, err
 	}
 	s, k := c.store, c.key(key)
-	if entry, ok := c.freshInMemory(k); ok {
+	row, kept := c.inMemory(k)
+	entry, fresh := c.fresh(row)
+	if kept && fresh {
 		return entry.Value, nil
 	}
 	if !s.calls.enter() {
 		return nil, ErrClosed
 	}
 	defer s.calls.leave()
-	row, err := c.entry(ctx, k)
+	var err error
+	if !kept {
+		row, err = c.fromServer(ctx, k)
+		entry, fresh = c.fresh(row)
+	}
 	if err != nil && !errors.Is(err, ErrNoEntry) {
 		return nil, s.countError("cache fetch", err)
 	}
-	entry, fresh := c.fresh(row)
 	if err == nil && fresh {
 		return entry.Value, nil
 	}

@@ -46,29 +46,18 @@ func (c *Cache) Get(ctx context.Context, key string) (Entry, error) {
 		return Entry{}, err
 	}
 	k := c.key(key)
-	if entry, ok := c.freshInMemory(k); ok {
-		return entry, nil
+	if row, kept := c.inMemory(k); kept {
+		return c.answer(row, nil)
 	}
 	if !c.store.calls.enter() {
 		return Entry{}, ErrClosed
 	}
 	defer c.leave()
-	return c.get(ctx, k)
+	return c.answer(c.fromServer(ctx, k))
 }
 
-// freshInMemory answers a call as lookupInMemory does, before the call enters the gate.
-func (c *Cache) freshInMemory(k entryKey) (entry Entry, ok bool) {
-	if row, kept := c.inMemory(k, now()); kept {
-		entry, ok = c.fresh(row)
-	}
-	if ok {
-		c.store.stats.nearGets.add()
-	}
-	return entry, ok
-}
-
-func (c *Cache) get(ctx context.Context, k entryKey) (Entry, error) {
-	row, err := c.entry(ctx, k)
+// answer turns the row of a get into its answer.
+func (c *Cache) answer(row entryRow, err error) (Entry, error) {
 	entry, fresh := c.fresh(row)
 	switch {
 	case errors.Is(err, ErrNoEntry) || err == nil && !fresh:
@@ -132,18 +121,30 @@ func (c *Cache) fresh(row entryRow) (Entry, bool) {
 
 type getCall = coalesce.Call[entryKey, entryRow]
 
-// entry returns an entry from memory, or else from a server.
-func (c *Cache) entry(ctx context.Context, k entryKey) (entryRow, error) {
-	s, at := c.store, now()
-	if row, kept := c.inMemory(k, at); kept {
-		s.stats.nearGets.add()
-		return row, nil
+// inMemory returns an entry that the near cache answers. As lookupInMemory does, it writes no counter that
+// other CPUs write.
+func (c *Cache) inMemory(k entryKey) (row entryRow, kept bool) {
+	if !k.isNear() {
+		return row, false
 	}
+	at := now()
+	e := c.store.near.find(k.near(), 0, at)
+	if e == nil {
+		return row, false
+	}
+	c.store.stats.nearGets.add()
+	left := e.row.ExpiresIn - at.since(e.fetched).Seconds()
+	return entryRow{value: pgtext.Value(e.row.Payload), expiresIn: left}, true
+}
+
+// fromServer asks for an entry that is not in memory, and keeps it there.
+func (c *Cache) fromServer(ctx context.Context, k entryKey) (entryRow, error) {
+	s := c.store
 	s.stats.cacheGets.Add(1)
 	if !k.isNear() {
 		return c.askEntry(ctx, k, false)
 	}
-	fetch := s.near.begin(k.near(), at)
+	fetch := s.near.begin(k.near(), now())
 	defer fetch.end()
 	written := s.others.hasEntry(k.anySpace())
 	row, err := c.askEntry(ctx, k, written)
@@ -152,18 +153,6 @@ func (c *Cache) entry(ctx context.Context, k entryKey) (entryRow, error) {
 		fetch.keep(kept, 0)
 	}
 	return row, err
-}
-
-func (c *Cache) inMemory(k entryKey, at instant) (row entryRow, ok bool) {
-	if !k.isNear() {
-		return row, false
-	}
-	e := c.store.near.find(k.near(), 0, at)
-	if e == nil {
-		return row, false
-	}
-	left := e.row.ExpiresIn - at.since(e.fetched).Seconds()
-	return entryRow{value: pgtext.Value(e.row.Payload), expiresIn: left}, true
 }
 
 // askEntry asks a replica first, and then the primary, as lookupRow does. Other programs have written the
@@ -187,7 +176,7 @@ func (c *Cache) chooseServer(lately bool, keys ...entryKey) *node {
 		lately || first || s.unlogged.recently() || slices.ContainsFunc(keys, s.recent.hasEntry))
 }
 
-// entries reads entries as entry does, in a statement of their own.
+// entries reads entries as askEntry does, in a statement of their own.
 func (c *Cache) entries(ctx context.Context, keys []entryKey) (map[pgtext.Key]entryRow, error) {
 	s := c.store
 	var found map[pgtext.Key]entryRow

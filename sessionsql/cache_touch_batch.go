@@ -31,7 +31,12 @@ func (c *Cache) GetAndTouch(ctx context.Context, key string, ttl time.Duration) 
 	}
 	defer c.leave()
 	k := c.key(key)
-	entry, err := c.get(ctx, k)
+	row, kept := c.inMemory(k)
+	var err error
+	if !kept {
+		row, err = c.fromServer(ctx, k)
+	}
+	entry, err := c.answer(row, err)
 	if err == nil && entry.ExpiresIn > 0 {
 		err = c.touch("cache get", k, ttl, entry.ExpiresIn)
 	}

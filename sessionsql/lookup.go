@@ -101,7 +101,7 @@ func (s *Store) lookup(ctx context.Context, token Token, version int32, use bool
 }
 
 // lookupInMemory writes nothing that other CPUs read, except for the first use of an entry since a flush.
-// Else CPUs would wait for each other in each hit.
+// Else CPUs would wait for each other in each hit, which they do for the lock of a part of the map alone.
 func (s *Store) lookupInMemory(k key, e *nearEntry, at instant, use bool) (Session, error) {
 	session := sessionOf(&e.row)
 	session.ExpiresIn -= at.since(e.fetched)
